@@ -1,0 +1,130 @@
+//! What can be said on the command line.
+
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use threadline::{Address, Model, Server};
+
+const EXAMPLES: &str = "\
+Examples:
+  threadline demo                        echo, chat and HTTP services on 127.0.0.1
+  threadline demo --model pool           the same under another concurrency model
+  threadline demo --processes 2          the same in two worker processes
+  threadline echo :12345                 an echo service, IPv4 and IPv6
+  threadline echo unix:/tmp/echo.sock    the same on a Unix socket
+  threadline echo 127.0.0.1:12345 --as lines
+
+Ctrl-C or SIGTERM lets clients finish and ends; a second one ends at once.
+THREADLINE_LOG=debug shows more of what happens.";
+
+/// Network services in plain blocking Rust, on threads, at event-loop speed.
+#[derive(Debug, Parser)]
+#[command(name = "threadline", version, after_help = EXAMPLES, propagate_version = true)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve echo, a chat room and HTTP side by side, to try things out
+    #[command(after_help = EXAMPLES)]
+    Demo(Demo),
+    /// Serve echo on ADDRESS: what a client sends comes back
+    #[command(after_help = EXAMPLES)]
+    Echo(Echo),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// Address of the HTTP service
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    pub(crate) http: Address,
+    /// Address of the echo service
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:12345")]
+    pub(crate) echo: Address,
+    /// Address of the chat room
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:12346")]
+    pub(crate) chat: Address,
+    #[command(flatten)]
+    pub(crate) how: How,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Echo {
+    /// Where to listen: HOST:PORT, :PORT, unix:PATH or fd:NUMBER
+    pub(crate) address: Address,
+    /// What a client sends
+    #[arg(long = "as", value_enum, value_name = "KIND", default_value_t = Kind::Stream)]
+    pub(crate) kind: Kind,
+    #[command(flatten)]
+    pub(crate) how: How,
+}
+
+/// How echo takes its input.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Kind {
+    /// Bytes: each client has a thread while it is connected
+    Stream,
+    /// Lines: a client between two lines costs no thread
+    Lines,
+    /// Frames of four bytes of length and so many bytes
+    Frames,
+    /// UDP datagrams
+    Datagrams,
+}
+
+/// How a service runs: the same for all of them.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "How it runs")]
+pub(crate) struct How {
+    /// Concurrency model: adaptive, event-loop, pool or thread-per-connection
+    #[arg(long, default_value_t = Model::default())]
+    model: Model,
+    /// Event loops in each process [default: one for each core]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    shards: Option<usize>,
+    /// Threads for handlers that block, at most
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = at_least_one)]
+    threads: usize,
+    /// Worker processes, restarted when they die [default: none, this process serves]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    processes: Option<usize>,
+    /// How many seconds clients may take to finish once the service stops
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    drain: u64,
+}
+
+impl How {
+    /// The server with these settings.
+    pub(crate) fn apply(&self, server: Server) -> Server {
+        let server = server
+            .model(self.model)
+            .pool_threads(self.threads)
+            .processes(self.processes.unwrap_or(0))
+            .drain_timeout(Duration::from_secs(self.drain));
+        match self.shards {
+            Some(count) => server.shards(count),
+            None => server,
+        }
+    }
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("it must be at least 1".into()),
+        Ok(number) => Ok(number),
+        Err(_) => Err("that is no whole number".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+}

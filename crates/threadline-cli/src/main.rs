@@ -1,0 +1,47 @@
+//! The `threadline` program: a demonstration of the library, and a small network service of its own.
+//!
+//! - `arguments`: what can be said on the command line
+//! - `demo`: echo, chat and HTTP services, side by side
+//! - `echo`: an echo service on any address
+//!
+//! Errors are printed in one place, below, as one line; the exit code is 1 for a service that cannot
+//! run and 2 for a command line that cannot be understood.
+
+#![forbid(unsafe_code)]
+
+mod arguments;
+mod demo;
+mod echo;
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use arguments::{Arguments, Command};
+
+fn main() -> ExitCode {
+    let Arguments { command } = Arguments::parse();
+    let result = match command {
+        Command::Demo(arguments) => demo::run(&arguments),
+        Command::Echo(arguments) => echo::run(&arguments),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("threadline: {}", chain(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// An error and its causes, in one line.
+fn chain(error: &dyn Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        line += &format!(": {error}");
+        cause = error.source();
+    }
+    line
+}

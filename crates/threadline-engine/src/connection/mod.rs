@@ -1,0 +1,266 @@
+//! A message connection as its shard keeps it: a slot in a slab, owned by one thread at a time.
+//!
+//! Slots live in pages that never move or go away while the shard lives, so a thread that has lost
+//! its shard can finish with its connection by reference, without a count per connection.
+//! [`Claim`] is the only way to a connection's state; whose turn it is, `ownership.rs` decides.
+
+mod outbox;
+mod ownership;
+mod session;
+mod socket;
+
+use std::cell::UnsafeCell;
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+pub(crate) use ownership::Claimed;
+use ownership::Ownership;
+pub use outbox::{SendError, Sender, SlowReceiver};
+pub use session::Session;
+pub(crate) use outbox::{Outbox, Watch};
+pub(crate) use session::SessionParts;
+
+use crate::protocol::Phase;
+use crate::sys::Ticks;
+
+/// Slots in a page: 64 KB of them or less.
+const PAGE: usize = 256;
+
+/// What is known of a connection between two events, beyond its [`Session`].
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) session: Session,
+    /// Which listener it came from, and so which protocol it speaks.
+    pub(crate) listener: u32,
+    /// Bytes of a message that is not whole yet. No allocation while empty.
+    pub(crate) partial: Vec<u8>,
+    /// How many bytes `partial` needs before it is worth another look.
+    pub(crate) want: usize,
+    /// How many bytes of `partial` the protocol has already seen.
+    pub(crate) seen: usize,
+    /// What is being waited for; `None` between messages.
+    pub(crate) phase: Option<Phase>,
+    /// When that phase began. Meaningful only with `phase`.
+    pub(crate) phase_began: Ticks,
+    /// An edge came for input that has not been read yet.
+    pub(crate) unread: bool,
+    /// How the connection ends, once that is decided.
+    pub(crate) ending: Ending,
+    /// `Protocol::opened` ran, so `Protocol::closed` must.
+    pub(crate) opened: bool,
+}
+
+impl State {
+    /// A connection that has just been accepted.
+    pub(crate) fn new(session: Session, listener: u32) -> Self {
+        State {
+            session,
+            listener,
+            partial: Vec::new(),
+            want: 0,
+            seen: 0,
+            phase: None,
+            phase_began: 0,
+            unread: false,
+            ending: Ending::No,
+            opened: false,
+        }
+    }
+}
+
+/// How far a connection is on its way out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// It goes on.
+    No,
+    /// No more messages; close when the output is out.
+    AfterOutput,
+    /// Our side is closed. Input is thrown away until the peer closes too, or a bound is reached:
+    /// closing at once would make the kernel answer unread input with a reset, which can destroy
+    /// the reply on its way (RFC 9112 §9.6). Counts the bytes thrown away.
+    Lingering(u32),
+}
+
+/// One slot.
+pub(crate) struct Connection {
+    ownership: Ownership,
+    /// Grows with every connection that uses the slot, so that an event or timer of an earlier one
+    /// is recognised. Changed by the lease holder only.
+    generation: AtomicU32,
+    /// When the connection's current wait ends.
+    pub(crate) deadline: AtomicU32,
+    /// When it was last heard of: orders idle connections when room is needed.
+    pub(crate) last_used: AtomicU32,
+    /// When the wheel will look at it next. Lease holder only.
+    pub(crate) scheduled: AtomicU32,
+    state: UnsafeCell<Option<State>>,
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("ownership", &self.ownership).finish_non_exhaustive()
+    }
+}
+
+#[allow(unsafe_code)] // as the lease's cell: one word decides who may use the value
+// SAFETY: `state` is reached only through a `Claim`, and the ownership word hands out one at a
+// time, with a Release/Acquire pair at each hand-over; `State` is `Send`.
+unsafe impl Sync for Connection {}
+
+/// Exclusive access to one connection. Ends by [`Claim::park`], [`Claim::bury`] or by being passed
+/// on as an index to whoever owns it next ([`Claim::pass_on`]).
+#[must_use = "a claim that is forgotten leaves its connection busy for ever"]
+#[derive(Debug)]
+pub(crate) struct Claim<'s> {
+    connection: &'s Connection,
+    pub(crate) index: u32,
+}
+
+impl Connection {
+    fn vacant() -> Self {
+        Connection {
+            ownership: Ownership::dead(),
+            generation: AtomicU32::new(0),
+            deadline: AtomicU32::new(0),
+            last_used: AtomicU32::new(0),
+            scheduled: AtomicU32::new(0),
+            state: UnsafeCell::new(None),
+        }
+    }
+
+    pub(crate) fn generation(&self) -> u32 {
+        self.generation.load(Ordering::Relaxed)
+    }
+
+    /// Whether it is parked at this moment.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.ownership.is_idle()
+    }
+
+    /// Lease holder: take it to serve an event.
+    pub(crate) fn claim(&self, index: u32) -> Result<Claim<'_>, Claimed> {
+        match self.ownership.claim() {
+            Claimed::Yours => Ok(Claim { connection: self, index }),
+            other => Err(other),
+        }
+    }
+
+    /// The next owner's side of [`Claim::pass_on`]: exactly one call for each.
+    pub(crate) fn accept_claim(&self, index: u32) -> Claim<'_> {
+        Claim { connection: self, index }
+    }
+
+    /// Lease holder: a new connection in a vacant slot.
+    pub(crate) fn admit(&self, index: u32, state: State, now: Ticks) -> Claim<'_> {
+        self.ownership.admit();
+        self.last_used.store(now, Ordering::Relaxed);
+        self.scheduled.store(0, Ordering::Relaxed);
+        let claim = Claim { connection: self, index };
+        #[allow(unsafe_code)] // as `Claim::deref_mut`, for a slot that is still empty
+        // SAFETY: the slot was dead and is busy now, so the claim just made is the only one.
+        unsafe {
+            *self.state.get() = Some(state);
+        }
+        claim
+    }
+}
+
+impl<'s> Claim<'s> {
+    /// The slot itself, for its timers.
+    pub(crate) fn connection(&self) -> &'s Connection {
+        self.connection
+    }
+
+    /// Parks the connection, for the thread that holds the lease and has all along.
+    pub(crate) fn park_with_lease(self) {
+        self.connection.ownership.release_with_lease();
+    }
+
+    /// Parks the connection from any thread; gives the claim back if an event came meanwhile.
+    pub(crate) fn park(self) -> Result<(), Claim<'s>> {
+        if self.connection.ownership.release() { Ok(()) } else { Err(self) }
+    }
+
+    /// Lets another thread be the owner, which calls [`Connection::accept_claim`].
+    pub(crate) fn pass_on(self) -> u32 {
+        self.index
+    }
+
+    /// Ends the connection: everything it holds is dropped, the socket closed. The slot's index goes
+    /// back to the shard by the caller.
+    pub(crate) fn bury(mut self) -> u32 {
+        self.connection.generation.fetch_add(1, Ordering::Relaxed);
+        drop(self.cell().take());
+        self.connection.ownership.bury();
+        self.index
+    }
+
+    #[allow(unsafe_code)] // as the lease's cell
+    fn cell(&mut self) -> &mut Option<State> {
+        // SAFETY: the ownership word has handed out this claim and no other, and `&mut self` rules
+        // out any other borrow through it.
+        unsafe { &mut *self.connection.state.get() }
+    }
+}
+
+impl Deref for Claim<'_> {
+    type Target = State;
+
+    #[allow(unsafe_code)] // as the lease's cell
+    fn deref(&self) -> &State {
+        // SAFETY: as in `cell`; `&self` rules out `deref_mut`.
+        let state = unsafe { &*self.connection.state.get() };
+        state.as_ref().expect("a claimed slot holds a connection")
+    }
+}
+
+impl DerefMut for Claim<'_> {
+    fn deref_mut(&mut self) -> &mut State {
+        self.cell().as_mut().expect("a claimed slot holds a connection")
+    }
+}
+
+/// The slots of one shard. Grows page by page and never shrinks: a page is small, and a service that
+/// had so many clients once may have them again.
+#[derive(Debug)]
+pub(crate) struct Slab {
+    pages: Box<[OnceLock<Box<[Connection]>>]>,
+}
+
+impl Slab {
+    /// Room for `connections_max`, none of it allocated yet.
+    pub(crate) fn new(connections_max: usize) -> Self {
+        Slab { pages: (0..connections_max.div_ceil(PAGE)).map(|_| OnceLock::new()).collect() }
+    }
+
+    /// How many slots there can be.
+    pub(crate) fn capacity(&self) -> u32 {
+        (self.pages.len() * PAGE) as u32
+    }
+
+    /// The slot of that number, if it was ever used.
+    pub(crate) fn get(&self, index: u32) -> Option<&Connection> {
+        let (page, slot) = (index as usize / PAGE, index as usize % PAGE);
+        Some(&self.pages.get(page)?.get()?[slot])
+    }
+
+    /// The slot of that number, made if need be. `index` must be below the capacity.
+    pub(crate) fn get_or_grow(&self, index: u32) -> &Connection {
+        let (page, slot) = (index as usize / PAGE, index as usize % PAGE);
+        let fresh = || (0..PAGE).map(|_| Connection::vacant()).collect();
+        &self.pages[page].get_or_init(fresh)[slot]
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_and_an_idle_connection_stay_small() {
+        // The goal is 0.3 KB for an idle connection, with its timer entry and its slot.
+        assert!(size_of::<Connection>() <= 240, "{} bytes", size_of::<Connection>());
+    }
+}

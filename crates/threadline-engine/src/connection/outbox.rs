@@ -1,0 +1,318 @@
+//! Output that waits for the peer to read, and the handles that add to it from any thread.
+//!
+//! Most connections never have one: replies go straight to the kernel. An outbox appears when the
+//! kernel does not take all of a reply, or when a handler asks for a [`Sender`]. It then owns
+//! the descriptor, and its lock orders all writes. A send with nothing waiting is written by
+//! the sending thread itself, so that pushing to a thousand members wakes no thread.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+use rustix::net::Shutdown;
+
+use super::socket::{Sent, send_now};
+use crate::shared::Blockable;
+use crate::sys::{Epoll, Interest, Ticks, now_ticks};
+
+/// How much may wait for a slow receiver before its [`SlowReceiver`] policy applies: 256 KB.
+const LIMIT_DEFAULT: usize = 256 * 1024;
+
+/// A handle that writes to a connection from any thread, while the connection is parked.
+///
+/// Cheap to clone. It does not keep the connection open: once the peer or the service has closed
+/// it, [`Sender::send`] says so.
+#[derive(Debug, Clone)]
+pub struct Sender {
+    outbox: Weak<Outbox>,
+}
+
+/// What happens to a receiver that does not keep up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SlowReceiver {
+    /// The oldest waiting messages are dropped, whole ones only. They are counted.
+    DropOldest,
+    /// The connection is closed. The default: a gap can mislead, a closed connection cannot.
+    #[default]
+    Close,
+}
+
+/// Why a message was not sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The connection is closed. Drop the sender.
+    Closed,
+    /// The receiver was too slow and [`SlowReceiver::Close`] has closed it just now.
+    TooSlow,
+    /// The message alone is larger than the queue may be. It was not sent, the connection lives.
+    TooLarge,
+}
+
+impl fmt::Display for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            SendError::Closed => "the connection is closed",
+            SendError::TooSlow => "the receiver was too slow and has been closed",
+            SendError::TooLarge => "the message is larger than the send queue's limit",
+        })
+    }
+}
+
+impl std::error::Error for SendError {}
+
+impl Sender {
+    pub(super) fn new(outbox: &Arc<Outbox>) -> Self {
+        Sender { outbox: Arc::downgrade(outbox) }
+    }
+
+    /// Sends one message, or queues it behind those that wait. Never blocks.
+    ///
+    /// Messages of one thread arrive in order, and no message is mixed into another or into a reply.
+    ///
+    /// # Errors
+    /// [`SendError`] says whether to drop the sender.
+    pub fn send(&self, message: impl AsRef<[u8]>) -> Result<(), SendError> {
+        self.outbox.upgrade().ok_or(SendError::Closed)?.push(message.as_ref())
+    }
+
+    /// Sets how many bytes may wait, and what happens beyond. Default: 256 KB, then close.
+    pub fn limit(&self, bytes_max: usize, then: SlowReceiver) {
+        if let Some(outbox) = self.outbox.upgrade() {
+            let mut queue = outbox.queue.lock();
+            queue.bytes_max = bytes_max;
+            queue.policy = then;
+        }
+    }
+
+    /// How many bytes wait for the peer to read.
+    pub fn waiting(&self) -> usize {
+        self.outbox.upgrade().map_or(0, |outbox| outbox.queue.lock().bytes)
+    }
+
+    /// How many messages [`SlowReceiver::DropOldest`] has dropped.
+    pub fn dropped(&self) -> u64 {
+        self.outbox.upgrade().map_or(0, |outbox| outbox.queue.lock().dropped)
+    }
+
+    /// Whether the connection has ended.
+    pub fn is_closed(&self) -> bool {
+        self.outbox.upgrade().is_none_or(|outbox| outbox.queue.lock().closed)
+    }
+
+    /// Closes the connection; what waits is not sent.
+    pub fn close(&self) {
+        if let Some(outbox) = self.outbox.upgrade() {
+            outbox.close(&mut outbox.queue.lock());
+        }
+    }
+}
+
+/// How the shard watches the socket when nothing waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Watch {
+    /// It is registered for input, and room for output is added to that.
+    Input,
+    /// It is not registered: a thread of its own reads it.
+    Nothing,
+}
+
+/// Output that waits, and the descriptor it waits for.
+pub(crate) struct Outbox {
+    socket: OwnedFd,
+    home: Arc<Epoll>,
+    key: u64,
+    watch: Watch,
+    queue: Mutex<Queue>,
+}
+
+struct Queue {
+    messages: VecDeque<Message>,
+    /// Sum over `messages` of what is still to be sent.
+    bytes: usize,
+    bytes_max: usize,
+    policy: SlowReceiver,
+    /// The shard has been asked to tell when there is room.
+    armed: bool,
+    closed: bool,
+    /// When the peer last took a byte, or the queue began to fill.
+    moved: Ticks,
+    dropped: u64,
+}
+
+struct Message {
+    bytes: Box<[u8]>,
+    sent: usize,
+    /// A reply is never dropped.
+    droppable: bool,
+}
+
+impl fmt::Debug for Outbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outbox").field("socket", &self.socket).finish_non_exhaustive()
+    }
+}
+
+impl Outbox {
+    pub(super) fn new(socket: OwnedFd, home: Arc<Epoll>, key: u64, watch: Watch) -> Self {
+        let queue = Queue {
+            messages: VecDeque::new(),
+            bytes: 0,
+            bytes_max: LIMIT_DEFAULT,
+            policy: SlowReceiver::default(),
+            armed: false,
+            closed: false,
+            moved: 0,
+            dropped: 0,
+        };
+        Outbox { socket, home, key, watch, queue: Mutex::new(queue) }
+    }
+
+    /// A reply: waits however large it is, because the next message is not looked at before it is
+    /// out. So at most one turn's replies wait.
+    pub(super) fn reply(&self, bytes: &[u8]) -> io::Result<()> {
+        let mut queue = self.queue.lock();
+        if queue.closed {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        self.write_or_queue(&mut queue, bytes, false)
+    }
+
+    fn push(&self, bytes: &[u8]) -> Result<(), SendError> {
+        let mut queue = self.queue.lock();
+        if queue.closed {
+            return Err(SendError::Closed);
+        }
+        if queue.bytes > 0 && queue.bytes + bytes.len() > queue.bytes_max {
+            self.make_room(&mut queue, bytes.len())?;
+        }
+        self.write_or_queue(&mut queue, bytes, true).map_err(|_| {
+            self.close(&mut queue);
+            SendError::Closed
+        })
+    }
+
+    fn make_room(&self, queue: &mut Queue, need: usize) -> Result<(), SendError> {
+        if need > queue.bytes_max {
+            return Err(SendError::TooLarge);
+        }
+        if queue.policy == SlowReceiver::Close {
+            self.close(queue);
+            return Err(SendError::TooSlow);
+        }
+        while queue.bytes + need > queue.bytes_max {
+            // One that is partly sent must go on, or the peer would read a broken message.
+            let oldest = queue.messages.iter().position(|m| m.droppable && m.sent == 0);
+            let Some(oldest) = oldest.and_then(|at| queue.messages.remove(at)) else {
+                // Nothing but replies wait: the new message is the oldest that can go.
+                queue.dropped += 1;
+                return Err(SendError::TooLarge);
+            };
+            queue.bytes -= oldest.bytes.len();
+            queue.dropped += 1;
+        }
+        Ok(())
+    }
+
+    fn write_or_queue(&self, queue: &mut Queue, bytes: &[u8], droppable: bool) -> io::Result<()> {
+        let mut sent = 0;
+        if queue.messages.is_empty() {
+            match send_now(self.socket.as_fd(), bytes)? {
+                Sent::All => return Ok(()),
+                Sent::Part(count) => sent = count,
+            }
+            queue.moved = now_ticks();
+        }
+        queue.bytes += bytes.len() - sent;
+        queue.messages.push_back(Message { bytes: bytes.into(), sent, droppable });
+        self.arm(queue)
+    }
+
+    /// Writes what fits. Called when the kernel says that there is room.
+    pub(crate) fn flush(&self) -> io::Result<()> {
+        let mut queue = self.queue.lock();
+        while let Some(message) = queue.messages.front_mut() {
+            match send_now(self.socket.as_fd(), &message.bytes[message.sent..])? {
+                Sent::All => {
+                    let rest = message.bytes.len() - message.sent;
+                    queue.bytes -= rest;
+                    queue.messages.pop_front();
+                    queue.moved = now_ticks();
+                }
+                Sent::Part(0) => return Ok(()),
+                Sent::Part(count) => {
+                    message.sent += count;
+                    queue.bytes -= count;
+                    queue.moved = now_ticks();
+                    return Ok(());
+                }
+            }
+        }
+        // A queue that has been full once gives its memory back.
+        queue.messages = VecDeque::new();
+        self.disarm(&mut queue)
+    }
+
+    /// Whether output waits for the peer to read.
+    pub(crate) fn waits(&self) -> bool {
+        !self.queue.lock().messages.is_empty()
+    }
+
+    /// Since when the peer has not taken a byte, if output waits.
+    pub(crate) fn stalled_since(&self) -> Option<Ticks> {
+        let queue = self.queue.lock();
+        (!queue.messages.is_empty()).then_some(queue.moved)
+    }
+
+    fn close(&self, queue: &mut Queue) {
+        queue.closed = true;
+        queue.messages = VecDeque::new();
+        queue.bytes = 0;
+        // The shard, or the thread that reads it, is told by the kernel.
+        let _ = rustix::net::shutdown(&self.socket, Shutdown::Both);
+    }
+
+    fn arm(&self, queue: &mut Queue) -> io::Result<()> {
+        if !queue.armed {
+            match self.watch {
+                Watch::Input => {
+                    self.home.modify(&self.socket, self.key, Interest::InputAndOutput)?;
+                }
+                Watch::Nothing => self.home.add(&self.socket, self.key, Interest::Output)?,
+            }
+            queue.armed = true;
+        }
+        Ok(())
+    }
+
+    fn disarm(&self, queue: &mut Queue) -> io::Result<()> {
+        if queue.armed {
+            match self.watch {
+                Watch::Input => self.home.modify(&self.socket, self.key, Interest::Input)?,
+                Watch::Nothing => self.home.remove(&self.socket)?,
+            }
+            queue.armed = false;
+        }
+        Ok(())
+    }
+}
+
+impl Blockable for Outbox {
+    fn shut_down(&self, how: Shutdown) {
+        let _ = rustix::net::shutdown(&self.socket, how);
+    }
+
+    fn flush(&self) {
+        // A connection that is gone is noticed by the thread that reads it.
+        let _ = Outbox::flush(self);
+    }
+}
+
+impl AsFd for Outbox {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}

@@ -1,0 +1,169 @@
+//! What a message handler sees of its connection.
+
+use std::any::Any;
+use std::io;
+use std::mem;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use super::outbox::{Outbox, Sender, Watch};
+use super::socket::{Sent, Socket, send_now};
+use crate::sys::{Epoll, Ticks};
+
+/// One connection, as its message handler sees it: who is at the other end, a place to keep things
+/// between messages, and a [`Sender`] to write to it later.
+#[derive(Debug)]
+pub struct Session {
+    socket: Socket,
+    peer: Option<SocketAddr>,
+    /// Where the socket is registered, and as what: an outbox asks for room there.
+    home: Arc<Epoll>,
+    key: u64,
+    watch: Watch,
+    close_after_reply: bool,
+    attachment: Option<Box<dyn Any + Send>>,
+}
+
+/// What a session is made of.
+#[derive(Debug)]
+pub(crate) struct SessionParts {
+    pub(crate) socket: OwnedFd,
+    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) home: Arc<Epoll>,
+    pub(crate) key: u64,
+    pub(crate) watch: Watch,
+}
+
+impl Session {
+    pub(crate) fn new(parts: SessionParts) -> Self {
+        let SessionParts { socket, peer, home, key, watch } = parts;
+        let socket = Socket::Own(socket);
+        Session { socket, peer, home, key, watch, close_after_reply: false, attachment: None }
+    }
+
+    /// The peer's address; `None` on a Unix socket.
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        self.peer
+    }
+
+    /// The address that the peer connected to; `None` on a Unix socket.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        let address = rustix::net::getsockname(self.socket.fd()?).ok()?;
+        SocketAddr::try_from(address).ok()
+    }
+
+    /// A number that no other connection has while this one lives.
+    pub fn id(&self) -> u64 {
+        // The home's address tells shards apart, the key the connections of a shard.
+        (Arc::as_ptr(&self.home) as u64).rotate_left(32) ^ self.key
+    }
+
+    /// A handle that writes to this connection from any thread, now or while it is parked.
+    ///
+    /// All handles of a connection share one bounded queue; [`Sender::limit`] sets its bound.
+    pub fn sender(&mut self) -> Sender {
+        let outbox = self.outbox();
+        Sender::new(outbox)
+    }
+
+    /// What [`Session::insert`] has put there, if it is a `T`.
+    pub fn get<T: Any>(&mut self) -> Option<&mut T> {
+        self.attachment.as_mut()?.downcast_mut()
+    }
+
+    /// Keeps `value` with the connection, in place of what was kept before, until it closes.
+    pub fn insert<T: Any + Send>(&mut self, value: T) {
+        self.attachment = Some(Box::new(value));
+    }
+
+    /// Closes the connection once the reply to this message is written.
+    pub fn close_after_reply(&mut self) {
+        self.close_after_reply = true;
+    }
+
+    pub(crate) fn closes(&self) -> bool {
+        self.close_after_reply
+    }
+
+    pub(crate) fn socket(&self) -> &Socket {
+        &self.socket
+    }
+
+    pub(crate) fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.socket.fd()
+    }
+
+    /// Takes the descriptor out, for a stream handler.
+    pub(crate) fn take_socket(&mut self) -> Option<OwnedFd> {
+        match mem::replace(&mut self.socket, Socket::Gone) {
+            Socket::Own(fd) => Some(fd),
+            other => {
+                self.socket = other;
+                None
+            }
+        }
+    }
+
+    /// Writes a reply; what the kernel does not take at once waits in the outbox.
+    pub(crate) fn reply(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let sent = match &self.socket {
+            Socket::Own(fd) => match send_now(fd.as_fd(), bytes)? {
+                Sent::All => return Ok(()),
+                Sent::Part(sent) => sent,
+            },
+            Socket::Shared(_) => 0,
+            Socket::Gone => return Err(io::ErrorKind::NotConnected.into()),
+        };
+        self.outbox().reply(&bytes[sent..])
+    }
+
+    /// Whether output waits for the peer to read.
+    pub(crate) fn output_waits(&self) -> bool {
+        match &self.socket {
+            Socket::Shared(outbox) => outbox.waits(),
+            _ => false,
+        }
+    }
+
+    /// Since when the peer has not taken a byte, if output waits.
+    pub(crate) fn stalled_since(&self) -> Option<Ticks> {
+        match &self.socket {
+            Socket::Shared(outbox) => outbox.stalled_since(),
+            _ => None,
+        }
+    }
+
+    /// Writes what waits and now fits.
+    pub(crate) fn flush(&self) -> io::Result<()> {
+        match &self.socket {
+            Socket::Shared(outbox) => outbox.flush(),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether somebody holds a [`Sender`] to it.
+    pub(crate) fn has_sender(&self) -> bool {
+        match &self.socket {
+            Socket::Shared(outbox) => Arc::weak_count(outbox) > 0,
+            _ => false,
+        }
+    }
+
+    /// The outbox, made if there was none.
+    pub(crate) fn outbox(&mut self) -> &Arc<Outbox> {
+        if let Socket::Own(_) = self.socket {
+            let Socket::Own(fd) = mem::replace(&mut self.socket, Socket::Gone) else {
+                unreachable!("just looked")
+            };
+            let outbox = Outbox::new(fd, Arc::clone(&self.home), self.key, self.watch);
+            self.socket = Socket::Shared(Arc::new(outbox));
+        }
+        match &self.socket {
+            Socket::Shared(outbox) => outbox,
+            // A message connection's socket leaves it only for a stream handler, and a stream
+            // connection has no session that user code sees.
+            _ => unreachable!("a stream connection has no outbox"),
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! What the engine counts. Every limit and every unusual turn has its number.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
+        /// Counters of one shard or of the whole engine, as they are written.
+        #[derive(Debug, Default)]
+        pub(crate) struct Counters {
+            $(pub(crate) $name: Counter,)*
+        }
+
+        /// What the engine has counted since it started.
+        #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub struct Counts {
+            $($(#[$doc])* pub $name: u64,)*
+        }
+
+        impl Counters {
+            /// Adds these counters to a sum.
+            pub(crate) fn add_to(&self, sum: &mut Counts) {
+                $(sum.$name += self.$name.get();)*
+            }
+        }
+
+        impl Counts {
+            /// Each counter's name and value, for an exporter.
+            pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($name), self.$name)),*].into_iter()
+            }
+        }
+    };
+}
+
+counters! {
+    /// Connections accepted.
+    accepted,
+    /// Connections ended, for whatever reason.
+    closed,
+    /// Calls of user code on a shard's own thread.
+    calls_inline,
+    /// Calls of user code on a pool thread, or a connection's own.
+    calls_pooled,
+    /// Shards taken over by another thread because a handler stalled.
+    handoffs,
+    /// Inline calls sent to the pool because no spare thread stood ready.
+    calls_without_spare,
+    /// Messages refused because the pool's queue was full.
+    refused_overload,
+    /// Connections refused because their peer had too many.
+    refused_per_peer,
+    /// Idle connections closed to make room for new ones.
+    evicted,
+    /// Times that accepting paused because the connection limit was reached.
+    paused_at_limit,
+    /// Times that accepting paused because descriptors or memory ran out.
+    paused_out_of_resources,
+    /// Connections that failed before they were accepted (`ECONNABORTED` and the like).
+    accept_errors,
+    /// Messages whose start took longer than `Timeouts::head`.
+    timeouts_head,
+    /// Messages whose rest took longer than `Timeouts::body`, or came too slowly.
+    timeouts_body,
+    /// Connections closed after `Timeouts::idle`.
+    timeouts_idle,
+    /// Connections closed because the peer read nothing for `Timeouts::write`.
+    timeouts_write,
+    /// Closed connections whose peer went on sending beyond the lingering bound.
+    lingered_too_long,
+    /// Turns that ended early so that other connections got theirs.
+    yields,
+    /// Threads that could not be started.
+    spawn_failures,
+    /// Connections that a drain's deadline cut off.
+    aborted,
+    /// Datagrams received.
+    datagrams,
+    /// Datagrams dropped: too large, no room in the pool's queue, or the reply could not be sent.
+    datagrams_dropped,
+}
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    /// Counts one more, from any thread.
+    pub(crate) fn increment(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts one more on the hot path, where only the lease holder writes this counter: no
+    /// read-modify-write needed.
+    pub(crate) fn increment_alone(&self) {
+        self.0.store(self.0.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}

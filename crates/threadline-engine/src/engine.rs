@@ -1,0 +1,255 @@
+//! The engine: shards, threads and listeners put together, and taken apart again.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use threadline_pool::ThreadPool;
+
+use crate::counters::Counts;
+use crate::handlers::{Connection, StreamOptions};
+use crate::listener::{Kind, Listener};
+use crate::model::Model;
+use crate::monitor::Monitor;
+use crate::protocol::Protocol;
+use crate::route::Route;
+use crate::service::{DatagramService, Service, StreamService};
+use crate::settings::Settings;
+use crate::shard::{Key, Note, Shard, loop_thread};
+use crate::shared::{Phase, Shared};
+use crate::sys::ticks_ceil;
+
+/// Listeners and what is served on them, before the engine runs.
+#[derive(Debug, Default)]
+pub struct Services {
+    listeners: Vec<(Listener, Service)>,
+}
+
+impl Services {
+    /// None yet.
+    pub fn new() -> Self {
+        Services::default()
+    }
+
+    /// Serves messages of a protocol.
+    pub fn messages(mut self, listener: Listener, protocol: Arc<dyn Protocol>) -> Self {
+        self.listeners.push((listener, Service::messages(protocol)));
+        self
+    }
+
+    /// Serves whole connections.
+    pub fn stream(
+        mut self,
+        listener: Listener,
+        options: StreamOptions,
+        handler: impl Fn(Connection) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        let route = Route::new(format!("stream {}", listener.address()));
+        let idle = options.idle().map(ticks_ceil);
+        let service = StreamService { handler: Arc::new(handler), options, route, idle };
+        self.listeners.push((listener, Service::Stream(service)));
+        self
+    }
+
+    /// Serves single datagrams; what the handler returns is sent back to the sender.
+    pub fn datagrams(
+        mut self,
+        listener: Listener,
+        handler: impl Fn(&[u8], SocketAddr) -> Option<Vec<u8>> + Send + Sync + 'static,
+    ) -> Self {
+        let route = Route::new(format!("datagrams {}", listener.address()));
+        let service = DatagramService { handler: Arc::new(handler), route };
+        self.listeners.push((listener, Service::Datagrams(service)));
+        self
+    }
+
+    fn check(&self) -> io::Result<()> {
+        let invalid = |message: String| io::Error::new(io::ErrorKind::InvalidInput, message);
+        if self.listeners.is_empty() {
+            return Err(invalid("nothing to serve: add a listener".into()));
+        }
+        if self.listeners.len() > Key::SOURCES_MAX {
+            return Err(invalid(format!("more than {} listeners", Key::SOURCES_MAX)));
+        }
+        for (listener, service) in &self.listeners {
+            let fits = (listener.kind() == Kind::Datagrams) == matches!(service, Service::Datagrams(_));
+            if !fits {
+                let (address, name) = (listener.address(), service.name());
+                return Err(invalid(format!("{address} is the wrong kind of socket for {name}")));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A running engine. Dropping it stops it at once; [`Engine::drain`] lets clients finish.
+#[derive(Debug)]
+pub struct Engine {
+    shared: Arc<Shared>,
+    shards: Vec<Arc<Shard>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// How a drain went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Drained {
+    /// Connections that were cut off at the deadline.
+    pub aborted: u64,
+    /// Whether every thread of the engine has ended. False: a handler is still running.
+    pub complete: bool,
+}
+
+/// What the engine is doing right now, beside its [`Counts`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Gauges {
+    /// Connections that are open.
+    pub connections: usize,
+    /// How many there may be.
+    pub connections_max: usize,
+    /// Shards.
+    pub shards: usize,
+    /// Threads of the loop class: those that run shards, and spares.
+    pub loop_threads: usize,
+    /// Spares that stand ready.
+    pub spares_ready: usize,
+    /// Pool threads alive.
+    pub pool_threads: usize,
+    /// Pool threads running a handler.
+    pub pool_busy: usize,
+    /// Calls that wait for a pool thread.
+    pub pool_queue: usize,
+}
+
+impl Engine {
+    /// Starts to serve.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::InvalidInput`] for settings or services that make no sense, and the system's
+    /// errors if descriptors or threads cannot be had.
+    pub fn start(settings: Settings, services: Services) -> io::Result<Engine> {
+        let invalid = |message| io::Error::new(io::ErrorKind::InvalidInput, message);
+        settings.check().map_err(invalid)?;
+        services.check()?;
+        let pool = ThreadPool::builder()
+            .name("tl-pool")
+            .threads_max(settings.pool_threads_max)
+            .queue_len_max(settings.pool_queue_max)
+            .keep_alive(settings.pool_keep_alive)
+            .nice(settings.pool_nice)
+            .build()?;
+        let count = settings.shards;
+        let mut sources: Vec<Vec<_>> = (0..count).map(|_| Vec::new()).collect();
+        let mut kinds = Vec::new();
+        for ((listener, service), number) in services.listeners.into_iter().zip(0..) {
+            kinds.push(service);
+            for (shard, source) in listener.into_sources(number, count).into_iter().enumerate() {
+                sources[shard].push(source);
+            }
+        }
+        let shared = Arc::new(Shared::new(settings, kinds, pool));
+        let shards = (sources.into_iter().enumerate())
+            .map(|(number, sources)| Shard::new(number, Arc::clone(&shared), sources))
+            .collect::<io::Result<Vec<_>>>()?;
+        let _ = shared.shards.set(shards.iter().map(Arc::downgrade).collect());
+        let engine = Engine { shared, shards, threads: Mutex::default() };
+        // On an error the engine is dropped, which ends the threads started so far.
+        engine.start_threads()?;
+        Ok(engine)
+    }
+
+    fn start_threads(&self) -> io::Result<()> {
+        let mut threads = self.threads.lock();
+        for shard in &self.shards {
+            let shard = Arc::clone(shard);
+            let builder = thread::Builder::new().name(format!("tl-shard-{}", shard.number));
+            threads.push(builder.spawn(move || loop_thread(shard))?);
+        }
+        if self.shared.settings.model == Model::Adaptive {
+            let monitor = Monitor::new(self.shards.clone());
+            let builder = thread::Builder::new().name("tl-monitor".into());
+            threads.push(builder.spawn(move || monitor.run())?);
+        }
+        Ok(())
+    }
+
+    /// What has happened so far.
+    pub fn counts(&self) -> Counts {
+        let mut sum = Counts::default();
+        self.shared.counters.add_to(&mut sum);
+        self.shards.iter().for_each(|shard| shard.counters.add_to(&mut sum));
+        sum
+    }
+
+    /// What is going on right now.
+    pub fn gauges(&self) -> Gauges {
+        let (loop_threads, spares_ready) = self.shared.spares.census();
+        let pool = self.shared.pool.stats();
+        Gauges {
+            connections: self.shared.connections.load(Ordering::Relaxed),
+            connections_max: self.shared.settings.connections_max,
+            shards: self.shards.len(),
+            loop_threads,
+            spares_ready,
+            pool_threads: pool.threads,
+            pool_busy: pool.busy,
+            pool_queue: pool.queue_len,
+        }
+    }
+
+    /// Stops accepting, lets what is in flight finish, closes idle connections, and ends all threads.
+    /// What has not finished after `timeout` is cut off.
+    pub fn drain(&self, timeout: Duration) -> Drained {
+        let deadline = Instant::now() + timeout;
+        self.enter(Phase::Draining);
+        // Waiting is for the drain alone, so a coarse look now and then is good enough.
+        while self.shared.connections.load(Ordering::Relaxed) > 0 && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(5));
+        }
+        let cut_off = self.shared.connections.load(Ordering::Relaxed) as u64;
+        if cut_off > 0 {
+            self.enter(Phase::Aborting);
+            let patience = Instant::now() + Duration::from_millis(500);
+            while self.shared.connections.load(Ordering::Relaxed) > 0 && Instant::now() < patience {
+                thread::sleep(Duration::from_millis(5));
+            }
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        let pool_ended = self.shared.pool.shutdown(left.max(Duration::from_millis(500)));
+        let threads_ended = self.stop();
+        Drained { aborted: cut_off, complete: pool_ended && threads_ended }
+    }
+
+    /// Ends the threads that are ours to end. False if a handler keeps one.
+    fn stop(&self) -> bool {
+        self.enter(Phase::Stopped);
+        self.shared.spares.stop();
+        self.shared.bell.wake();
+        let deadline = Instant::now() + Duration::from_secs(1);
+        let ended = || self.threads.lock().iter().all(JoinHandle::is_finished);
+        while !ended() && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(1));
+        }
+        ended()
+    }
+
+    fn enter(&self, phase: Phase) {
+        self.shared.set_phase(phase);
+        self.shards.iter().for_each(|shard| shard.tell(Note::Phase));
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        if self.shared.phase() != Phase::Stopped {
+            self.enter(Phase::Aborting);
+            self.shared.pool.shutdown(Duration::from_millis(500));
+            self.stop();
+        }
+    }
+}

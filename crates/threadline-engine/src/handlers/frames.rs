@@ -1,0 +1,135 @@
+//! Frame handlers: a function from one length-prefixed frame to its reply.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::connection::Session;
+use crate::protocol::{AfterRefusal, CallError, Phase, Protocol, Refusal, Step, Timeouts, Turn};
+use crate::route::{Hint, Route};
+
+type Handler = dyn Fn(&[u8], &mut Session) -> Option<Vec<u8>> + Send + Sync;
+
+/// Bytes of a frame's length, before its content.
+const PREFIX: usize = 4;
+
+/// A service of binary frames: four bytes of length (big-endian, the length itself not counted),
+/// then so many bytes. Each is answered by a frame, and between frames the connection is parked.
+///
+/// A frame that is too long is answered by an empty frame, and the connection is closed.
+///
+/// ```
+/// use threadline_engine::Frames;
+///
+/// let reverse = Frames::new(|frame, _session| Some(frame.iter().rev().copied().collect()));
+/// ```
+pub struct Frames {
+    handler: Box<Handler>,
+    route: Arc<Route>,
+    timeouts: Timeouts,
+    length_max: usize,
+}
+
+impl fmt::Debug for Frames {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Frames").field("route", &self.route.name()).finish_non_exhaustive()
+    }
+}
+
+impl Frames {
+    /// A service that answers each frame with what `handler` returns, or not at all for `None`.
+    pub fn new(
+        handler: impl Fn(&[u8], &mut Session) -> Option<Vec<u8>> + Send + Sync + 'static,
+    ) -> Self {
+        Frames {
+            handler: Box::new(handler),
+            route: Route::new("frames"),
+            timeouts: Timeouts::default(),
+            length_max: 1024 * 1024,
+        }
+    }
+
+    /// A name for logs and counters. Default `frames`.
+    pub fn name(mut self, name: &str) -> Self {
+        self.route = Route::new(name);
+        self
+    }
+
+    /// What is known of the handler beforehand. Set the name first.
+    pub fn hint(mut self, hint: Hint) -> Self {
+        self.route = Route::with_hint(self.route.name(), hint);
+        self
+    }
+
+    /// The longest frame in bytes. Default 1 MB.
+    pub fn length_max(mut self, bytes: usize) -> Self {
+        self.length_max = bytes.min(u32::MAX as usize);
+        self
+    }
+
+    /// Deadlines. `head` is for the length, `body` for the content.
+    pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
+        self.timeouts = timeouts;
+        self
+    }
+
+    fn answer(&self, frame: &[u8], turn: &mut Turn<'_>) -> Step {
+        let called = turn.call(&self.route, |session, out| {
+            if let Some(reply) = (self.handler)(frame, session) {
+                push_frame(out, &reply);
+            }
+        });
+        let len = PREFIX + frame.len();
+        match called {
+            Ok(()) => Step::Next { consumed: len },
+            Err(CallError::Offload) => Step::Offload { len },
+            // The peer may be counting replies: a frame short is a closed connection, not a gap.
+            Err(CallError::Panicked) => Step::Close,
+        }
+    }
+}
+
+fn push_frame(out: &mut Vec<u8>, content: &[u8]) {
+    // A reply of more than 4 GB does not fit the protocol; the peer sees it cut, and closed.
+    let length = u32::try_from(content.len()).unwrap_or(u32::MAX);
+    out.extend_from_slice(&length.to_be_bytes());
+    out.extend_from_slice(&content[..length as usize]);
+}
+
+fn content_length(input: &[u8]) -> Option<usize> {
+    let prefix = input.first_chunk::<PREFIX>()?;
+    Some(u32::from_be_bytes(*prefix) as usize)
+}
+
+impl Protocol for Frames {
+    fn name(&self) -> &'static str {
+        "frames"
+    }
+
+    fn step(&self, input: &[u8], turn: &mut Turn<'_>) -> Step {
+        let Some(length) = content_length(input) else {
+            return Step::Partial { phase: Phase::Head, want: PREFIX };
+        };
+        if length > self.length_max {
+            push_frame(turn.out(), &[]);
+            return Step::Close;
+        }
+        match input[PREFIX..].get(..length) {
+            Some(frame) => self.answer(frame, turn),
+            None => Step::Partial { phase: Phase::Body, want: PREFIX + length },
+        }
+    }
+
+    fn refuse(&self, why: Refusal, input: &[u8], out: &mut Vec<u8>) -> AfterRefusal {
+        push_frame(out, &[]);
+        match (why, content_length(input)) {
+            (Refusal::Overloaded, Some(length)) if input.len() >= PREFIX + length => {
+                AfterRefusal::Continue { consumed: PREFIX + length }
+            }
+            _ => AfterRefusal::Close,
+        }
+    }
+
+    fn timeouts(&self) -> &Timeouts {
+        &self.timeouts
+    }
+}

@@ -1,0 +1,268 @@
+//! Stream handlers: the whole connection, read and written as the handler likes.
+
+use std::io::{self, BufRead, Read, Write};
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::net::SendFlags;
+use socket2::SockRef;
+
+use crate::shared::Blockable;
+
+/// Bytes that a [`Connection`] reads ahead, once [`BufRead`] is used: 8 KB.
+const READ_AHEAD: usize = 8 * 1024;
+
+/// How stream connections of a listener are treated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StreamOptions {
+    start: Start,
+    idle: Option<Duration>,
+    read: Option<Duration>,
+    write: Option<Duration>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Start {
+    FirstByte,
+    Accept,
+}
+
+impl Default for StreamOptions {
+    fn default() -> Self {
+        StreamOptions {
+            start: Start::FirstByte,
+            idle: Some(Duration::from_secs(75)),
+            read: Some(Duration::from_secs(75)),
+            write: Some(Duration::from_secs(30)),
+        }
+    }
+}
+
+impl StreamOptions {
+    /// The defaults.
+    pub fn new() -> Self {
+        StreamOptions::default()
+    }
+
+    /// Starts the handler at once instead of at the client's first byte: for protocols in which the
+    /// server speaks first. A silent client then holds a pool thread.
+    pub fn start_at_accept(mut self) -> Self {
+        self.start = Start::Accept;
+        self
+    }
+
+    /// How long a client may take to send its first byte; no thread waits for it. Default 75 s.
+    pub fn first_byte_timeout(mut self, limit: Option<Duration>) -> Self {
+        self.idle = limit;
+        self
+    }
+
+    /// How long one read may take. Default 75 s. [`Connection::set_read_timeout`] changes it later.
+    pub fn read_timeout(mut self, limit: Option<Duration>) -> Self {
+        self.read = limit;
+        self
+    }
+
+    /// How long one write may wait for the peer to read. Default 30 s.
+    pub fn write_timeout(mut self, limit: Option<Duration>) -> Self {
+        self.write = limit;
+        self
+    }
+
+    pub(crate) fn starts_at_accept(&self) -> bool {
+        self.start == Start::Accept
+    }
+
+    pub(crate) fn idle(&self) -> Option<Duration> {
+        self.idle
+    }
+}
+
+/// A client's connection, for a stream handler. Reads and writes block; the handler has a thread.
+///
+/// While the service drains, reads return what has already come and then end, as if the client had
+/// closed: a handler that loops until end of input finishes by itself.
+///
+/// ```
+/// use std::io::{self, BufRead, Write};
+/// use threadline_engine::Connection;
+///
+/// fn shout(mut connection: Connection) -> io::Result<()> {
+///     let mut line = String::new();
+///     while connection.read_line(&mut line)? > 0 {
+///         connection.write_all(line.to_uppercase().as_bytes())?;
+///         line.clear();
+///     }
+///     Ok(())
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Connection {
+    stream: Arc<Stream>,
+    peer: Option<SocketAddr>,
+    /// What `BufRead` has read ahead; `Read` takes it first. Empty until `BufRead` is used.
+    ahead: Vec<u8>,
+    taken: usize,
+}
+
+#[derive(Debug)]
+struct Stream {
+    socket: OwnedFd,
+}
+
+impl Blockable for Stream {
+    fn shut_down(&self, how: rustix::net::Shutdown) {
+        let _ = rustix::net::shutdown(&self.socket, how);
+    }
+}
+
+impl Connection {
+    pub(crate) fn new(
+        socket: OwnedFd,
+        peer: Option<SocketAddr>,
+        options: &StreamOptions,
+    ) -> io::Result<Self> {
+        rustix::io::ioctl_fionbio(&socket, false)?;
+        let settings = SockRef::from(&socket);
+        settings.set_read_timeout(options.read)?;
+        settings.set_write_timeout(options.write)?;
+        let stream = Arc::new(Stream { socket });
+        Ok(Connection { stream, peer, ahead: Vec::new(), taken: 0 })
+    }
+
+    pub(crate) fn blockable(&self) -> Weak<dyn Blockable> {
+        let weak: Weak<Stream> = Arc::downgrade(&self.stream);
+        weak
+    }
+
+    pub(crate) fn read_no_more(&self) {
+        self.stream.shut_down(rustix::net::Shutdown::Read);
+    }
+
+    /// The client's address; `None` on a Unix socket.
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        self.peer
+    }
+
+    /// The address that the client connected to; `None` on a Unix socket.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        rustix::net::getsockname(&self.stream.socket).ok()?.try_into().ok()
+    }
+
+    /// How long one read may take; `None` waits for ever. A read that takes longer fails with
+    /// [`io::ErrorKind::TimedOut`].
+    ///
+    /// # Errors
+    /// If `limit` is zero.
+    pub fn set_read_timeout(&self, limit: Option<Duration>) -> io::Result<()> {
+        SockRef::from(&self.stream.socket).set_read_timeout(not_zero(limit)?)
+    }
+
+    /// How long one write may wait for the client to read; `None` waits for ever.
+    ///
+    /// # Errors
+    /// If `limit` is zero.
+    pub fn set_write_timeout(&self, limit: Option<Duration>) -> io::Result<()> {
+        SockRef::from(&self.stream.socket).set_write_timeout(not_zero(limit)?)
+    }
+
+    /// Closes one direction or both: the client reads end of input after `Shutdown::Write`.
+    ///
+    /// # Errors
+    /// If the connection is gone already.
+    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        let how = match how {
+            Shutdown::Read => rustix::net::Shutdown::Read,
+            Shutdown::Write => rustix::net::Shutdown::Write,
+            Shutdown::Both => rustix::net::Shutdown::Both,
+        };
+        Ok(rustix::net::shutdown(&self.stream.socket, how)?)
+    }
+
+    /// Another handle to the same connection, to write on another thread while this one reads. What
+    /// `BufRead` has read ahead stays with this one. The connection closes with the last handle.
+    ///
+    /// # Errors
+    /// None at present; the signature is that of [`std::net::TcpStream::try_clone`].
+    pub fn try_clone(&self) -> io::Result<Connection> {
+        let stream = Arc::clone(&self.stream);
+        Ok(Connection { stream, peer: self.peer, ahead: Vec::new(), taken: 0 })
+    }
+
+    fn receive(stream: &Stream, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match rustix::io::read(&stream.socket, &mut *buffer) {
+                Err(Errno::INTR) => {}
+                // The kernel's word for "timed out" on a blocking socket.
+                Err(Errno::AGAIN) => return Err(timed_out("the client sent nothing")),
+                other => return Ok(other?),
+            }
+        }
+    }
+}
+
+fn not_zero(limit: Option<Duration>) -> io::Result<Option<Duration>> {
+    if limit.is_some_and(|limit| limit.is_zero()) {
+        let message = "a timeout of zero: use None to wait for ever";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+    }
+    Ok(limit)
+}
+
+fn timed_out(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, format!("timed out: {what} for too long"))
+}
+
+impl Read for Connection {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.taken < self.ahead.len() {
+            let count = (&self.ahead[self.taken..]).read(buffer)?;
+            self.consume(count);
+            return Ok(count);
+        }
+        Connection::receive(&self.stream, buffer)
+    }
+}
+
+impl BufRead for Connection {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.taken >= self.ahead.len() {
+            self.taken = 0;
+            self.ahead.resize(READ_AHEAD, 0);
+            let count = Connection::receive(&self.stream, &mut self.ahead)
+                .inspect_err(|_| self.ahead.clear())?;
+            self.ahead.truncate(count);
+        }
+        Ok(&self.ahead[self.taken..])
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.taken = (self.taken + count).min(self.ahead.len());
+    }
+}
+
+impl Write for Connection {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            match rustix::net::send(&self.stream.socket, bytes, SendFlags::NOSIGNAL) {
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return Err(timed_out("the client read nothing")),
+                other => return Ok(other?),
+            }
+        }
+    }
+
+    /// Does nothing: every write goes to the kernel at once.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl AsFd for Connection {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.socket.as_fd()
+    }
+}

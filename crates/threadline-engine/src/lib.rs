@@ -1,0 +1,60 @@
+//! Event-driven shards whose blocking handlers never hold up anyone else.
+//!
+//! The engine owns sockets, threads, buffers and time. It serves [`Protocol`]s (messages, between
+//! which a connection is parked: no thread, no buffer), stream handlers (the whole [`Connection`], on
+//! a pool thread) and datagrams, under four concurrency [`Model`]s that are one setting apart. It
+//! knows no HTTP.
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//! use threadline_engine::{Address, Engine, Lines, Listener, Services, Settings};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let settings = Settings::default();
+//! let address: Address = "127.0.0.1:12345".parse()?;
+//! let listener = Listener::bind(&address, settings.shards, settings.backlog)?;
+//! let echo = Lines::new(|line, _session| Some(line.to_owned()));
+//! let engine = Engine::start(settings, Services::new().messages(listener, Arc::new(echo)))?;
+//! // ... until it is time to go:
+//! engine.drain(std::time::Duration::from_secs(30));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Where things are: `lease/` (who runs a shard, with its proof in `lease/README.md`), `shard/` (the
+//! loop), `connection/` (what is kept of a client), `handlers/` (lines, frames, streams), `route.rs`
+//! (proving), `monitor.rs` and `spares.rs` (the safety net), `sys/` (system calls).
+
+#![deny(unsafe_code)]
+
+mod connection;
+mod counters;
+mod engine;
+pub mod handlers;
+mod lease;
+mod listener;
+mod model;
+mod monitor;
+mod primitive;
+pub mod protocol;
+mod route;
+mod service;
+mod settings;
+mod shard;
+mod shared;
+mod spares;
+mod sys;
+mod turn;
+mod wheel;
+
+pub use connection::{SendError, Sender, Session, SlowReceiver};
+pub use counters::Counts;
+pub use engine::{Drained, Engine, Gauges, Services};
+pub use handlers::{Connection, Frames, Invalid, Lines, StreamOptions};
+pub use listener::{Address, BadAddress, Listener};
+pub use model::{Model, UnknownModel};
+pub use protocol::{
+    AfterRefusal, CallError, Phase, Protocol, Refusal, Step, Timeouts, Turn,
+};
+pub use route::{Hint, Route};
+pub use settings::Settings;

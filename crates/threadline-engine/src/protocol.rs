@@ -1,0 +1,157 @@
+//! The seam between the engine and a protocol.
+//!
+//! A [`Protocol`] cuts messages out of bytes and answers them; the engine owns sockets, threads,
+//! buffers and time. HTTP, lines and frames are protocols. A protocol never reads, writes, waits
+//! or looks at a clock, so the same one runs under every [`Model`](crate::Model).
+//!
+//! ```text
+//!             bytes                     Turn::call
+//!   engine ----------> Protocol::step -------------> user code
+//!     ^                     |                            |
+//!     |   Next / Close      |   CallError::Offload       | reply appended to `out`
+//!     +---------------------+   => Step::Offload         |
+//!     |   Partial           |   (the engine copies the   |
+//!     +---------------------+    message and calls step  |
+//!     |                          again on a pool thread) |
+//!     +<-------------------------------------------------+
+//! ```
+
+use std::time::Duration;
+
+pub use crate::turn::{CallError, Turn};
+
+/// Cuts messages out of bytes and answers each.
+///
+/// One value serves every connection of a listener, from many threads at once. What belongs to a
+/// connection is kept in its [`Session`](crate::Session).
+pub trait Protocol: Send + Sync + 'static {
+    /// The protocol's name, as it appears in logs and counters, for example `"http"`.
+    fn name(&self) -> &'static str;
+
+    /// Looks at the first message in `input` and answers it if it is whole.
+    ///
+    /// `input` is never empty and always begins where the last step ended. User code runs only
+    /// inside [`Turn::call`]; when that returns [`CallError::Offload`], nothing has run yet and
+    /// `step` must return [`Step::Offload`]: the engine calls `step` again with the same bytes on
+    /// a thread that may block.
+    fn step(&self, input: &[u8], turn: &mut Turn<'_>) -> Step;
+
+    /// Appends to `out` what the peer is told when the engine turns it away or gives up on it.
+    ///
+    /// `input` holds what has arrived of the current message, and may be empty.
+    /// For [`Refusal::Overloaded`] the connection goes on when this returns
+    /// [`AfterRefusal::Continue`]; it is closed, after `out` is written, in every other case.
+    fn refuse(&self, why: Refusal, input: &[u8], out: &mut Vec<u8>) -> AfterRefusal;
+
+    /// How long each phase of a connection may take.
+    fn timeouts(&self) -> &Timeouts;
+
+    /// Runs on a thread that may block, before the first byte is looked at.
+    ///
+    /// Only called when [`Protocol::has_hooks`] is true. What it appends to `out` is sent.
+    fn opened(&self, session: &mut crate::Session, out: &mut Vec<u8>) {
+        let _ = (session, out);
+    }
+
+    /// Runs on a thread that may block, after the connection has ended.
+    ///
+    /// Only called when [`Protocol::has_hooks`] is true, and then exactly once for every
+    /// connection for which [`Protocol::opened`] was called.
+    fn closed(&self, session: &mut crate::Session) {
+        let _ = session;
+    }
+
+    /// Whether [`Protocol::opened`] and [`Protocol::closed`] do anything.
+    fn has_hooks(&self) -> bool {
+        false
+    }
+}
+
+/// What [`Protocol::step`] made of the input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// The first `consumed` bytes were a message and it has been answered into [`Turn::out`].
+    Next {
+        /// Length of the message in bytes, at least 1.
+        consumed: usize,
+    },
+    /// As `Next`, and the connection is closed once the answer is written.
+    Close,
+    /// The message is not whole yet.
+    Partial {
+        /// What is still missing, and so which deadline applies.
+        phase: Phase,
+        /// How many bytes the whole message has, where that is known: the engine does not call
+        /// `step` again before so many are there. 0 where it is not known.
+        want: usize,
+    },
+    /// [`Turn::call`] returned [`CallError::Offload`]: run this message on another thread.
+    Offload {
+        /// Length of the message in bytes.
+        len: usize,
+    },
+}
+
+/// A part of a message that is being waited for. Each has its own deadline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Phase {
+    /// The start of a message: an HTTP request head, a line, a frame's length.
+    Head,
+    /// The rest of it: a request body, a frame's content.
+    Body,
+}
+
+/// Why the engine turns a message or a connection away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    /// The pool's queue is full. The message was not looked at.
+    Overloaded,
+    /// The message did not arrive within its phase's deadline, or slower than the minimum rate.
+    TimedOut(Phase),
+    /// The connection limit is reached, for the service or for this peer.
+    TooManyConnections,
+}
+
+/// Whether a connection outlives a refusal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AfterRefusal {
+    /// The message had this many bytes; go on behind it.
+    Continue {
+        /// Length of the refused message in bytes.
+        consumed: usize,
+    },
+    /// Close the connection once the refusal is written.
+    Close,
+}
+
+/// Deadlines by phase. `None` waits for ever; every default is finite.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// From a message's first byte to the end of its head. Default 10 s.
+    pub head: Option<Duration>,
+    /// From the end of a head to the end of the body. Default 30 s.
+    pub body: Option<Duration>,
+    /// The least a body may arrive at, in bytes a second, looked at after the first
+    /// [`Timeouts::body_grace`]. 0 allows any rate. Default 240.
+    pub body_rate_min: u32,
+    /// How long a body may be slower than `body_rate_min`. Default 5 s.
+    pub body_grace: Duration,
+    /// Between messages, and before the first. Default 75 s. A connection with a live
+    /// [`Sender`](crate::Sender) is exempt: it is waiting for the service, not for its peer.
+    pub idle: Option<Duration>,
+    /// How long a reply may wait for the peer to take any byte of it. Default 30 s.
+    pub write: Option<Duration>,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Timeouts {
+            head: Some(Duration::from_secs(10)),
+            body: Some(Duration::from_secs(30)),
+            body_rate_min: 240,
+            body_grace: Duration::from_secs(5),
+            idle: Some(Duration::from_secs(75)),
+            write: Some(Duration::from_secs(30)),
+        }
+    }
+}

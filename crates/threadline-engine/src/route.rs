@@ -1,0 +1,318 @@
+//! Routes and their proving: which user code may run on a shard's own thread.
+//!
+//! ```text
+//!                  a streak of fast calls on the pool
+//!    Unproven ---------------------------------------> Proven: runs inline
+//!       ^                                                 |
+//!       |   more than a fifth of its calls stall          |
+//!       +---- the next streak must be twice as long ------+
+//! ```
+//!
+//! Demotion goes by rate and not by one stall: a handler of which one call in a hundred blocks is
+//! served twice as fast inline, where each stall costs one handoff, as on the pool, where each
+//! call costs a wake-up. The hot path reads one word; all writing happens off it.
+
+use std::sync::{Arc, Weak};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::RwLock;
+
+use crate::sys::ThreadUsage;
+
+const PROVEN: u32 = 1 << 31;
+/// The streak asked for doubles with each demotion, up to this.
+const STREAK_MAX: u32 = 1 << 14;
+
+/// The engine's key for "the same piece of user code": an HTTP route, a listener's handler.
+#[derive(Debug)]
+pub struct Route {
+    name: String,
+    hint: Hint,
+    /// `PROVEN`, or the length of the current streak of fast calls.
+    standing: AtomicU32,
+    /// How long the streak must become; 0 until the first call learns the setting.
+    streak_needed: AtomicU32,
+    /// Its number in this process, for a shard's tally.
+    number: u32,
+    demotions: AtomicU64,
+    stalls: AtomicU64,
+    panics: AtomicU64,
+}
+
+/// What is known of a route beforehand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Hint {
+    /// Nothing: the engine proves it.
+    #[default]
+    Prove,
+    /// It never blocks: inline from the first call on. If it stalls all the same it is demoted.
+    Inline,
+    /// It may always block: never inline.
+    Blocking,
+}
+
+/// Every route of the process by its number: a thread that takes over a shard knows the stalled call
+/// only by that.
+static ROUTES: RwLock<Vec<Weak<Route>>> = RwLock::new(Vec::new());
+
+/// The route of that number, if it is still in use.
+pub(crate) fn by_number(number: u32) -> Option<Arc<Route>> {
+    ROUTES.read().get(number as usize)?.upgrade()
+}
+
+impl Route {
+    /// A route that the engine proves. The name appears in logs and counters.
+    pub fn new(name: impl Into<String>) -> Arc<Route> {
+        Route::with_hint(name, Hint::Prove)
+    }
+
+    /// A route of which something is known.
+    pub fn with_hint(name: impl Into<String>, hint: Hint) -> Arc<Route> {
+        let mut routes = ROUTES.write();
+        let route = Arc::new(Route {
+            name: name.into(),
+            hint,
+            standing: AtomicU32::new(if hint == Hint::Inline { PROVEN } else { 0 }),
+            streak_needed: AtomicU32::new(0),
+            number: routes.len() as u32,
+            demotions: AtomicU64::new(0),
+            stalls: AtomicU64::new(0),
+            panics: AtomicU64::new(0),
+        });
+        routes.push(Arc::downgrade(&route));
+        route
+    }
+
+    /// The name it was made with.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether its calls run on their shard's thread at present.
+    pub fn is_proven(&self) -> bool {
+        self.standing.load(Ordering::Relaxed) & PROVEN != 0
+    }
+
+    /// How often it has lost its place on the shard's thread.
+    pub fn demotions(&self) -> u64 {
+        self.demotions.load(Ordering::Relaxed)
+    }
+
+    /// How often a shard has been taken over during one of its calls.
+    pub fn stalls(&self) -> u64 {
+        self.stalls.load(Ordering::Relaxed)
+    }
+
+    /// How often it has panicked.
+    pub fn panics(&self) -> u64 {
+        self.panics.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn number(&self) -> u32 {
+        self.number
+    }
+
+    pub(crate) fn panicked(&self) {
+        self.panics.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Takes note of a call on the pool.
+    fn prove(&self, verdict: Verdict, streak: u32) {
+        if self.hint == Hint::Blocking || self.is_proven() {
+            return;
+        }
+        match verdict {
+            Verdict::Unclear => {}
+            Verdict::Slow => self.standing.store(0, Ordering::Relaxed),
+            Verdict::Fast => {
+                let needed = self.streak_needed.load(Ordering::Relaxed).max(streak);
+                // Threads that finish together may count over each other: a streak is a rule of
+                // thumb, and one call more or less does not matter.
+                let so_far = self.standing.load(Ordering::Relaxed) + 1;
+                let standing = if so_far >= needed { PROVEN } else { so_far };
+                self.standing.store(standing, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Sends the route back to the pool.
+    fn demote(&self, streak: u32) {
+        let needed = self.streak_needed.load(Ordering::Relaxed).max(streak);
+        self.streak_needed.store((needed * 2).min(STREAK_MAX), Ordering::Relaxed);
+        self.standing.store(0, Ordering::Relaxed);
+        self.demotions.fetch_add(1, Ordering::Relaxed);
+        tracing::info!(route = self.name, "calls of this route stall: it runs on the pool now");
+    }
+}
+
+/// How a call on the pool went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Fast,
+    Slow,
+    /// It took long but neither slept nor computed: the thread was preempted, which says nothing
+    /// about the route. Without this, a busy machine would keep every route off the shards.
+    Unclear,
+}
+
+/// Times one call on the pool.
+#[derive(Debug)]
+pub(crate) struct Trial {
+    began: Instant,
+    usage: ThreadUsage,
+}
+
+impl Trial {
+    pub(crate) fn begin() -> Self {
+        Trial { usage: ThreadUsage::now(), began: Instant::now() }
+    }
+
+    pub(crate) fn end(self, route: &Route, limit: Duration, streak: u32) {
+        route.prove(self.verdict(limit), streak);
+    }
+
+    fn verdict(&self, limit: Duration) -> Verdict {
+        if self.began.elapsed() < limit {
+            return Verdict::Fast;
+        }
+        let usage = ThreadUsage::now();
+        let innocent =
+            !self.usage.blocked_until(&usage) && self.usage.cpu_until(&usage) < limit;
+        if innocent { Verdict::Unclear } else { Verdict::Slow }
+    }
+}
+
+/// What one shard has seen of its inline calls. Belongs to the lease holder: plain numbers, so that
+/// counting costs the hot path nothing.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    routes: Vec<Counts>,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Counts {
+    calls: u32,
+    stalls: u32,
+}
+
+/// Counts are halved beyond this, so that old calls do not excuse new stalls for ever.
+const WINDOW: u32 = 1 << 12;
+/// Calls that a route has to its credit at first: two stalls in a row do not demote it, three do.
+const CREDIT: u32 = 8;
+
+impl Tally {
+    /// An inline call of the route begins.
+    pub(crate) fn count(&mut self, route: &Route) {
+        let counts = self.counts(route);
+        counts.calls += 1;
+        if counts.calls >= WINDOW {
+            counts.calls /= 2;
+            counts.stalls /= 2;
+        }
+    }
+
+    /// The shard was taken over during a call of the route, or a sample was slow.
+    pub(crate) fn stalled(&mut self, route: &Route, streak: u32) {
+        route.stalls.fetch_add(1, Ordering::Relaxed);
+        let counts = self.counts(route);
+        counts.stalls += 1;
+        if counts.stalls * 5 > counts.calls + CREDIT {
+            *counts = Counts::default();
+            if route.is_proven() {
+                route.demote(streak);
+            }
+        }
+    }
+
+    fn counts(&mut self, route: &Route) -> &mut Counts {
+        let number = route.number as usize;
+        if number >= self.routes.len() {
+            self.routes.resize(number + 1, Counts::default());
+        }
+        &mut self.routes[number]
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn proven(streak: u32) -> Arc<Route> {
+        let route = Route::new("test");
+        (0..streak).for_each(|_| route.prove(Verdict::Fast, streak));
+        assert!(route.is_proven());
+        route
+    }
+
+    #[test]
+    fn a_streak_of_fast_calls_proves_a_route_and_a_slow_one_breaks_it() {
+        let route = Route::new("test");
+        (0..31).for_each(|_| route.prove(Verdict::Fast, 32));
+        route.prove(Verdict::Slow, 32);
+        (0..31).for_each(|_| route.prove(Verdict::Fast, 32));
+        assert!(!route.is_proven());
+        route.prove(Verdict::Unclear, 32);
+        assert!(!route.is_proven());
+        route.prove(Verdict::Fast, 32);
+        assert!(route.is_proven());
+    }
+
+    #[test]
+    fn stalls_in_a_row_demote_and_the_next_proof_is_longer() {
+        let (route, mut tally) = (proven(32), Tally::default());
+        let mut stalls = 0;
+        while route.is_proven() {
+            tally.count(&route);
+            tally.stalled(&route, 32);
+            stalls += 1;
+        }
+        assert_eq!(stalls, 3);
+        (0..63).for_each(|_| route.prove(Verdict::Fast, 32));
+        assert!(!route.is_proven());
+        route.prove(Verdict::Fast, 32);
+        assert!(route.is_proven());
+    }
+
+    #[test]
+    fn one_stall_in_a_hundred_calls_does_not_demote() {
+        let (route, mut tally) = (proven(32), Tally::default());
+        for call in 0..100_000 {
+            tally.count(&route);
+            if call % 100 == 0 {
+                tally.stalled(&route, 32);
+            }
+        }
+        assert!(route.is_proven());
+        assert_eq!(route.stalls(), 1_000);
+    }
+
+    #[test]
+    fn one_stall_in_three_calls_demotes() {
+        let (route, mut tally) = (proven(32), Tally::default());
+        for call in 0..60 {
+            tally.count(&route);
+            if call % 3 == 0 {
+                tally.stalled(&route, 32);
+            }
+        }
+        assert!(!route.is_proven());
+    }
+
+    #[test]
+    fn hints_are_taken_at_their_word() {
+        assert!(Route::with_hint("fast", Hint::Inline).is_proven());
+        let blocking = Route::with_hint("slow", Hint::Blocking);
+        (0..1000).for_each(|_| blocking.prove(Verdict::Fast, 32));
+        assert!(!blocking.is_proven());
+    }
+
+    #[test]
+    fn a_call_that_sleeps_is_slow_and_one_that_returns_is_fast() {
+        let limit = Duration::from_micros(100);
+        let trial = Trial::begin();
+        std::thread::sleep(Duration::from_millis(1));
+        assert_eq!(trial.verdict(limit), Verdict::Slow);
+        assert_ne!(Trial::begin().verdict(Duration::from_secs(60)), Verdict::Slow);
+    }
+}

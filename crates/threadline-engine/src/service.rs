@@ -1,0 +1,95 @@
+//! What a listener serves: one of three kinds of handler, with its deadlines in ticks.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::handlers::Connection;
+use crate::protocol::{Protocol, Timeouts};
+use crate::route::Route;
+use crate::sys::{Ticks, ticks_ceil};
+
+/// What is served on a listener.
+#[derive(Clone)]
+pub(crate) enum Service {
+    Messages(MessageService),
+    Stream(StreamService),
+    Datagrams(DatagramService),
+}
+
+/// A protocol and its deadlines.
+#[derive(Clone)]
+pub(crate) struct MessageService {
+    pub(crate) protocol: Arc<dyn Protocol>,
+    pub(crate) deadlines: Deadlines,
+}
+
+/// A handler that gets the whole connection.
+#[derive(Clone)]
+pub(crate) struct StreamService {
+    pub(crate) handler: StreamHandler,
+    pub(crate) options: crate::handlers::StreamOptions,
+    pub(crate) route: Arc<Route>,
+    /// How long a parked connection may take to send its first byte.
+    pub(crate) idle: Option<Ticks>,
+}
+
+pub(crate) type StreamHandler = Arc<dyn Fn(Connection) -> io::Result<()> + Send + Sync>;
+
+/// A handler of single datagrams.
+#[derive(Clone)]
+pub(crate) struct DatagramService {
+    pub(crate) handler: DatagramHandler,
+    pub(crate) route: Arc<Route>,
+}
+
+/// Gets a datagram and its sender; what it returns is sent back.
+pub(crate) type DatagramHandler =
+    Arc<dyn Fn(&[u8], SocketAddr) -> Option<Vec<u8>> + Send + Sync>;
+
+impl fmt::Debug for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Service {
+    pub(crate) fn messages(protocol: Arc<dyn Protocol>) -> Self {
+        let deadlines = Deadlines::from(protocol.timeouts());
+        Service::Messages(MessageService { protocol, deadlines })
+    }
+
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Service::Messages(service) => service.protocol.name(),
+            Service::Stream(_) => "stream",
+            Service::Datagrams(_) => "datagrams",
+        }
+    }
+}
+
+/// [`Timeouts`], in ticks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Deadlines {
+    pub(crate) head: Option<Ticks>,
+    pub(crate) body: Option<Ticks>,
+    pub(crate) body_grace: Ticks,
+    /// Bytes a second.
+    pub(crate) body_rate_min: u32,
+    pub(crate) idle: Option<Ticks>,
+    pub(crate) write: Option<Ticks>,
+}
+
+impl From<&Timeouts> for Deadlines {
+    fn from(timeouts: &Timeouts) -> Self {
+        Deadlines {
+            head: timeouts.head.map(ticks_ceil),
+            body: timeouts.body.map(ticks_ceil),
+            body_grace: ticks_ceil(timeouts.body_grace),
+            body_rate_min: timeouts.body_rate_min,
+            idle: timeouts.idle.map(ticks_ceil),
+            write: timeouts.write.map(ticks_ceil),
+        }
+    }
+}

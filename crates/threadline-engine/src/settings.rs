@@ -1,0 +1,140 @@
+//! Every bound of the engine in one place, with its default and the reason for it.
+
+use std::time::Duration;
+
+use crate::model::Model;
+
+/// What an engine is built with. Each field has a default that suits a service on one machine.
+///
+/// Deadlines belong to the protocol that waits: see [`Timeouts`](crate::Timeouts).
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Settings {
+    /// How connections and handlers share threads. Default [`Model::Adaptive`].
+    pub model: Model,
+    /// Event loops. Default: one for each core this process may use.
+    pub shards: usize,
+    /// Connections at once, over all listeners. Default: 80 % of the descriptor limit, which leaves
+    /// the rest to files and upstreams. Beyond it, the connections that have been idle longest are
+    /// closed to make room; if none is idle, new ones wait in the kernel's backlog.
+    pub connections_max: usize,
+    /// Connections at once from one IP address. Default: no limit, since many users may share one
+    /// address. One more is told so and closed.
+    pub connections_per_peer_max: Option<usize>,
+    /// Threads for handlers that may block, stream handlers included. Default 512: at 8 MB of
+    /// address space and 30 KB of memory each they cost little, and a database behind the service
+    /// rarely takes more.
+    pub pool_threads_max: usize,
+    /// Calls that may wait for a pool thread. Default 4 096: at 512 threads and 50 ms a call, less
+    /// than half a second's work. One more is refused.
+    pub pool_queue_max: usize,
+    /// How long a pool thread stays without work. Default 10 s.
+    pub pool_keep_alive: Duration,
+    /// Nice value of pool threads, 0 to 19. Default 10: loop threads go first when cores are short.
+    /// 19 gives the best tails for fast calls, and can starve the pool when shards are saturated.
+    pub pool_nice: u8,
+    /// Threads that may run a shard, beyond one for each: one has to stand ready for each shard, and
+    /// one more is tied up for each inline call that is blocking right now. Default 128. Without a
+    /// spare, calls go to the pool.
+    pub spare_threads_max: usize,
+    /// How often the monitor looks for stalled shards. Default 5 ms.
+    pub monitor_tick: Duration,
+    /// How often it looks for a while after a stall. Default 200 us.
+    pub monitor_tick_after_stall: Duration,
+    /// A route runs inline after this many fast calls in a row. Default 32.
+    pub proving_streak: u32,
+    /// What a fast call is. Default 100 us.
+    pub proving_limit: Duration,
+    /// Connections in the kernel's queue of each listener. Default 1 024; the kernel caps it at
+    /// `net.core.somaxconn`.
+    pub backlog: i32,
+    /// Messages answered for one connection before others get their turn. Default 64.
+    pub messages_per_turn: u32,
+    /// While draining, a connection that has been silent this long is closed. Default 300 ms: long
+    /// enough for a request that was on its way when the drain began.
+    pub drain_idle: Duration,
+    /// How long a connection that we closed first may go on sending. Default 2 s.
+    pub linger: Duration,
+    /// How many bytes it may send in that time. Default 256 KB.
+    pub linger_bytes_max: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            model: Model::default(),
+            shards: std::thread::available_parallelism().map_or(1, usize::from),
+            connections_max: connections_by_descriptor_limit(),
+            connections_per_peer_max: None,
+            pool_threads_max: 512,
+            pool_queue_max: 4096,
+            pool_keep_alive: Duration::from_secs(10),
+            pool_nice: 10,
+            spare_threads_max: 128,
+            monitor_tick: Duration::from_millis(5),
+            monitor_tick_after_stall: Duration::from_micros(200),
+            proving_streak: 32,
+            proving_limit: Duration::from_micros(100),
+            backlog: 1024,
+            messages_per_turn: 64,
+            drain_idle: Duration::from_millis(300),
+            linger: Duration::from_secs(2),
+            linger_bytes_max: 256 * 1024,
+        }
+    }
+}
+
+impl Settings {
+    /// Checks that the settings make sense together.
+    ///
+    /// # Errors
+    /// Says which setting does not, and what it may be.
+    pub fn check(&self) -> Result<(), String> {
+        let at_least_one = [
+            ("shards", self.shards),
+            ("connections_max", self.connections_max),
+            ("pool_threads_max", self.pool_threads_max),
+            ("proving_streak", self.proving_streak as usize),
+            ("messages_per_turn", self.messages_per_turn as usize),
+        ];
+        if let Some((name, _)) = at_least_one.into_iter().find(|(_, value)| *value == 0) {
+            return Err(format!("{name} is 0: it must be at least 1"));
+        }
+        if self.shards > 1024 {
+            return Err(format!("shards is {}: at most 1024 make sense", self.shards));
+        }
+        if self.pool_nice > 19 {
+            return Err(format!("pool_nice is {}: it goes from 0 to 19", self.pool_nice));
+        }
+        if self.monitor_tick.is_zero() || self.monitor_tick_after_stall.is_zero() {
+            return Err("monitor_tick and monitor_tick_after_stall must be longer than 0".into());
+        }
+        Ok(())
+    }
+}
+
+/// 80 % of `RLIMIT_NOFILE`.
+fn connections_by_descriptor_limit() -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    // No limit at all: bounded by what fits a connection's number comfortably.
+    let descriptors = limit.current.map_or(1 << 20, |limit| limit.min(1 << 20) as usize);
+    (descriptors * 4 / 5).max(1)
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_consistent() {
+        assert_eq!(Settings::default().check(), Ok(()));
+    }
+
+    #[test]
+    fn a_setting_out_of_range_is_named() {
+        let settings = Settings { shards: 0, ..Settings::default() };
+        assert!(settings.check().is_err_and(|message| message.starts_with("shards is 0")));
+        let settings = Settings { pool_nice: 20, ..Settings::default() };
+        assert!(settings.check().is_err_and(|message| message.contains("0 to 19")));
+    }
+}

@@ -1,0 +1,292 @@
+//! New connections: accepting, limits, and running out of descriptors.
+//!
+//! Nothing that `accept` can say ends the service. When descriptors or memory run out, or the
+//! connection limit is reached, the sources leave the epoll set, so that a full backlog does not make
+//! the loop spin, and come back when a connection of this shard closes or a timer looks again.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::net::SocketFlags;
+
+use super::key::Key;
+use super::settle::Turned;
+use super::{Core, Desk, Note, Shard};
+use crate::connection::{Ending, Session, SessionParts, State, Watch};
+use crate::lease::Lease;
+use crate::listener::Kind;
+use crate::model::Model;
+use crate::protocol::Refusal;
+use crate::service::Service;
+use crate::sys::{Interest, Ticks, ticks_ceil};
+
+/// Accepted at one go: a flood of connections does not keep those that are there waiting.
+const ACCEPT_BURST: usize = 64;
+/// How soon accepting is tried again when nothing else says that there is room.
+const RETRY: Duration = Duration::from_millis(200);
+/// Only a connection that has been idle this long is closed to make room. Younger ones are in use.
+const EVICT_AFTER: Duration = Duration::from_secs(1);
+/// Closed at one go, so that a look at all connections pays for more than one accept.
+const EVICT_BURST: usize = 32;
+
+/// Why accepting is paused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Paused {
+    AtLimit,
+    OutOfResources,
+}
+
+/// What an error of accept(2) means for the listener.
+enum Mishap {
+    /// That connection has failed, not the listener.
+    Next,
+    /// No more for now.
+    Empty,
+    /// Descriptors or memory have run out.
+    Exhausted,
+}
+
+impl From<Errno> for Mishap {
+    fn from(error: Errno) -> Self {
+        match error {
+            Errno::AGAIN => Mishap::Empty,
+            Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM => Mishap::Exhausted,
+            // ECONNABORTED, EINTR, EPROTO, EPERM (a firewall's no), and network errors that were
+            // pending on the new socket (accept(2), "Error handling").
+            _ => Mishap::Next,
+        }
+    }
+}
+
+impl Shard {
+    pub(super) fn serve_source<'s>(
+        self: &'s Arc<Self>,
+        mut lease: Lease<'s, Core>,
+        number: u32,
+        desk: &mut Desk,
+    ) -> Turned<'s> {
+        let Some(source) = lease.sources.get(number as usize) else { return Some(lease) };
+        match source.kind {
+            Kind::Connections => {
+                self.accept(&mut lease, number as usize, ACCEPT_BURST);
+                Some(lease)
+            }
+            Kind::Datagrams => self.receive(lease, number as usize, desk),
+        }
+    }
+
+    /// Takes up to `burst` connections off a listener. False if that had to be paused.
+    pub(super) fn accept<'s>(
+        self: &'s Arc<Self>,
+        lease: &mut Lease<'s, Core>,
+        number: usize,
+        burst: usize,
+    ) -> bool {
+        for _ in 0..burst {
+            if !self.has_room(lease) {
+                self.pause(lease, Paused::AtLimit);
+                return false;
+            }
+            let source = &lease.sources[number];
+            let service = source.service;
+            let accepted = rustix::net::acceptfrom_with(
+                source.as_fd(),
+                SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+            );
+            match accepted.map_err(|error| (error, Mishap::from(error))) {
+                Ok((socket, peer)) => {
+                    let peer = peer.and_then(|peer| peer.try_into().ok());
+                    self.counters.accepted.increment();
+                    self.recovered(lease);
+                    if let Err(error) = self.admit(lease, socket, peer, service) {
+                        tracing::debug!(%error, "a connection was lost before it was served");
+                    }
+                }
+                Err((_, Mishap::Empty)) => return true,
+                Err((error, Mishap::Next)) => {
+                    self.counters.accept_errors.increment();
+                    tracing::debug!(%error, "a connection failed before it was accepted");
+                }
+                Err((error, Mishap::Exhausted)) => {
+                    if lease.paused != Some(Paused::OutOfResources) {
+                        tracing::warn!(%error, "cannot accept: new clients wait until it is over");
+                    }
+                    self.pause(lease, Paused::OutOfResources);
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    /// Serves a connection that has been accepted.
+    fn admit<'s>(
+        self: &'s Arc<Self>,
+        lease: &mut Lease<'s, Core>,
+        socket: OwnedFd,
+        peer: Option<std::net::SocketAddr>,
+        service: u32,
+    ) -> io::Result<()> {
+        if !self.shared.peers.admit(peer) {
+            self.counters.refused_per_peer.increment();
+            self.turn_away(&socket, service);
+            return Ok(());
+        }
+        self.shared.connections.fetch_add(1, Ordering::Relaxed);
+        let index = lease.free.pop().unwrap_or_else(|| {
+            lease.fresh += 1;
+            lease.fresh - 1
+        });
+        let connection = self.slab.get_or_grow(index);
+        let key = Key::Connection { index, generation: connection.generation() }.pack();
+        let own_thread = self.shared.settings.model == Model::ThreadPerConnection;
+        let watch = if own_thread { Watch::Nothing } else { Watch::Input };
+        let parts = SessionParts { socket, peer, home: Arc::clone(&self.epoll), key, watch };
+        let state = State::new(Session::new(parts), service);
+        let mut claim = connection.admit(index, state, lease.now);
+
+        let service = &self.shared.services[service as usize];
+        let registered = if own_thread { Ok(()) } else { self.register(&claim.session, key) };
+        if let Err(error) = registered {
+            let index = self.end(claim);
+            lease.free.push(index);
+            return Err(error);
+        }
+        match service {
+            Service::Stream(service) if own_thread || service.options.starts_at_accept() => {
+                self.start_stream(service, claim);
+            }
+            Service::Stream(service) => {
+                let idle = service.idle;
+                self.park_for(lease, idle, claim);
+            }
+            Service::Messages(_) if own_thread => self.start_own_thread(claim),
+            Service::Messages(service) if service.protocol.has_hooks() => {
+                claim.opened = true;
+                self.open_hook(lease, claim);
+            }
+            Service::Messages(service) => self.park(lease, &service.deadlines, claim),
+            Service::Datagrams(_) => unreachable!("datagrams have no connections"),
+        }
+        Ok(())
+    }
+
+    fn register(&self, session: &Session, key: u64) -> io::Result<()> {
+        let fd = session.fd().ok_or(io::ErrorKind::NotConnected)?;
+        self.epoll.add(fd, key, Interest::Input)
+    }
+
+    /// Tells a peer why it is not served, as far as it fits the socket's buffer.
+    fn turn_away(&self, socket: &OwnedFd, service: u32) {
+        if let Service::Messages(service) = &self.shared.services[service as usize] {
+            let mut out = Vec::new();
+            service.protocol.refuse(Refusal::TooManyConnections, &[], &mut out);
+            let _ = rustix::net::send(socket, &out, rustix::net::SendFlags::NOSIGNAL);
+        }
+    }
+
+    fn has_room<'s>(self: &'s Arc<Self>, lease: &mut Lease<'s, Core>) -> bool {
+        let below = || {
+            self.shared.connections.load(Ordering::Relaxed) < self.shared.settings.connections_max
+        };
+        let slot = !lease.free.is_empty() || lease.fresh < self.slab.capacity();
+        (slot && below()) || (self.evict(lease) > 0 && below())
+    }
+
+    /// Closes those connections that have been idle longest. Returns how many.
+    pub(super) fn evict<'s>(self: &'s Arc<Self>, lease: &mut Lease<'s, Core>) -> usize {
+        let oldest_kept = lease.now.saturating_sub(ticks_ceil(EVICT_AFTER));
+        let mut idle: Vec<(Ticks, u32)> = (0..lease.fresh)
+            .filter_map(|index| {
+                let connection = self.slab.get(index).filter(|connection| connection.is_idle())?;
+                let last_used = connection.last_used.load(Ordering::Relaxed);
+                (last_used < oldest_kept).then_some((last_used, index))
+            })
+            .collect();
+        if idle.len() > EVICT_BURST {
+            idle.select_nth_unstable(EVICT_BURST);
+            idle.truncate(EVICT_BURST);
+        }
+        let mut evicted = 0;
+        for (_, index) in idle {
+            let Some(Ok(claim)) = self.slab.get(index).map(|slot| slot.claim(index)) else {
+                continue;
+            };
+            // In the middle of something, or waiting for the service to push: not idle after all.
+            let waits = claim.session.output_waits() || claim.session.has_sender();
+            if waits || claim.phase.is_some() || claim.ending != Ending::No {
+                claim.park_with_lease();
+                continue;
+            }
+            self.counters.evicted.increment();
+            let index = self.end(claim);
+            if index != super::settle::NO_SLOT {
+                lease.free.push(index);
+            }
+            evicted += 1;
+        }
+        evicted
+    }
+
+    fn pause(&self, lease: &mut Lease<'_, Core>, why: Paused) {
+        let core = &mut **lease;
+        if core.paused.is_none() {
+            for source in core.sources.iter().filter(|source| source.kind == Kind::Connections) {
+                let _ = self.epoll.remove(source);
+            }
+        }
+        if core.paused != Some(why) {
+            match why {
+                Paused::AtLimit => self.counters.paused_at_limit.increment(),
+                Paused::OutOfResources => self.counters.paused_out_of_resources.increment(),
+            }
+        }
+        if core.paused != Some(why) && why == Paused::AtLimit {
+            // None of ours is idle; those of other shards may be.
+            self.shared.tell_others(self.number, Note::MakeRoom);
+        }
+        core.paused = Some(why);
+        core.wheel.insert(core.now + ticks_ceil(RETRY), Key::RetryAccept);
+    }
+
+    /// A connection was accepted: the shortage, if there was one, is over.
+    fn recovered(&self, lease: &mut Lease<'_, Core>) {
+        let core = &mut **lease;
+        if let Some(why) = core.paused.take() {
+            for (source, number) in core.sources.iter().zip(0..) {
+                if source.kind == Kind::Connections {
+                    let key = Key::Source(number).pack();
+                    let _ = self.epoll.add(source, key, source.interest());
+                }
+            }
+            if why == Paused::OutOfResources {
+                tracing::info!("accepting again");
+            }
+        }
+    }
+
+    /// The retry timer, while accepting is paused.
+    pub(super) fn retry_accept<'s>(self: &'s Arc<Self>, lease: &mut Lease<'s, Core>) {
+        if lease.paused.is_none() || lease.drain.is_some() {
+            return;
+        }
+        let sources = 0..lease.sources.len();
+        let connections = |lease: &Lease<'_, Core>, n: usize| lease.sources[n].kind == Kind::Connections;
+        // One each: a shortage that goes on is found by the first, which sets the next timer.
+        let over = sources.filter(|&n| connections(lease, n)).collect::<Vec<_>>();
+        if over.into_iter().all(|number| self.accept(lease, number, 1)) {
+            self.recovered(lease);
+        }
+    }
+
+    /// A connection of this shard has closed: there may be room.
+    pub(super) fn resume_accept_after_close(&self, lease: &mut Lease<'_, Core>) {
+        if lease.paused.is_some() && lease.drain.is_none() {
+            self.recovered(lease);
+        }
+    }
+}

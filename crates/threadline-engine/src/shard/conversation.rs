@@ -1,0 +1,289 @@
+//! One connection's turn: write what waits, cut messages out of what has come, read more.
+//!
+//! The same code runs on a shard's thread, on a pool thread that took a message over, and on a
+//! connection's own thread; [`Place`] is the difference. It decides nothing about threads: it
+//! comes back with a [`Pause`] that says what the connection needs next.
+
+use std::io;
+use std::mem;
+
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, Shutdown};
+
+use super::{Desk, Shard};
+use crate::connection::{Ending, State};
+use crate::protocol::{AfterRefusal, Phase, Protocol, Refusal, Step};
+use crate::sys::now_ticks;
+use crate::turn::{Place, Turn};
+
+/// Replies are written when they have grown to this, even if more messages wait: 256 KB.
+const OUTPUT_MAX: usize = 256 * 1024;
+
+/// What a connection needs next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pause {
+    /// Nothing but time: bytes, or room for output.
+    Parked,
+    /// It has more to do, after others had their turn (or on another thread, if the shard is lost).
+    Yield,
+    /// Its first message belongs on a thread that may block; its bytes are in `State::partial`.
+    Offload,
+    /// Nothing: it has ended.
+    Over,
+}
+
+/// What came of looking at some input.
+enum Eaten {
+    /// All whole messages are answered.
+    WantMore,
+    /// The first message in the rest belongs elsewhere.
+    Offload,
+    /// The budget is used up, or the thread has lost its shard.
+    Enough,
+    /// The protocol closes the connection.
+    Close,
+}
+
+pub(super) struct Conversation<'a> {
+    pub(super) shard: &'a Shard,
+    pub(super) protocol: &'a dyn Protocol,
+    pub(super) state: &'a mut State,
+    pub(super) desk: &'a mut Desk,
+    pub(super) place: &'a mut (dyn Place + 'a),
+    /// Messages left before others get their turn.
+    pub(super) budget: u32,
+    /// The last read found nothing.
+    pub(super) dry: bool,
+}
+
+impl Conversation<'_> {
+    /// Goes on until the connection has to wait for something. With `until_dry`, a short read is no
+    /// sign that the socket is empty: the peer has closed, or an edge may have been missed.
+    pub(super) fn run(&mut self, until_dry: bool) -> Pause {
+        // An error means that the peer is gone; there is nobody to tell.
+        self.go_on(until_dry).unwrap_or(Pause::Over)
+    }
+
+    fn go_on(&mut self, until_dry: bool) -> io::Result<Pause> {
+        if self.state.session.output_waits() {
+            self.state.session.flush()?;
+        }
+        loop {
+            if self.state.session.output_waits() {
+                // Back-pressure: a peer that does not read its replies gets no more of them.
+                return Ok(Pause::Parked);
+            }
+            match self.state.ending {
+                Ending::No => {}
+                Ending::AfterOutput => self.close_our_side(),
+                Ending::Lingering(_) => return self.linger(),
+            }
+            if self.state.ending == Ending::No && self.has_news() {
+                if let Some(pause) = self.eat_partial()? {
+                    return Ok(pause);
+                }
+                continue;
+            }
+            if self.state.ending != Ending::No {
+                continue;
+            }
+            if !self.state.unread {
+                return Ok(Pause::Parked);
+            }
+            if let Some(pause) = self.read(until_dry)? {
+                return Ok(pause);
+            }
+        }
+    }
+
+    /// Whether `partial` holds something that the protocol has not seen and would want to.
+    fn has_news(&self) -> bool {
+        let state = &self.state;
+        state.partial.len() > state.seen && state.partial.len() >= state.want
+    }
+
+    fn read(&mut self, until_dry: bool) -> io::Result<Option<Pause>> {
+        let Some(fd) = self.state.session.fd() else { return Ok(Some(Pause::Over)) };
+        let count = match rustix::io::read(fd, &mut self.desk.input[..]) {
+            Ok(0) => return Ok(Some(Pause::Over)),
+            Ok(count) => count,
+            Err(Errno::AGAIN) => {
+                self.state.unread = false;
+                self.dry = true;
+                return Ok(None);
+            }
+            Err(Errno::INTR) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        // A short read empties the socket; what comes later makes a new edge.
+        self.state.unread = until_dry || count == self.desk.input.len();
+        if self.state.partial.is_empty() {
+            self.eat_fresh(count)
+        } else {
+            self.state.partial.extend_from_slice(&self.desk.input[..count]);
+            Ok(None)
+        }
+    }
+
+    /// The fast path: whole messages are answered from the thread's own buffer.
+    fn eat_fresh(&mut self, count: usize) -> io::Result<Option<Pause>> {
+        let input = mem::take(&mut self.desk.input);
+        let (used, eaten) = self.eat(&input[..count]);
+        if used < count && !matches!(eaten, Eaten::Close) {
+            self.state.partial.extend_from_slice(&input[used..count]);
+        }
+        self.desk.input = input;
+        self.answer(eaten)
+    }
+
+    fn eat_partial(&mut self) -> io::Result<Option<Pause>> {
+        let mut input = mem::take(&mut self.state.partial);
+        let (used, eaten) = self.eat(&input);
+        if used < input.len() && !matches!(eaten, Eaten::Close) {
+            input.drain(..used);
+            self.state.partial = input;
+        }
+        self.answer(eaten)
+    }
+
+    /// Answers the whole messages at the start of `input` into the desk's output. Says how many
+    /// bytes they had.
+    fn eat(&mut self, input: &[u8]) -> (usize, Eaten) {
+        let mut used = 0;
+        while used < input.len() {
+            if self.budget == 0 {
+                self.shard.counters.yields.increment();
+                return (used, Eaten::Enough);
+            }
+            match self.step(&input[used..]) {
+                Step::Next { consumed } => {
+                    debug_assert!(consumed > 0 && consumed <= input.len() - used);
+                    used += consumed;
+                    self.between_messages();
+                    self.budget -= 1;
+                    if self.state.session.closes() {
+                        return (used, Eaten::Close);
+                    }
+                    if self.place.lost() || self.desk.output.len() >= OUTPUT_MAX {
+                        return (used, Eaten::Enough);
+                    }
+                }
+                Step::Close => return (used, Eaten::Close),
+                Step::Partial { phase, want } => {
+                    self.wait_for(phase, want, input.len() - used);
+                    return (used, Eaten::WantMore);
+                }
+                Step::Offload { .. } => return (used, Eaten::Offload),
+            }
+        }
+        (used, Eaten::WantMore)
+    }
+
+    fn step(&mut self, input: &[u8]) -> Step {
+        let mut turn = Turn {
+            session: &mut self.state.session,
+            out: &mut self.desk.output,
+            place: &mut *self.place,
+            seen: self.state.seen,
+            draining: self.shard.shared.phase().is_draining(),
+        };
+        self.protocol.step(input, &mut turn)
+    }
+
+    fn between_messages(&mut self) {
+        self.state.seen = 0;
+        self.state.want = 0;
+        self.state.phase = None;
+    }
+
+    fn wait_for(&mut self, phase: Phase, want: usize, seen: usize) {
+        if self.state.phase != Some(phase) {
+            self.state.phase = Some(phase);
+            self.state.phase_began = now_ticks();
+        }
+        self.state.want = want;
+        self.state.seen = seen;
+    }
+
+    /// Writes the replies and says how to go on; `None`: at once.
+    fn answer(&mut self, eaten: Eaten) -> io::Result<Option<Pause>> {
+        self.write()?;
+        let lost = self.place.lost();
+        Ok(match eaten {
+            Eaten::WantMore if lost => Some(self.stop_here()),
+            Eaten::WantMore => None,
+            Eaten::Enough if lost => Some(self.stop_here()),
+            Eaten::Enough => Some(Pause::Yield),
+            Eaten::Offload => {
+                // The message is looked at afresh over there.
+                self.between_messages();
+                Some(Pause::Offload)
+            }
+            Eaten::Close => {
+                self.state.ending = Ending::AfterOutput;
+                None
+            }
+        })
+    }
+
+    /// The thread has lost its shard: the reply was the last it does for this connection.
+    fn stop_here(&self) -> Pause {
+        if self.state.unread || self.has_news() { Pause::Yield } else { Pause::Parked }
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        if self.desk.output.is_empty() {
+            return Ok(());
+        }
+        let written = self.state.session.reply(&self.desk.output);
+        self.desk.clear_output();
+        written
+    }
+
+    /// All output is out: says so to the peer, and waits for it to close too.
+    fn close_our_side(&mut self) {
+        self.state.session.socket().shutdown(Shutdown::Write);
+        self.state.partial = Vec::new();
+        self.state.ending = Ending::Lingering(0);
+        self.state.unread = true;
+    }
+
+    /// Throws input away until the peer closes.
+    fn linger(&mut self) -> io::Result<Pause> {
+        let Some(fd) = self.state.session.fd() else { return Ok(Pause::Over) };
+        let Ending::Lingering(mut thrown) = self.state.ending else { return Ok(Pause::Over) };
+        loop {
+            match rustix::net::recv(fd, &mut self.desk.input[..], RecvFlags::DONTWAIT) {
+                Ok((0, _)) => return Ok(Pause::Over),
+                Ok((count, _)) => thrown = thrown.saturating_add(count as u32),
+                Err(Errno::AGAIN) => break,
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+            if thrown > self.shard.shared.settings.linger_bytes_max {
+                self.shard.counters.lingered_too_long.increment();
+                return Ok(Pause::Over);
+            }
+        }
+        self.state.unread = false;
+        self.state.ending = Ending::Lingering(thrown);
+        Ok(Pause::Parked)
+    }
+
+    /// Turns the waiting message away.
+    pub(super) fn refuse(&mut self, why: Refusal) -> Pause {
+        let input = mem::take(&mut self.state.partial);
+        match self.protocol.refuse(why, &input, &mut self.desk.output) {
+            AfterRefusal::Continue { consumed } if why == Refusal::Overloaded => {
+                self.state.partial = input;
+                self.state.partial.drain(..consumed);
+                self.between_messages();
+            }
+            _ => self.state.ending = Ending::AfterOutput,
+        }
+        match self.write() {
+            Ok(()) => Pause::Yield,
+            Err(_) => Pause::Over,
+        }
+    }
+}

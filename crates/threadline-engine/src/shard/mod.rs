@@ -1,0 +1,247 @@
+//! A shard: one epoll instance, its connections, its timers, its batch of ready events and the
+//! cursor in it. Whoever holds its lease runs its loop.
+//!
+//! - `run`: the loop itself, and taking over
+//! - `accept`: new connections, limits, running out of descriptors
+//! - `conversation`: one connection's turn
+//! - `settle`: where a connection goes after its turn
+//! - `place`: where user code runs; lending the lease
+//! - `timers`: deadlines that come
+//! - `drain`: going down
+//! - `datagrams`, `own_thread`: the two kinds of service that do not park
+//! - `inbox`, `key`: notes from other threads; what an event is about
+
+mod accept;
+mod conversation;
+mod datagrams;
+mod drain;
+mod inbox;
+mod key;
+mod own_thread;
+mod place;
+mod run;
+mod settle;
+mod timers;
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use crate::connection::Slab;
+use crate::counters::Counters;
+use crate::lease::{Lease, Leased, Snapshot};
+use crate::listener::Source;
+use crate::route::{Route, Tally};
+use crate::shared::Shared;
+use crate::sys::{Alarm, Epoll, Event, EventBuffer, Interest, Ticks, Waker, now_ticks};
+use crate::wheel::Wheel;
+
+use inbox::Inbox;
+pub(crate) use inbox::Note;
+pub(crate) use key::Key;
+pub(crate) use run::loop_thread;
+
+/// Events taken from the kernel at once. More would only make the last of them older.
+const BATCH: usize = 256;
+/// A loop thread's input buffer: one read takes this much at most.
+const INPUT_BUFFER: usize = 64 * 1024;
+/// An output buffer that a large reply has made larger than this is given back.
+const OUTPUT_KEPT: usize = 64 * 1024;
+
+pub(crate) struct Shard {
+    pub(crate) number: usize,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) counters: Counters,
+    core: Leased<Core>,
+    slab: Slab,
+    epoll: Arc<Epoll>,
+    waker: Waker,
+    alarm: Alarm,
+    inbox: Inbox,
+    /// A spare is reserved for this shard: it may lend its lease.
+    backed: AtomicBool,
+    /// The number of the route whose call the lease is lent to.
+    calling: AtomicU32,
+}
+
+/// What only the lease holder touches.
+pub(crate) struct Core {
+    /// The batch that is being worked through. A successor goes on at `cursor`.
+    events: Vec<Event>,
+    cursor: usize,
+    /// Connections that have more to do, and gave way to others. They are still owned by the shard.
+    ready: VecDeque<u32>,
+    /// Slots to use again; those from `fresh` on were never used.
+    free: Vec<u32>,
+    fresh: u32,
+    wheel: Wheel<Key>,
+    /// When the alarm is set to go off.
+    armed: Option<Ticks>,
+    /// The time, as of the last wait.
+    now: Ticks,
+    sources: Vec<Source>,
+    /// Accepting is paused, and why has been logged.
+    paused: Option<accept::Paused>,
+    tally: Tally,
+    /// Inline calls until one is timed, and timed calls left after a slow one.
+    sample_in: u32,
+    close_watch: u32,
+    drain: Option<drain::Drain>,
+}
+
+/// What a thread needs to serve connections. Belongs to the thread: neither shards nor parked
+/// connections hold buffers.
+#[derive(Debug)]
+pub(crate) struct Desk {
+    pub(crate) input: Box<[u8]>,
+    pub(crate) output: Vec<u8>,
+    events: EventBuffer,
+    notes: Vec<Note>,
+    fired: Vec<Key>,
+}
+
+/// A spare's task: take over this shard, if its holder is still in that loan.
+#[derive(Debug)]
+pub(crate) struct Takeover {
+    pub(crate) shard: Arc<Shard>,
+    seen: Snapshot,
+}
+
+impl fmt::Debug for Shard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shard").field("number", &self.number).finish_non_exhaustive()
+    }
+}
+
+impl Desk {
+    /// For a loop thread.
+    pub(crate) fn new() -> Self {
+        Desk::with(INPUT_BUFFER, BATCH)
+    }
+
+    /// For a pool thread: it hardly reads, and there are many.
+    fn for_pool() -> Self {
+        Desk::with(INPUT_BUFFER / 16, 0)
+    }
+
+    fn with(input: usize, events: usize) -> Self {
+        Desk {
+            input: vec![0; input].into(),
+            output: Vec::new(),
+            events: EventBuffer::new(events),
+            notes: Vec::new(),
+            fired: Vec::new(),
+        }
+    }
+
+    fn clear_output(&mut self) {
+        if self.output.capacity() > OUTPUT_KEPT {
+            self.output = Vec::new();
+        } else {
+            self.output.clear();
+        }
+    }
+}
+
+impl Shard {
+    pub(crate) fn new(
+        number: usize,
+        shared: Arc<Shared>,
+        sources: Vec<Source>,
+    ) -> io::Result<Arc<Shard>> {
+        let now = now_ticks();
+        let epoll = Arc::new(Epoll::new()?);
+        let (waker, alarm) = (Waker::new()?, Alarm::new()?);
+        epoll.add(&waker, Key::Waker.pack(), Interest::Source)?;
+        epoll.add(&alarm, Key::Alarm.pack(), Interest::Source)?;
+        for (source, number) in sources.iter().zip(0..) {
+            epoll.add(source, Key::Source(number).pack(), source.interest())?;
+        }
+        let core = Core {
+            events: Vec::with_capacity(BATCH),
+            cursor: 0,
+            ready: VecDeque::new(),
+            free: Vec::new(),
+            fresh: 0,
+            wheel: Wheel::new(now),
+            armed: None,
+            now,
+            sources,
+            paused: None,
+            tally: Tally::default(),
+            sample_in: 1,
+            close_watch: 0,
+            drain: None,
+        };
+        Ok(Arc::new(Shard {
+            number,
+            counters: Counters::default(),
+            core: Leased::new(core),
+            slab: Slab::new(shared.settings.connections_max.min(Key::CONNECTIONS_MAX)),
+            shared,
+            epoll,
+            waker,
+            alarm,
+            inbox: Inbox::default(),
+            backed: AtomicBool::new(false),
+            calling: AtomicU32::new(u32::MAX),
+        }))
+    }
+
+    /// What the lease says right now.
+    pub(crate) fn look(&self) -> Snapshot {
+        self.core.look()
+    }
+
+    /// The lease, if nobody holds it.
+    pub(crate) fn fill(&self) -> Option<Lease<'_, Core>> {
+        self.core.fill()
+    }
+
+    /// Leaves a note for whoever runs the shard, and wakes it if it sleeps.
+    pub(crate) fn tell(&self, note: Note) {
+        self.inbox.push(note);
+        if self.look().is_polling() {
+            self.waker.wake();
+        }
+    }
+
+    /// Leaves a note that can wait until the shard runs for another reason.
+    fn tell_quietly(&self, note: Note) {
+        self.inbox.push(note);
+    }
+
+    /// Whether the lease may be lent: a spare is reserved, or could be just now.
+    fn is_backed(&self) -> bool {
+        self.backed.load(Ordering::Relaxed) || self.back()
+    }
+
+    #[cold]
+    fn back(&self) -> bool {
+        let start = || run::start_spare(&self.shared);
+        let reserved = self.shared.spares.reserve(start).unwrap_or_else(|error| {
+            self.counters.spawn_failures.increment();
+            tracing::debug!(%error, "cannot start a spare thread");
+            false
+        });
+        self.backed.store(reserved, Ordering::Relaxed);
+        reserved
+    }
+
+    /// Publishes which route the lease is about to be lent to.
+    fn calling(&self, route: &Route) {
+        self.calling.store(route.number(), Ordering::Relaxed);
+    }
+
+    /// Monitor: gives the shard of a stalled call to the spare that is reserved for it.
+    pub(crate) fn hand_on(self: &Arc<Self>, seen: Snapshot) -> bool {
+        // Without a reservation the shard has not been lent since the last takeover.
+        let backed = self.backed.swap(false, Ordering::Relaxed);
+        if backed {
+            self.shared.spares.hand_over(Takeover { shard: Arc::clone(self), seen });
+        }
+        backed
+    }
+}

@@ -1,0 +1,313 @@
+//! Connections with a thread of their own: stream handlers under every model, message handlers under
+//! `ThreadPerConnection`. And hooks, which run on a pool thread.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Weak};
+use std::thread;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::net::Shutdown;
+use rustix::time::Timespec;
+use socket2::SockRef;
+
+use super::conversation::{Conversation, Pause};
+use super::place::OnOwnThread;
+use super::settle::NO_SLOT;
+use super::{Core, Desk, Note, Shard};
+use crate::connection::{Claim, Ending, Outbox, State};
+use crate::handlers::Connection;
+use crate::lease::Lease;
+use crate::model::Model;
+use crate::protocol::{Phase, Refusal};
+use crate::service::{MessageService, Service, StreamService};
+use crate::shared::Blockable;
+use crate::sys::{now_ticks, ticks_long};
+use crate::turn::contain;
+
+/// A timeout of zero would mean none to the kernel.
+const SHORTEST_WAIT: Duration = Duration::from_millis(1);
+
+impl Shard {
+    /// A stream connection's first byte has come: its handler gets a thread.
+    pub(super) fn start_stream(self: &Arc<Self>, service: &StreamService, mut claim: Claim<'_>) {
+        let own_thread = self.shared.settings.model == Model::ThreadPerConnection;
+        if let (Some(fd), false) = (claim.session.fd(), own_thread) {
+            let _ = self.epoll.remove(fd);
+        }
+        let (shard, service, index) = (Arc::clone(self), service.clone(), claim.index);
+        let peer = claim.session.peer_addr();
+        let Some(socket) = claim.session.take_socket() else { return };
+        let job = move || shard.run_stream(&service, index, socket, peer);
+        claim.pass_on();
+        if own_thread {
+            let spawned = thread::Builder::new().name("tl-connection".into()).spawn(job);
+            if let Err(error) = spawned {
+                self.give_up(index, &error);
+            }
+        } else if let Err(_rejected) = self.shared.pool.try_submit(job) {
+            self.counters.refused_overload.increment();
+            self.finish(index);
+        }
+    }
+
+    fn run_stream(
+        self: &Arc<Self>,
+        service: &StreamService,
+        index: u32,
+        socket: OwnedFd,
+        peer: Option<SocketAddr>,
+    ) {
+        self.counters.calls_pooled.increment();
+        match Connection::new(socket, peer, &service.options) {
+            Ok(connection) => {
+                let socket: Weak<dyn Blockable> = connection.blockable();
+                self.shared.blocked.enter(self.number, index, socket);
+                if self.shared.phase().is_draining() {
+                    // The drain may have gone by just before.
+                    connection.read_no_more();
+                }
+                let result = contain(&service.route, || (service.handler)(connection));
+                if let Some(Err(error)) = result {
+                    tracing::debug!(%error, route = service.route.name(), "connection ended");
+                }
+                self.shared.blocked.leave(self.number, index);
+            }
+            Err(error) => tracing::debug!(%error, "connection lost before it was served"),
+        }
+        self.finish(index);
+    }
+
+    /// A thread for a message connection, under `ThreadPerConnection`.
+    pub(super) fn start_own_thread(self: &Arc<Self>, claim: Claim<'_>) {
+        let (shard, index) = (Arc::clone(self), claim.pass_on());
+        let builder = thread::Builder::new().name("tl-connection".into());
+        if let Err(error) = builder.spawn(move || shard.serve_alone(index)) {
+            self.give_up(index, &error);
+        }
+    }
+
+    /// No thread could be had: the thread limit is back-pressure, not a crash.
+    fn give_up(self: &Arc<Self>, index: u32, error: &io::Error) {
+        self.counters.spawn_failures.increment();
+        tracing::warn!(%error, "no thread for a new connection: it is refused");
+        if let Some(connection) = self.slab.get(index) {
+            let mut claim = connection.accept_claim(index);
+            if let Service::Messages(service) = &self.shared.services[claim.listener as usize] {
+                let mut out = Vec::new();
+                service.protocol.refuse(Refusal::Overloaded, &[], &mut out);
+                let _ = claim.session.reply(&out);
+            }
+            self.finish_claim(claim);
+        }
+    }
+
+    /// Serves one connection, blocking on it, until it ends.
+    fn serve_alone(self: &Arc<Self>, index: u32) {
+        let Some(connection) = self.slab.get(index) else { return };
+        let mut claim = connection.accept_claim(index);
+        let Service::Messages(service) = &self.shared.services[claim.listener as usize] else {
+            return self.finish_claim(claim);
+        };
+        let outbox = Arc::clone(claim.session.outbox());
+        let blockable: Weak<Outbox> = Arc::downgrade(&outbox);
+        drop(outbox);
+        self.shared.blocked.enter(self.number, index, blockable);
+        if service.protocol.has_hooks() {
+            claim.opened = true;
+            self.run_open_hook(service, &mut claim);
+        }
+        if self.shared.phase().is_draining() {
+            // The drain may have gone by just before.
+            claim.session.socket().shutdown(Shutdown::Read);
+        }
+        if let Err(error) = self.converse_alone(service, &mut claim) {
+            tracing::debug!(%error, "connection ended");
+        }
+        self.shared.blocked.leave(self.number, index);
+        self.finish_claim(claim);
+    }
+
+    /// Reads, blocking, and answers, until the connection ends. One read a turn, so that the read's
+    /// deadline is that of the phase the connection is in.
+    fn converse_alone(&self, service: &MessageService, claim: &mut Claim<'_>) -> io::Result<()> {
+        let mut desk = Desk::new();
+        let mut place = OnOwnThread::new(self);
+        let mut read_timeout = None;
+        let fd = claim.session.fd().ok_or(io::ErrorKind::NotConnected)?;
+        rustix::io::ioctl_fionbio(fd, false)?;
+        loop {
+            let left = self.time_left(service, claim);
+            if left != read_timeout {
+                let fd = claim.session.fd().ok_or(io::ErrorKind::NotConnected)?;
+                SockRef::from(&fd).set_read_timeout(left.map(|left| left.max(SHORTEST_WAIT)))?;
+                read_timeout = left;
+            }
+            claim.unread = true;
+            let budget = self.shared.settings.messages_per_turn;
+            let (protocol, state) = (&*service.protocol, &mut **claim);
+            let mut conversation = Conversation {
+                shard: self,
+                protocol,
+                state,
+                desk: &mut desk,
+                place: &mut place,
+                budget,
+                dry: false,
+            };
+            let mut pause = conversation.run(false);
+            if pause == Pause::Parked {
+                let timed_out = conversation.dry;
+                let waits = claim.session.output_waits();
+                if waits || claim.ending != Ending::No {
+                    pause = self.wait_alone(claim, waits, left)?;
+                } else if timed_out {
+                    pause = self.time_out_alone(service, claim, &mut desk);
+                }
+            }
+            if matches!(pause, Pause::Over | Pause::Offload) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Blocks until there is room for output, or the peer of a closing connection has closed too.
+    fn wait_alone(
+        &self,
+        claim: &Claim<'_>,
+        waits: bool,
+        limit: Option<Duration>,
+    ) -> io::Result<Pause> {
+        let Some(fd) = claim.session.fd() else { return Ok(Pause::Over) };
+        let interest = if waits { PollFlags::OUT } else { PollFlags::IN | PollFlags::RDHUP };
+        let mut fds = [PollFd::from_borrowed_fd(fd, interest)];
+        let timeout = limit.map(|limit| Timespec {
+            tv_sec: limit.as_secs() as i64,
+            tv_nsec: i64::from(limit.subsec_nanos()),
+        });
+        match poll(&mut fds, timeout.as_ref()) {
+            Ok(0) => {
+                if waits {
+                    self.counters.timeouts_write.increment();
+                }
+                Ok(Pause::Over)
+            }
+            Ok(_) | Err(Errno::INTR) => Ok(Pause::Yield),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// How long the connection may go on waiting for what it waits for.
+    fn time_left(&self, service: &MessageService, state: &State) -> Option<Duration> {
+        let timeouts = service.protocol.timeouts();
+        if state.session.output_waits() {
+            return timeouts.write;
+        }
+        if state.ending != Ending::No {
+            return Some(self.shared.settings.linger);
+        }
+        let spent = ticks_long(now_ticks().saturating_sub(state.phase_began));
+        match state.phase {
+            None => timeouts.idle,
+            Some(Phase::Head) => timeouts.head.map(|limit| limit.saturating_sub(spent)),
+            Some(Phase::Body) => timeouts.body.map(|limit| limit.saturating_sub(spent)),
+        }
+    }
+
+    fn time_out_alone(
+        &self,
+        service: &MessageService,
+        claim: &mut Claim<'_>,
+        desk: &mut Desk,
+    ) -> Pause {
+        let Some(phase) = claim.phase else {
+            if claim.session.has_sender() {
+                return Pause::Yield;
+            }
+            self.counters.timeouts_idle.increment();
+            return Pause::Over;
+        };
+        self.say_timed_out(service, phase, claim, desk)
+    }
+
+    /// Runs `Protocol::opened` on the pool; the connection comes back to the shard then.
+    pub(super) fn open_hook<'s>(self: &'s Arc<Self>, lease: &mut Lease<'s, Core>, claim: Claim<'s>) {
+        let (shard, index) = (Arc::clone(self), claim.pass_on());
+        let job = move || {
+            let Some(connection) = shard.slab.get(index) else { return };
+            let mut claim = connection.accept_claim(index);
+            if let Service::Messages(service) = &shard.shared.services[claim.listener as usize] {
+                shard.run_open_hook(service, &mut claim);
+            }
+            shard.tell(Note::Returned(claim.pass_on()));
+        };
+        if self.shared.pool.try_submit(job).is_err() {
+            self.counters.refused_overload.increment();
+            let Some(connection) = self.slab.get(index) else { return };
+            let mut claim = connection.accept_claim(index);
+            claim.opened = false;
+            self.end_with_lease(lease, claim);
+        }
+    }
+
+    fn run_open_hook(&self, service: &MessageService, claim: &mut Claim<'_>) {
+        let mut out = Vec::new();
+        contain(&self.shared.hooks, || service.protocol.opened(&mut claim.session, &mut out));
+        if claim.session.reply(&out).is_err() || claim.session.closes() {
+            claim.ending = Ending::AfterOutput;
+        }
+    }
+
+    /// Runs `Protocol::closed` on the pool, which then ends the connection. Gives the claim back if
+    /// it has run already, because the pool is no more.
+    pub(super) fn close_hook<'s>(self: &Arc<Self>, mut claim: Claim<'s>) -> Result<u32, Claim<'s>> {
+        claim.opened = false;
+        claim.session.socket().shutdown(Shutdown::Both);
+        let (shard, index) = (Arc::clone(self), claim.index);
+        let job = move || {
+            if let Some(connection) = shard.slab.get(index) {
+                let mut claim = connection.accept_claim(index);
+                shard.run_close_hook(&mut claim);
+                shard.bury(claim);
+            }
+        };
+        match self.shared.pool.submit_essential(job) {
+            Ok(()) => {
+                claim.pass_on();
+                Ok(NO_SLOT)
+            }
+            Err(_) => {
+                self.run_close_hook(&mut claim);
+                Err(claim)
+            }
+        }
+    }
+
+    fn run_close_hook(&self, claim: &mut Claim<'_>) {
+        if let Service::Messages(service) = &self.shared.services[claim.listener as usize] {
+            contain(&self.shared.hooks, || service.protocol.closed(&mut claim.session));
+        }
+    }
+
+    fn bury(&self, claim: Claim<'_>) {
+        self.shared.connections.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+        self.tell_quietly(Note::Freed(claim.bury()));
+    }
+
+    /// Ends the connection in that slot, from a thread without the shard.
+    fn finish(self: &Arc<Self>, index: u32) {
+        if let Some(connection) = self.slab.get(index) {
+            self.finish_claim(connection.accept_claim(index));
+        }
+    }
+
+    fn finish_claim(self: &Arc<Self>, claim: Claim<'_>) {
+        let index = self.end(claim);
+        if index != NO_SLOT {
+            self.tell_quietly(Note::Freed(index));
+        }
+    }
+}

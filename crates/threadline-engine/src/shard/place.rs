@@ -1,0 +1,139 @@
+//! The places where user code runs, and what entering and leaving each costs.
+
+use std::time::Instant;
+
+use super::{Core, Shard};
+use crate::lease::{Lease, Loan};
+use crate::model::Model;
+use crate::route::{Route, Trial};
+use crate::turn::Place;
+
+/// One inline call in so many is timed, to find handlers that are slow but never slow enough for the
+/// monitor to see. Two clock reads in 64 calls cost nothing that can be measured.
+const SAMPLE_EVERY: u32 = 64;
+/// After a slow sample every call is timed for a while, so that the tally sees a rate.
+const CLOSE_WATCH: u32 = 64;
+
+/// On a shard's thread.
+pub(super) struct OnShard<'s> {
+    shard: &'s Shard,
+    /// The lease, while user code does not run and the shard is not lost.
+    pub(super) lease: Option<Lease<'s, Core>>,
+    loan: Option<Loan<'s, Core>>,
+    timed: Option<Instant>,
+}
+
+impl std::fmt::Debug for OnShard<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OnShard").field("lost", &self.lost()).finish_non_exhaustive()
+    }
+}
+
+impl<'s> OnShard<'s> {
+    pub(super) fn new(shard: &'s Shard, lease: Lease<'s, Core>) -> Self {
+        OnShard { shard, lease: Some(lease), loan: None, timed: None }
+    }
+}
+
+impl Place for OnShard<'_> {
+    fn enter(&mut self, route: &Route) -> bool {
+        let Some(lease) = self.lease.as_mut() else { return false };
+        match self.shard.shared.settings.model {
+            Model::Adaptive => {
+                if !route.is_proven() {
+                    return false;
+                }
+                if !self.shard.is_backed() {
+                    self.shard.counters.calls_without_spare.increment();
+                    return false;
+                }
+            }
+            // Never handed off, so not lent either.
+            Model::EventLoop => {
+                self.shard.counters.calls_inline.increment_alone();
+                return true;
+            }
+            Model::Pool | Model::ThreadPerConnection => return false,
+        }
+        self.shard.counters.calls_inline.increment_alone();
+        lease.tally.count(route);
+        lease.sample_in -= 1;
+        self.timed = (lease.sample_in == 0).then(Instant::now);
+        self.shard.calling(route);
+        self.loan = self.lease.take().map(Lease::lend);
+        true
+    }
+
+    fn leave(&mut self, route: &Route) {
+        // No loan: the event loop model.
+        let Some(loan) = self.loan.take() else { return };
+        self.lease = loan.take_back();
+        // A taken shard has been tallied by its taker.
+        let Some(lease) = self.lease.as_mut() else { return };
+        if let Some(began) = self.timed.take() {
+            let settings = &self.shard.shared.settings;
+            let slow = began.elapsed() >= settings.proving_limit;
+            if slow {
+                lease.tally.stalled(route, settings.proving_streak);
+                lease.close_watch = CLOSE_WATCH;
+            }
+            lease.close_watch = lease.close_watch.saturating_sub(1);
+            lease.sample_in = if lease.close_watch > 0 { 1 } else { SAMPLE_EVERY };
+        }
+    }
+
+    fn lost(&self) -> bool {
+        self.lease.is_none()
+    }
+}
+
+/// On a pool thread: calls are timed, so that routes can prove themselves.
+#[derive(Debug)]
+pub(super) struct OnPool<'s> {
+    shard: &'s Shard,
+    trial: Option<Trial>,
+}
+
+impl<'s> OnPool<'s> {
+    pub(super) fn new(shard: &'s Shard) -> Self {
+        OnPool { shard, trial: None }
+    }
+}
+
+impl Place for OnPool<'_> {
+    fn enter(&mut self, _route: &Route) -> bool {
+        self.shard.counters.calls_pooled.increment();
+        if self.shard.shared.settings.model == Model::Adaptive {
+            self.trial = Some(Trial::begin());
+        }
+        true
+    }
+
+    fn leave(&mut self, route: &Route) {
+        let settings = &self.shard.shared.settings;
+        if let Some(trial) = self.trial.take() {
+            trial.end(route, settings.proving_limit, settings.proving_streak);
+        }
+    }
+}
+
+/// On a connection's own thread.
+#[derive(Debug)]
+pub(super) struct OnOwnThread<'s> {
+    shard: &'s Shard,
+}
+
+impl<'s> OnOwnThread<'s> {
+    pub(super) fn new(shard: &'s Shard) -> Self {
+        OnOwnThread { shard }
+    }
+}
+
+impl Place for OnOwnThread<'_> {
+    fn enter(&mut self, _route: &Route) -> bool {
+        self.shard.counters.calls_pooled.increment();
+        true
+    }
+
+    fn leave(&mut self, _route: &Route) {}
+}

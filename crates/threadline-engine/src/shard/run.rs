@@ -1,0 +1,201 @@
+//! The loop of a shard, the threads that run it, and taking it over.
+
+use std::io;
+use std::sync::Arc;
+use std::thread;
+
+use super::key::Key;
+use super::settle::Turned;
+use super::{BATCH, Core, Desk, Note, Shard, Takeover};
+use crate::lease::Lease;
+use crate::model::Model;
+use crate::route;
+use crate::shared::{Phase, Shared};
+use crate::sys::{Event, Readiness, now_ticks};
+
+/// Why a thread has stopped running a shard.
+#[derive(Debug, PartialEq, Eq)]
+enum Ended {
+    /// Another thread has taken it over.
+    Lost,
+    /// The engine has stopped.
+    Stopped,
+}
+
+/// A thread that starts with a shard of its own.
+pub(crate) fn loop_thread(shard: Arc<Shard>) {
+    shard.shared.spares.count_thread();
+    let mut desk = Desk::new();
+    let ended = match shard.fill() {
+        Some(lease) => run(&shard, lease, &mut desk),
+        None => Ended::Stopped,
+    };
+    stand_by(&shard.shared, &mut desk, ended);
+}
+
+/// A thread that starts by waiting for a shard.
+fn spare_thread(shared: &Arc<Shared>) {
+    let mut desk = Desk::new();
+    if let Some(takeover) = shared.spares.stand() {
+        let ended = take_over(&takeover, &mut desk);
+        stand_by(shared, &mut desk, ended);
+    }
+}
+
+pub(super) fn start_spare(shared: &Arc<Shared>) -> io::Result<()> {
+    let shared = Arc::clone(shared);
+    let builder = thread::Builder::new().name("tl-spare".into());
+    builder.spawn(move || spare_thread(&shared)).map(drop)
+}
+
+/// What a thread does once it runs no shard: it offers itself as a spare, for as long as it is needed.
+fn stand_by(shared: &Arc<Shared>, desk: &mut Desk, mut ended: Ended) {
+    // Two spares beyond those promised, so that a burst of stalls does not start threads each time.
+    const SPARE_MAX: usize = 2;
+    while ended == Ended::Lost {
+        if !shared.spares.join(SPARE_MAX) {
+            return;
+        }
+        let Some(takeover) = shared.spares.stand() else { return };
+        ended = take_over(&takeover, desk);
+    }
+    shared.spares.discount_thread();
+}
+
+fn take_over(takeover: &Takeover, desk: &mut Desk) -> Ended {
+    let shard = &takeover.shard;
+    let Some(mut lease) = shard.core.take(takeover.seen) else {
+        // Its holder came back in time.
+        return Ended::Lost;
+    };
+    shard.counters.handoffs.increment();
+    let number = shard.calling.load(std::sync::atomic::Ordering::Relaxed);
+    if let Some(route) = route::by_number(number) {
+        lease.tally.stalled(&route, shard.shared.settings.proving_streak);
+    }
+    run(shard, lease, desk)
+}
+
+fn run<'s>(shard: &'s Arc<Shard>, mut lease: Lease<'s, Core>, desk: &mut Desk) -> Ended {
+    loop {
+        while let Some(event) = lease.next_event() {
+            match shard.serve(lease, event, desk) {
+                Some(kept) => lease = kept,
+                None => return Ended::Lost,
+            }
+        }
+        if !shard.inbox.is_empty() {
+            lease = match shard.read_notes(lease, desk) {
+                Some(kept) => kept,
+                None => return Ended::Lost,
+            };
+        }
+        // As many as there are now: those that give way again wait for the next round.
+        for _ in 0..lease.ready.len() {
+            let Some(index) = lease.ready.pop_front() else { break };
+            match shard.resume(lease, index, desk) {
+                Some(kept) => lease = kept,
+                None => return Ended::Lost,
+            }
+        }
+        if shard.shared.phase() == Phase::Stopped {
+            return Ended::Stopped;
+        }
+        shard.wait(&mut lease, desk);
+    }
+}
+
+impl Core {
+    fn next_event(&mut self) -> Option<Event> {
+        let event = self.events.get(self.cursor).copied();
+        // Moved on before the event is served: a successor goes on with the next one.
+        self.cursor += 1;
+        event
+    }
+}
+
+impl Shard {
+    /// Gets the next batch of events, and sleeps for it if there is nothing else to do.
+    fn wait(&self, lease: &mut Lease<'_, Core>, desk: &mut Desk) {
+        self.set_alarm(lease);
+        let busy = !lease.ready.is_empty();
+        let result = lease.poll(
+            || busy || !self.inbox.is_empty(),
+            |core, sleep| {
+                core.cursor = 0;
+                self.epoll.wait(&mut desk.events, &mut core.events, sleep)
+            },
+        );
+        if let Err(error) = result {
+            // Only a bug can cause this (EBADF, EFAULT, EINVAL); do not let it spin silently.
+            tracing::error!(%error, shard = self.number, "epoll_wait failed");
+            thread::sleep(std::time::Duration::from_millis(100));
+        }
+        debug_assert!(lease.events.len() <= BATCH);
+        lease.now = now_ticks();
+        let now = lease.now;
+        lease.wheel.catch_up(now);
+        if self.shared.settings.model == Model::Adaptive {
+            self.shared.bell.ring();
+        }
+    }
+
+    fn serve<'s>(
+        self: &'s Arc<Self>,
+        mut lease: Lease<'s, Core>,
+        event: Event,
+        desk: &mut Desk,
+    ) -> Turned<'s> {
+        match Key::unpack(event.key) {
+            Key::Connection { index, generation } => {
+                self.serve_connection(lease, index, generation, Readiness::from(&event), desk)
+            }
+            Key::Source(number) => self.serve_source(lease, number, desk),
+            Key::Alarm => {
+                self.alarm.hush();
+                lease.armed = None;
+                self.fire_timers(lease, desk)
+            }
+            Key::Waker => {
+                self.waker.hush();
+                Some(lease)
+            }
+            Key::RetryAccept | Key::Drain => unreachable!("these are timers only"),
+        }
+    }
+
+    fn read_notes<'s>(
+        self: &'s Arc<Self>,
+        mut lease: Lease<'s, Core>,
+        desk: &mut Desk,
+    ) -> Turned<'s> {
+        let mut notes = std::mem::take(&mut desk.notes);
+        self.inbox.take(&mut notes);
+        for note in notes.drain(..) {
+            match note {
+                // Served in the loop's own time, not in the middle of the mail.
+                Note::Returned(index) => {
+                    lease.ready.push_back(index);
+                }
+                Note::Freed(index) => self.free_slot(&mut lease, index),
+                Note::MakeRoom => {
+                    self.evict(&mut lease);
+                }
+                Note::Phase => self.phase_changed(&mut lease),
+            }
+        }
+        desk.notes = notes;
+        Some(lease)
+    }
+
+    /// Sets the alarm for the wheel's next entry, if that is earlier than what it is set to.
+    fn set_alarm(&self, lease: &mut Lease<'_, Core>) {
+        let Some(due) = lease.wheel.next_due() else { return };
+        if lease.armed.is_none_or(|armed| due < armed) {
+            match self.alarm.set(due) {
+                Ok(()) => lease.armed = Some(due),
+                Err(error) => tracing::error!(%error, "cannot set a timer"),
+            }
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! Where a connection goes after its turn: parked, to the end of the queue, to the pool, or away.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::conversation::{Conversation, Pause};
+use super::key::Key;
+use super::place::{OnPool, OnShard};
+use super::{Core, Desk, Note, Shard};
+use crate::connection::{Claim, Claimed, Ending, State};
+use crate::lease::Lease;
+use crate::protocol::{Phase, Refusal};
+use crate::service::{Deadlines, MessageService, Service};
+use crate::sys::{Readiness, Ticks, now_ticks};
+use crate::turn::Place;
+
+/// The lease after a turn; `None` if the shard has been lost in it.
+pub(super) type Turned<'s> = Option<Lease<'s, Core>>;
+
+impl Shard {
+    /// A connection's event.
+    pub(super) fn serve_connection<'s>(
+        self: &'s Arc<Self>,
+        lease: Lease<'s, Core>,
+        index: u32,
+        generation: u32,
+        readiness: Readiness,
+        desk: &mut Desk,
+    ) -> Turned<'s> {
+        let Some(connection) = self.slab.get(index) else { return Some(lease) };
+        // An event for an earlier connection of this slot, which has been closed in this batch.
+        if connection.generation() != generation {
+            return Some(lease);
+        }
+        match connection.claim(index) {
+            Ok(mut claim) => {
+                claim.unread |= readiness.input();
+                self.turn(lease, claim, readiness.hang_up(), desk)
+            }
+            // Its owner will hand it over. Only a connection with a thread of its own relies on the
+            // shard for its waiting output.
+            Err(Claimed::Noted) if readiness.output() => {
+                self.shared.blocked.flush(self.number, index);
+                Some(lease)
+            }
+            Err(_) => Some(lease),
+        }
+    }
+
+    /// A connection that the shard already owns goes on.
+    pub(super) fn resume<'s>(
+        self: &'s Arc<Self>,
+        lease: Lease<'s, Core>,
+        index: u32,
+        desk: &mut Desk,
+    ) -> Turned<'s> {
+        let Some(connection) = self.slab.get(index) else { return Some(lease) };
+        let mut claim = connection.accept_claim(index);
+        // An edge may have come and gone while another thread had it.
+        claim.unread = true;
+        self.turn(lease, claim, true, desk)
+    }
+
+    fn turn<'s>(
+        self: &'s Arc<Self>,
+        lease: Lease<'s, Core>,
+        mut claim: Claim<'s>,
+        until_dry: bool,
+        desk: &mut Desk,
+    ) -> Turned<'s> {
+        let service = match &self.shared.services[claim.listener as usize] {
+            Service::Messages(service) => service,
+            Service::Stream(service) => {
+                self.start_stream(service, claim);
+                return Some(lease);
+            }
+            Service::Datagrams(_) => unreachable!("datagrams have no connections"),
+        };
+        let mut place = OnShard::new(self, lease);
+        let pause = self.converse(service, &mut claim, desk, &mut place, until_dry);
+        match place.lease {
+            Some(mut lease) => {
+                self.settle_with_lease(&mut lease, service, claim, pause, desk);
+                Some(lease)
+            }
+            None => {
+                self.settle_elsewhere(service, claim, pause, desk);
+                None
+            }
+        }
+    }
+
+    fn converse(
+        &self,
+        service: &MessageService,
+        state: &mut State,
+        desk: &mut Desk,
+        place: &mut dyn Place,
+        until_dry: bool,
+    ) -> Pause {
+        let budget = self.shared.settings.messages_per_turn;
+        let protocol = &*service.protocol;
+        Conversation { shard: self, protocol, state, desk, place, budget, dry: false }.run(until_dry)
+    }
+
+    /// On the shard's thread: nobody else has looked at the connection meanwhile.
+    fn settle_with_lease<'s>(
+        self: &'s Arc<Self>,
+        lease: &mut Lease<'s, Core>,
+        service: &MessageService,
+        mut claim: Claim<'s>,
+        mut pause: Pause,
+        desk: &mut Desk,
+    ) {
+        if pause == Pause::Offload {
+            claim = match self.offload(claim) {
+                Ok(()) => return,
+                Err(claim) => claim,
+            };
+            self.counters.refused_overload.increment();
+            pause = self.refuse(service, &mut claim, Refusal::Overloaded, desk);
+        }
+        match pause {
+            Pause::Parked => self.park(lease, &service.deadlines, claim),
+            Pause::Yield => lease.ready.push_back(claim.pass_on()),
+            Pause::Over | Pause::Offload => {
+                let index = self.end(claim);
+                self.free_slot(lease, index);
+            }
+        }
+    }
+
+    /// On a thread without the shard: the connection goes back by one compare-and-swap where it can.
+    fn settle_elsewhere<'s>(
+        self: &'s Arc<Self>,
+        service: &MessageService,
+        mut claim: Claim<'s>,
+        mut pause: Pause,
+        desk: &mut Desk,
+    ) {
+        if pause == Pause::Offload {
+            claim = match self.offload(claim) {
+                Ok(()) => return,
+                Err(claim) => claim,
+            };
+            self.counters.refused_overload.increment();
+            pause = self.refuse(service, &mut claim, Refusal::Overloaded, desk);
+        }
+        match pause {
+            Pause::Parked if is_plainly_idle(&claim) => {
+                let now = now_ticks();
+                claim.connection().last_used.store(now, Ordering::Relaxed);
+                let deadline = service.deadlines.idle.map_or(Ticks::MAX, |idle| now + idle);
+                claim.connection().deadline.store(deadline, Ordering::Relaxed);
+                if let Err(claim) = claim.park() {
+                    self.tell(Note::Returned(claim.pass_on()));
+                }
+            }
+            // A deadline is to be set, and only the lease holder can.
+            Pause::Parked | Pause::Yield => self.tell(Note::Returned(claim.pass_on())),
+            Pause::Over | Pause::Offload => {
+                let index = self.end(claim);
+                self.tell_quietly(Note::Freed(index));
+            }
+        }
+    }
+
+    /// Turns the connection's message away, without a place to run user code.
+    pub(super) fn refuse(
+        &self,
+        service: &MessageService,
+        claim: &mut Claim<'_>,
+        why: Refusal,
+        desk: &mut Desk,
+    ) -> Pause {
+        let mut place = OnPool::new(self);
+        let (protocol, state) = (&*service.protocol, &mut **claim);
+        Conversation { shard: self, protocol, state, desk, place: &mut place, budget: 0, dry: false }
+            .refuse(why)
+    }
+
+    /// Gives the connection's first message to the pool. The claim comes back if the pool is full.
+    fn offload<'s>(self: &Arc<Self>, claim: Claim<'s>) -> Result<(), Claim<'s>> {
+        let (shard, index) = (Arc::clone(self), claim.index);
+        let job = move || shard.work_off(index);
+        match self.shared.pool.try_submit(job) {
+            Ok(()) => {
+                claim.pass_on();
+                Ok(())
+            }
+            Err(_) => Err(claim),
+        }
+    }
+
+    /// A pool thread's part: answers the message, and those behind it that are already here.
+    fn work_off(self: &Arc<Self>, index: u32) {
+        with_pool_desk(|desk| {
+            let Some(connection) = self.slab.get(index) else { return };
+            let mut claim = connection.accept_claim(index);
+            let Service::Messages(service) = &self.shared.services[claim.listener as usize] else {
+                return;
+            };
+            claim.unread = false;
+            let mut place = OnPool::new(self);
+            let pause = self.converse(service, &mut claim, desk, &mut place, false);
+            self.settle_elsewhere(service, claim, pause, desk);
+        });
+    }
+
+    /// Parks a connection until its next event or deadline.
+    pub(super) fn park<'s>(
+        &self,
+        lease: &mut Lease<'s, Core>,
+        deadlines: &Deadlines,
+        claim: Claim<'s>,
+    ) {
+        let now = lease.now;
+        let wait = if is_plainly_idle(&claim) {
+            deadlines.idle
+        } else {
+            self.wait_of(deadlines, &claim, now)
+        };
+        self.park_for(lease, wait, claim);
+    }
+
+    /// Parks a connection until its next event, or for so long.
+    pub(super) fn park_for<'s>(
+        &self,
+        lease: &mut Lease<'s, Core>,
+        wait: Option<Ticks>,
+        claim: Claim<'s>,
+    ) {
+        let now = lease.now;
+        let connection = claim.connection();
+        connection.last_used.store(now, Ordering::Relaxed);
+        let deadline = wait.map_or(Ticks::MAX, |wait| now + wait);
+        connection.deadline.store(deadline, Ordering::Relaxed);
+        // While the entry in the wheel is not later than the deadline, it need not move: when it
+        // fires, the deadline is looked at again.
+        let scheduled = connection.scheduled.load(Ordering::Relaxed);
+        if wait.is_some() && (scheduled == 0 || deadline < scheduled) {
+            connection.scheduled.store(deadline, Ordering::Relaxed);
+            let key = Key::Connection { index: claim.index, generation: connection.generation() };
+            lease.wheel.insert(deadline, key);
+        }
+        claim.park_with_lease();
+    }
+
+    /// How long a connection may go on waiting for what it waits for.
+    fn wait_of(&self, deadlines: &Deadlines, state: &State, now: Ticks) -> Option<Ticks> {
+        if state.session.output_waits() {
+            return deadlines.write;
+        }
+        if state.ending != Ending::No {
+            return Some(crate::sys::ticks_ceil(self.shared.settings.linger));
+        }
+        let spent = now.saturating_sub(state.phase_began);
+        match state.phase {
+            Some(Phase::Head) => deadlines.head.map(|limit| limit.saturating_sub(spent).max(1)),
+            // Looked at once a grace period, to see how fast it comes.
+            Some(Phase::Body) => {
+                let left = deadlines.body.map(|limit| limit.saturating_sub(spent).max(1));
+                let look = (deadlines.body_rate_min > 0).then_some(deadlines.body_grace);
+                left.into_iter().chain(look).min()
+            }
+            None => deadlines.idle,
+        }
+    }
+
+    /// Ends a connection from any thread; the caller gives the slot back to the shard.
+    pub(super) fn end(self: &Arc<Self>, mut claim: Claim<'_>) -> u32 {
+        self.counters.closed.increment();
+        self.shared.peers.leave(claim.session.peer_addr());
+        if claim.opened {
+            claim = match self.close_hook(claim) {
+                Ok(index) => return index,
+                Err(claim) => claim,
+            };
+        }
+        self.shared.connections.fetch_sub(1, Ordering::Relaxed);
+        claim.bury()
+    }
+
+    /// A slot can be used again.
+    pub(super) fn free_slot(&self, lease: &mut Lease<'_, Core>, index: u32) {
+        // A closing hook has it still: it frees the slot itself.
+        if index != NO_SLOT {
+            lease.free.push(index);
+            self.resume_accept_after_close(lease);
+        }
+    }
+}
+
+/// Instead of an index, where the slot is freed later and by somebody else.
+pub(super) const NO_SLOT: u32 = u32::MAX;
+
+/// Nothing is under way: only the idle deadline applies.
+fn is_plainly_idle(state: &State) -> bool {
+    state.phase.is_none() && state.ending == Ending::No && !state.session.output_waits()
+}
+
+/// Runs `work` with the calling pool thread's own buffers.
+pub(super) fn with_pool_desk<R>(work: impl FnOnce(&mut Desk) -> R) -> R {
+    use std::cell::RefCell;
+    thread_local! {
+        static DESK: RefCell<Desk> = RefCell::new(Desk::for_pool());
+    }
+    DESK.with_borrow_mut(work)
+}

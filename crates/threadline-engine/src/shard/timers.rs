@@ -1,0 +1,148 @@
+//! Deadlines that come.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::conversation::Pause;
+use super::key::Key;
+use super::settle::Turned;
+use super::{Core, Desk, Shard};
+use crate::connection::{Claim, Ending};
+use crate::lease::Lease;
+use crate::protocol::{Phase, Refusal};
+use crate::service::{Deadlines, MessageService, Service};
+use crate::sys::{Ticks, now_ticks};
+
+/// When a connection is looked at again whose deadline came while another thread had it: about 1 s.
+const LOOK_AGAIN: Ticks = 60;
+
+impl Shard {
+    pub(super) fn fire_timers<'s>(
+        self: &'s Arc<Self>,
+        mut lease: Lease<'s, Core>,
+        desk: &mut Desk,
+    ) -> Turned<'s> {
+        lease.now = now_ticks();
+        let now = lease.now;
+        let mut fired = std::mem::take(&mut desk.fired);
+        lease.wheel.advance(now, &mut fired);
+        for key in fired.drain(..) {
+            match key {
+                Key::Connection { index, generation } => {
+                    self.look_at_deadline(&mut lease, index, generation, desk);
+                }
+                Key::RetryAccept => self.retry_accept(&mut lease),
+                Key::Drain => self.drain_further(&mut lease),
+                Key::Source(_) | Key::Waker | Key::Alarm => unreachable!("these are events only"),
+            }
+        }
+        desk.fired = fired;
+        Some(lease)
+    }
+
+    fn look_at_deadline<'s>(
+        self: &'s Arc<Self>,
+        lease: &mut Lease<'s, Core>,
+        index: u32,
+        generation: u32,
+        desk: &mut Desk,
+    ) {
+        let now = lease.now;
+        let Some(connection) = self.slab.get(index) else { return };
+        let scheduled = connection.scheduled.load(Ordering::Relaxed);
+        // Of an earlier connection of this slot, or another entry will fire before long.
+        if connection.generation() != generation || scheduled > now {
+            return;
+        }
+        let deadline = connection.deadline.load(Ordering::Relaxed);
+        let again = if !connection.is_idle() {
+            now + LOOK_AGAIN
+        } else if deadline > now {
+            deadline
+        } else {
+            connection.scheduled.store(0, Ordering::Relaxed);
+            if let Ok(claim) = connection.claim(index) {
+                self.time_out(lease, claim, desk);
+            }
+            return;
+        };
+        connection.scheduled.store(again, Ordering::Relaxed);
+        lease.wheel.insert(again, Key::Connection { index, generation });
+    }
+
+    /// A parked connection's deadline has come. What was it waiting for?
+    fn time_out<'s>(
+        self: &'s Arc<Self>,
+        lease: &mut Lease<'s, Core>,
+        mut claim: Claim<'s>,
+        desk: &mut Desk,
+    ) {
+        let service = match &self.shared.services[claim.listener as usize] {
+            Service::Messages(service) => service,
+            // Its first byte never came.
+            _ => {
+                self.counters.timeouts_idle.increment();
+                return self.end_with_lease(lease, claim);
+            }
+        };
+        if let Some(since) = claim.session.stalled_since() {
+            let limit = service.deadlines.write.unwrap_or(Ticks::MAX);
+            if lease.now.saturating_sub(since) < limit {
+                return self.park(lease, &service.deadlines, claim);
+            }
+            self.counters.timeouts_write.increment();
+            return self.end_with_lease(lease, claim);
+        }
+        if claim.ending != Ending::No {
+            return self.end_with_lease(lease, claim);
+        }
+        match claim.phase {
+            None if claim.session.has_sender() => self.park(lease, &service.deadlines, claim),
+            None => {
+                self.counters.timeouts_idle.increment();
+                self.end_with_lease(lease, claim);
+            }
+            Some(Phase::Body) if self.body_comes_along(&service.deadlines, &claim, lease.now) => {
+                self.park(lease, &service.deadlines, claim);
+            }
+            Some(phase) => {
+                match self.say_timed_out(service, phase, &mut claim, desk) {
+                    Pause::Over => self.end_with_lease(lease, claim),
+                    // The goodbye is written, the rest is lingering.
+                    _ => lease.ready.push_back(claim.pass_on()),
+                }
+            }
+        }
+    }
+
+    fn body_comes_along(&self, deadlines: &Deadlines, claim: &Claim<'_>, now: Ticks) -> bool {
+        let spent = now.saturating_sub(claim.phase_began);
+        let in_time = deadlines.body.is_none_or(|limit| spent < limit);
+        // A tick is 2^24 ns: bytes a second, times ticks, are this many bytes.
+        let due = u64::from(deadlines.body_rate_min) * u64::from(spent) * (1 << 24) / 1_000_000_000;
+        in_time && (spent < deadlines.body_grace || claim.partial.len() as u64 >= due)
+    }
+
+    pub(super) fn say_timed_out(
+        &self,
+        service: &MessageService,
+        phase: Phase,
+        claim: &mut Claim<'_>,
+        desk: &mut Desk,
+    ) -> Pause {
+        match phase {
+            Phase::Head => self.counters.timeouts_head.increment(),
+            Phase::Body => self.counters.timeouts_body.increment(),
+        }
+        self.refuse(service, claim, Refusal::TimedOut(phase), desk)
+    }
+
+    pub(super) fn end_with_lease<'s>(
+        self: &'s Arc<Self>,
+        lease: &mut Lease<'s, Core>,
+        claim: Claim<'s>,
+    ) {
+        let index = self.end(claim);
+        self.free_slot(lease, index);
+    }
+}

@@ -1,0 +1,181 @@
+//! What all threads of one engine share.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+
+use parking_lot::Mutex;
+use rustix::net::Shutdown;
+use threadline_pool::ThreadPool;
+
+use crate::counters::Counters;
+use crate::monitor::Bell;
+use crate::route::Route;
+use crate::service::Service;
+use crate::settings::Settings;
+use crate::shard::{Note, Shard, Takeover};
+use crate::spares::Spares;
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) settings: Settings,
+    /// By listener number.
+    pub(crate) services: Vec<Service>,
+    pub(crate) pool: ThreadPool,
+    pub(crate) spares: Spares<Takeover>,
+    pub(crate) bell: Bell,
+    pub(crate) counters: Counters,
+    /// Connections of all shards and models.
+    pub(crate) connections: AtomicUsize,
+    pub(crate) peers: Peers,
+    pub(crate) blocked: Blocked,
+    /// Stands for `Protocol::opened` and `Protocol::closed` where a panic is logged.
+    pub(crate) hooks: Arc<Route>,
+    /// All shards, once they are there.
+    pub(crate) shards: OnceLock<Vec<Weak<Shard>>>,
+    phase: AtomicU8,
+}
+
+/// Where the engine is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(crate) enum Phase {
+    Running,
+    /// No new connections; those there are finish.
+    Draining,
+    /// What is still there is cut off.
+    Aborting,
+    Stopped,
+}
+
+impl Phase {
+    pub(crate) fn is_draining(self) -> bool {
+        self >= Phase::Draining
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(settings: Settings, services: Vec<Service>, pool: ThreadPool) -> Self {
+        Shared {
+            spares: Spares::new(settings.spare_threads_max + 2 * settings.shards),
+            peers: Peers::new(settings.connections_per_peer_max),
+            settings,
+            services,
+            pool,
+            bell: Bell::default(),
+            counters: Counters::default(),
+            connections: AtomicUsize::new(0),
+            blocked: Blocked::default(),
+            hooks: Route::new("connection hook"),
+            shards: OnceLock::new(),
+            phase: AtomicU8::new(Phase::Running as u8),
+        }
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        match self.phase.load(Ordering::Acquire) {
+            0 => Phase::Running,
+            1 => Phase::Draining,
+            2 => Phase::Aborting,
+            _ => Phase::Stopped,
+        }
+    }
+
+    /// Leaves a note with every shard but one.
+    pub(crate) fn tell_others(&self, except: usize, note: Note) {
+        let shards = self.shards.get().into_iter().flatten().filter_map(Weak::upgrade);
+        shards.filter(|shard| shard.number != except).for_each(|shard| shard.tell(note));
+    }
+
+    pub(crate) fn set_phase(&self, phase: Phase) {
+        self.phase.fetch_max(phase as u8, Ordering::AcqRel);
+    }
+}
+
+/// Connections by peer address, if they are limited.
+#[derive(Debug)]
+pub(crate) struct Peers {
+    limit: Option<usize>,
+    counts: Mutex<HashMap<IpAddr, usize>>,
+}
+
+impl Peers {
+    fn new(limit: Option<usize>) -> Self {
+        Peers { limit, counts: Mutex::default() }
+    }
+
+    /// Counts a connection; false if its peer has too many already.
+    pub(crate) fn admit(&self, peer: Option<SocketAddr>) -> bool {
+        let (Some(limit), Some(peer)) = (self.limit, peer) else { return true };
+        let mut counts = self.counts.lock();
+        let count = counts.entry(peer.ip().to_canonical()).or_default();
+        let admitted = *count < limit;
+        *count += usize::from(admitted);
+        admitted
+    }
+
+    /// A connection that was admitted has ended.
+    pub(crate) fn leave(&self, peer: Option<SocketAddr>) {
+        let (Some(_), Some(peer)) = (self.limit, peer) else { return };
+        let mut counts = self.counts.lock();
+        let ip = peer.ip().to_canonical();
+        if let Some(count) = counts.get_mut(&ip) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&ip);
+            }
+        }
+    }
+}
+
+/// A connection whose thread may be blocked on it: only a shutdown of the socket reaches it.
+pub(crate) trait Blockable: Send + Sync {
+    fn shut_down(&self, how: Shutdown);
+
+    /// Writes what a [`Sender`](crate::Sender) has left, now that there is room.
+    fn flush(&self) {}
+}
+
+/// Connections that have a thread of their own, so that a drain can reach them. By key: the shard's
+/// number and the slot's.
+#[derive(Default)]
+pub(crate) struct Blocked {
+    sockets: Mutex<HashMap<(usize, u32), Weak<dyn Blockable>>>,
+}
+
+impl std::fmt::Debug for Blocked {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Blocked").field("sockets", &self.sockets.lock().len()).finish()
+    }
+}
+
+impl Blocked {
+    /// Keeps track of a socket until [`Blocked::leave`].
+    pub(crate) fn enter(&self, shard: usize, slot: u32, socket: Weak<dyn Blockable>) {
+        self.sockets.lock().insert((shard, slot), socket);
+    }
+
+    pub(crate) fn leave(&self, shard: usize, slot: u32) {
+        self.sockets.lock().remove(&(shard, slot));
+    }
+
+    /// Writes what waits for the connection in that slot.
+    pub(crate) fn flush(&self, shard: usize, slot: u32) {
+        let socket = self.sockets.lock().get(&(shard, slot)).and_then(Weak::upgrade);
+        if let Some(socket) = socket {
+            socket.flush();
+        }
+    }
+
+    /// Closes one or both directions of a shard's sockets.
+    pub(crate) fn shut_down(&self, shard: usize, how: Shutdown) {
+        let ours = |((owner, _), socket): (&(usize, u32), &Weak<dyn Blockable>)| {
+            if *owner == shard { socket.upgrade() } else { None }
+        };
+        // Outside the lock: the last owner of a socket may take it on its way out.
+        let sockets: Vec<Arc<dyn Blockable>> =
+            self.sockets.lock().iter().filter_map(ours).collect();
+        sockets.iter().for_each(|socket| socket.shut_down(how));
+    }
+}

@@ -1,0 +1,256 @@
+//! Threads that stand ready to take over a shard.
+//!
+//! A shard may lend its lease only while a spare is *reserved* for it: then somebody can take over
+//! at once, whatever the handler does. Reservations are kept while calls return, so the hot path
+//! does nothing here; only a takeover uses one up, and the shard must reserve again before it lends
+//! again. A spare that would leave counts the reservations first, under the same lock: "the last
+//! spare is just leaving" hung Jetty (#6495, #4612).
+//!
+//! Spares are never niced, unlike pool threads: they are loop threads in waiting.
+
+use std::collections::VecDeque;
+use std::io;
+
+use crate::primitive::{Condvar, Mutex, MutexGuard};
+
+/// Spare threads and what each of them is to do. `T` is the task; generic so that the model below
+/// needs no shards.
+#[derive(Debug)]
+pub(crate) struct Spares<T> {
+    state: Mutex<State<T>>,
+    work: Condvar,
+    threads_max: usize,
+}
+
+#[derive(Debug)]
+struct State<T> {
+    /// Tasks handed out that no spare has picked up yet.
+    tasks: VecDeque<T>,
+    /// Threads that stand ready, those on their way to a task not counted.
+    ready: usize,
+    /// How many of them are promised to a shard. Never more than `ready`.
+    reserved: usize,
+    /// All threads: ready, on their way, or running a shard.
+    threads: usize,
+    stopping: bool,
+}
+
+/// How a reservation is to be had.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Reservation {
+    /// A ready spare is promised to the caller.
+    Made,
+    /// There is none; the caller starts a thread that calls [`Spares::stand`] and may count on it.
+    StartOne,
+    /// There is none and there may be no more.
+    Refused,
+}
+
+impl<T> Spares<T> {
+    pub(crate) fn new(threads_max: usize) -> Self {
+        let state = State {
+            tasks: VecDeque::new(),
+            ready: 0,
+            reserved: 0,
+            threads: 0,
+            stopping: false,
+        };
+        Spares { state: Mutex::new(state), work: Condvar::new(), threads_max }
+    }
+
+    /// Promises a spare to the caller, for [`Spares::hand_over`] to use.
+    pub(crate) fn reserve(&self, start: impl FnOnce() -> io::Result<()>) -> io::Result<bool> {
+        match self.try_reserve() {
+            Reservation::Made => Ok(true),
+            Reservation::Refused => Ok(false),
+            Reservation::StartOne => start().map(|()| true).inspect_err(|_| self.unreserve_unborn()),
+        }
+    }
+
+    fn try_reserve(&self) -> Reservation {
+        let mut state = self.lock();
+        if state.stopping {
+            Reservation::Refused
+        } else if state.ready > state.reserved {
+            state.reserved += 1;
+            Reservation::Made
+        } else if state.threads < self.threads_max {
+            // A thread that is being started counts as ready: a task given to it before it first
+            // waits is found in the queue.
+            state.threads += 1;
+            state.ready += 1;
+            state.reserved += 1;
+            Reservation::StartOne
+        } else {
+            Reservation::Refused
+        }
+    }
+
+    fn unreserve_unborn(&self) {
+        let mut state = self.lock();
+        state.threads -= 1;
+        state.ready -= 1;
+        state.reserved -= 1;
+    }
+
+    /// Gives a task to a spare, using up the caller's reservation. Never waits for a thread.
+    pub(crate) fn hand_over(&self, task: T) {
+        let mut state = self.lock();
+        assert!(state.reserved > 0 && state.ready >= state.reserved, "handed over unreserved");
+        state.reserved -= 1;
+        state.ready -= 1;
+        state.tasks.push_back(task);
+        drop(state);
+        self.work.notify_one();
+    }
+
+    /// A spare's wait for its next task. `None` tells the thread to end.
+    pub(crate) fn stand(&self) -> Option<T> {
+        let mut state = self.lock();
+        loop {
+            if let Some(task) = state.tasks.pop_front() {
+                return Some(task);
+            }
+            if state.stopping {
+                state.threads -= 1;
+                state.ready -= 1;
+                return None;
+            }
+            state = self.work.wait(state).unwrap_or_else(|poisoned| poisoned.into_inner());
+        }
+    }
+
+    /// A thread that has lost its shard offers itself. False: it is not needed and must end.
+    pub(crate) fn join(&self, spare_max: usize) -> bool {
+        let mut state = self.lock();
+        // Leaves only if that breaks no promise.
+        let needed = state.ready < state.reserved + spare_max && !state.stopping;
+        if needed {
+            state.ready += 1;
+        } else {
+            state.threads -= 1;
+        }
+        needed
+    }
+
+    /// Counts a thread that runs a shard from the start, so that it can [`Spares::join`] later.
+    pub(crate) fn count_thread(&self) {
+        self.lock().threads += 1;
+    }
+
+    /// A counted thread has ended without joining.
+    pub(crate) fn discount_thread(&self) {
+        self.lock().threads -= 1;
+    }
+
+    /// Threads in all, and how many of them stand ready.
+    pub(crate) fn census(&self) -> (usize, usize) {
+        let state = self.lock();
+        (state.threads, state.ready)
+    }
+
+    /// Lets every waiting thread end.
+    pub(crate) fn stop(&self) {
+        self.lock().stopping = true;
+        self.work.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        // No code that can panic runs under this lock, apart from the assertion above.
+        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reservation_is_made_of_ready_threads_or_new_ones_up_to_the_limit() {
+        let spares = Spares::<()>::new(2);
+        assert_eq!(spares.try_reserve(), Reservation::StartOne);
+        assert_eq!(spares.try_reserve(), Reservation::StartOne);
+        assert_eq!(spares.try_reserve(), Reservation::Refused);
+        spares.hand_over(());
+        assert_eq!(spares.try_reserve(), Reservation::Refused, "that thread has a task");
+        assert_eq!(spares.stand(), Some(()));
+        assert!(spares.join(1));
+        assert_eq!(spares.census(), (2, 2));
+        assert_eq!(spares.try_reserve(), Reservation::Made);
+    }
+
+    #[test]
+    fn a_thread_that_cannot_be_started_leaves_nothing_behind() {
+        let spares = Spares::<()>::new(1);
+        let failed = spares.reserve(|| Err(io::ErrorKind::WouldBlock.into()));
+        assert!(failed.is_err());
+        assert_eq!(spares.census(), (0, 0));
+        assert!(spares.reserve(|| Ok(())).is_ok_and(|made| made));
+    }
+
+    #[test]
+    fn too_many_spares_leave_but_never_a_promised_one() {
+        let spares = Spares::<()>::new(3);
+        (0..3).for_each(|_| spares.count_thread());
+        assert!(spares.join(1));
+        assert!(!spares.join(1), "one ready, none reserved");
+        assert_eq!(spares.try_reserve(), Reservation::Made);
+        assert!(spares.join(1), "the ready one is promised");
+        assert!(!spares.join(1));
+    }
+
+    #[test]
+    fn stopping_ends_those_who_wait() {
+        let spares = Spares::<()>::new(1);
+        assert_eq!(spares.try_reserve(), Reservation::StartOne);
+        spares.stop();
+        assert_eq!(spares.stand(), None);
+        assert_eq!(spares.try_reserve(), Reservation::Refused);
+    }
+}
+
+#[cfg(all(test, loom))]
+mod model {
+    use super::*;
+    use loom::sync::Arc;
+    use loom::thread;
+
+    /// The last spare is just leaving while a shard reserves it: either it stays, and then the task
+    /// is picked up, or the reservation is refused. (Jetty #6495, #4612.)
+    #[test]
+    fn a_promised_spare_does_not_leave() {
+        loom::model(|| {
+            let spares = Arc::new(Spares::<u32>::new(1));
+            // A thread that has run a shard and lost it.
+            spares.count_thread();
+            let former = {
+                let spares = Arc::clone(&spares);
+                thread::spawn(move || if spares.join(1) { spares.stand() } else { None })
+            };
+            let reserved = spares.try_reserve();
+            if reserved == Reservation::Made {
+                spares.hand_over(7);
+            } else {
+                assert_eq!(reserved, Reservation::Refused);
+                spares.stop();
+            }
+            let task = former.join().expect("former owner");
+            assert_eq!(task.is_some(), reserved == Reservation::Made, "a promise was broken");
+        });
+    }
+
+    /// A task handed to a spare that is still on its way to its wait is not lost.
+    #[test]
+    fn a_task_finds_a_spare_that_is_just_starting() {
+        loom::model(|| {
+            let spares = Arc::new(Spares::<u32>::new(1));
+            assert_eq!(spares.try_reserve(), Reservation::StartOne);
+            let spare = {
+                let spares = Arc::clone(&spares);
+                thread::spawn(move || spares.stand())
+            };
+            spares.hand_over(7);
+            assert_eq!(spare.join().expect("spare"), Some(7));
+        });
+    }
+}

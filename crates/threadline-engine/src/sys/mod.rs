@@ -1,0 +1,23 @@
+//! The only place that talks to the kernel beyond plain sockets and files.
+//!
+//! The contract each file keeps: no policy, no retries, no allocation on the hot path; errors come
+//! back as `io::Error`. A second back end (io_uring, kqueue) would stand beside `epoll.rs`
+//! and offer the same [`Epoll`], [`Waker`] and [`Alarm`].
+//!
+//! - `epoll`: readiness, edge-triggered
+//! - `wake`: an eventfd that ends another thread's wait
+//! - `alarm`: a timerfd, so that a wait needs no timeout
+//! - `clock`: coarse ticks, and what a thread has used so far
+//! - `priority`: nice values and the batch class
+
+mod alarm;
+mod clock;
+mod epoll;
+mod priority;
+mod wake;
+
+pub(crate) use alarm::Alarm;
+pub(crate) use clock::{Ticks, ThreadUsage, now_ticks, ticks_ceil, ticks_long};
+pub(crate) use epoll::{Epoll, Event, EventBuffer, Interest, Readiness};
+pub(crate) use priority::become_batch;
+pub(crate) use wake::Waker;

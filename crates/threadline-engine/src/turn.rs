@@ -1,0 +1,117 @@
+//! What a protocol's step may do: run user code, and write the reply.
+
+use std::any::Any;
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use crate::connection::Session;
+use crate::route::Route;
+
+/// One look at a connection's input: passed to [`Protocol::step`](crate::Protocol::step).
+#[derive(Debug)]
+pub struct Turn<'t> {
+    pub(crate) session: &'t mut Session,
+    pub(crate) out: &'t mut Vec<u8>,
+    pub(crate) place: &'t mut (dyn Place + 't),
+    pub(crate) seen: usize,
+    pub(crate) draining: bool,
+}
+
+/// Why [`Turn::call`] has no result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallError {
+    /// Nothing has run: this call belongs on a thread that may block. Return
+    /// [`Step::Offload`](crate::Step::Offload).
+    Offload,
+    /// The user code panicked. That is logged and counted; what it had written to the reply so far
+    /// is still there.
+    Panicked,
+}
+
+/// Where user code runs: on a shard's thread, on the pool, or on the connection's own thread.
+pub(crate) trait Place: std::fmt::Debug {
+    /// Prepares for a call; false if it must not run here.
+    fn enter(&mut self, route: &Route) -> bool;
+
+    /// The call that was entered has returned or panicked.
+    fn leave(&mut self, route: &Route);
+
+    /// Whether the thread has lost its shard in a call, and so has only its reply left to do.
+    fn lost(&self) -> bool {
+        false
+    }
+}
+
+impl Turn<'_> {
+    /// The reply under construction. Belongs to the thread and is reused: append only.
+    pub fn out(&mut self) -> &mut Vec<u8> {
+        self.out
+    }
+
+    /// Runs user code, here or, by [`CallError::Offload`], not here.
+    ///
+    /// On a shard's thread the shard is lent out meanwhile: another thread can take it, so the code
+    /// may block. A panic is contained.
+    ///
+    /// # Errors
+    /// [`CallError`] says whether the code has run.
+    pub fn call<R>(
+        &mut self,
+        route: &Arc<Route>,
+        code: impl FnOnce(&mut Session, &mut Vec<u8>) -> R,
+    ) -> Result<R, CallError> {
+        if !self.place.enter(route) {
+            return Err(CallError::Offload);
+        }
+        let result = contain(route, || code(self.session, self.out));
+        self.place.leave(route);
+        result.ok_or(CallError::Panicked)
+    }
+
+    /// Whether the service is going down: replies should say so, and close.
+    pub fn draining(&self) -> bool {
+        self.draining
+    }
+
+    /// How many bytes of the input an earlier step has already seen; 0 on the first look.
+    pub fn seen(&self) -> usize {
+        self.seen
+    }
+
+    /// The peer's address; `None` on a Unix socket.
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        self.session.peer_addr()
+    }
+
+    /// The address that the peer connected to; `None` on a Unix socket.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.session.local_addr()
+    }
+}
+
+/// Runs user code; a panic is logged with its route, counted, and ends here.
+pub(crate) fn contain<R>(route: &Route, code: impl FnOnce() -> R) -> Option<R> {
+    // Unwind safety: what the code shares with the engine is its session and its reply. Both stay
+    // valid values after a panic, and the connection is closed or the reply replaced.
+    match catch_unwind(AssertUnwindSafe(code)) {
+        Ok(result) => Some(result),
+        Err(panic) => {
+            route.panicked();
+            tracing::error!(route = route.name(), "handler panicked: {}", message(&*panic));
+            // A payload whose own drop panics must not get past us either.
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(panic)));
+            None
+        }
+    }
+}
+
+fn message(panic: &(dyn Any + Send)) -> &str {
+    if let Some(text) = panic.downcast_ref::<&str>() {
+        text
+    } else if let Some(text) = panic.downcast_ref::<String>() {
+        text
+    } else {
+        "(no message)"
+    }
+}

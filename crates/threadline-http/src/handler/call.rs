@@ -1,0 +1,110 @@
+//! Which functions are handlers, and how the router calls them.
+//!
+//! Rust cannot say "any function whose parameters are extractors" in one impl, so there is one per
+//! number of parameters, and `Args` keeps them apart: [`Extracted`] for those of extractors alone,
+//! [`AndRequest`] for those that take the request itself last. `Args` is always inferred.
+
+use std::marker::PhantomData;
+
+use crate::handler::{FromRequest, IntoResponse};
+use crate::request::Request;
+use crate::response::Response;
+
+/// A function that answers requests: up to four extractors, then `&Request<'_>` if it wants, and a
+/// result that is a response.
+///
+/// ```
+/// # use threadline_http::{Path, Request, Response, Router, Status};
+/// fn fixed() -> &'static str { "always the same" }
+/// fn greet(Path(name): Path<String>) -> String { format!("hello, {name}") }
+/// fn sum(Path((a, b)): Path<(i64, i64)>) -> String { (a + b).to_string() }
+/// fn echo(request: &Request<'_>) -> Vec<u8> { request.body().to_vec() }
+/// fn put(Path(id): Path<u64>, request: &Request<'_>) -> (Status, String) {
+///     (Status::CREATED, format!("{id}: {} bytes", request.body().len()))
+/// }
+/// # Router::new().get("/", fixed).get("/a/{name}", greet).get("/{a}/plus/{b}", sum)
+/// #     .post("/", echo).put("/{id}", put).get("/b", |_: &Request<'_>| "closure").build().unwrap();
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a handler",
+    label = "not a function that can answer requests",
+    note = "a handler takes up to four parameters that implement `FromRequest`, such as `Path<T>`, \
+            and then, if it wants, `&Request<'_>`",
+    note = "it returns something that implements `IntoResponse`, such as `String`, `Response` or a \
+            `Result` of them",
+    note = "it is `Send + Sync + 'static`: a closure must own what it uses (`move`, `Arc`)"
+)]
+pub trait Handler<Args>: Send + Sync + 'static {
+    /// Answers one request. May block.
+    fn call(&self, request: &Request<'_>) -> Response;
+
+    /// How many path parameters its extractors need, where that is known.
+    fn params(&self) -> Option<usize>;
+}
+
+/// Marks handlers whose parameters are all extractors.
+#[derive(Debug)]
+pub struct Extracted<T>(PhantomData<T>);
+
+/// Marks handlers whose last parameter is the request itself.
+#[derive(Debug)]
+pub struct AndRequest<T>(PhantomData<T>);
+
+/// What the router keeps: a handler whose `Args` are forgotten.
+pub(crate) type Erased = Box<dyn Fn(&Request<'_>) -> Response + Send + Sync>;
+
+/// Forgets `Args`.
+pub(crate) fn erase<Args>(handler: impl Handler<Args>) -> Erased {
+    Box::new(move |request| handler.call(request))
+}
+
+macro_rules! handlers {
+    ($($extractor:ident $value:ident),*) => {
+        impl<F, R, $($extractor),*> Handler<Extracted<($($extractor,)*)>> for F
+        where
+            F: Fn($($extractor),*) -> R + Send + Sync + 'static,
+            R: IntoResponse,
+            $($extractor: FromRequest,)*
+        {
+            #[inline]
+            fn call(&self, request: &Request<'_>) -> Response {
+                let _ = request;
+                $(let $value = match $extractor::from_request(request) {
+                    Ok(value) => value,
+                    Err(rejection) => return rejection.into_response(),
+                };)*
+                self($($value),*).into_response()
+            }
+
+            fn params(&self) -> Option<usize> {
+                None$(.or($extractor::PARAMS))*
+            }
+        }
+
+        impl<F, R, $($extractor),*> Handler<AndRequest<($($extractor,)*)>> for F
+        where
+            F: for<'r> Fn($($extractor,)* &'r Request<'r>) -> R + Send + Sync + 'static,
+            R: IntoResponse,
+            $($extractor: FromRequest,)*
+        {
+            #[inline]
+            fn call(&self, request: &Request<'_>) -> Response {
+                $(let $value = match $extractor::from_request(request) {
+                    Ok(value) => value,
+                    Err(rejection) => return rejection.into_response(),
+                };)*
+                self($($value,)* request).into_response()
+            }
+
+            fn params(&self) -> Option<usize> {
+                None$(.or($extractor::PARAMS))*
+            }
+        }
+    };
+}
+
+handlers!();
+handlers!(A a);
+handlers!(A a, B b);
+handlers!(A a, B b, C c);
+handlers!(A a, B b, C c, D d);

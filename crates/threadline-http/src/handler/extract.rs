@@ -1,0 +1,41 @@
+//! What can be a parameter of a handler.
+
+use crate::handler::IntoResponse;
+use crate::request::Request;
+
+/// A type that can be taken out of a request, and so be a parameter of a handler.
+///
+/// ```
+/// use threadline_http::{FromRequest, Request, Response, Status};
+///
+/// struct ApiKey(String);
+///
+/// impl FromRequest for ApiKey {
+///     type Rejection = Response;
+///
+///     fn from_request(request: &Request<'_>) -> Result<Self, Response> {
+///         match request.header("x-api-key") {
+///             Some(key) => Ok(ApiKey(key.to_owned())),
+///             None => Err(Response::error(Status::UNAUTHORIZED, "x-api-key is missing")),
+///         }
+///     }
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be taken out of a request",
+    label = "not a parameter that a handler can have",
+    note = "use `Path<T>`, or implement `FromRequest` for it; `&Request<'_>` must come last"
+)]
+pub trait FromRequest: Sized {
+    /// What answers a request that it cannot be taken out of.
+    type Rejection: IntoResponse;
+
+    /// How many path parameters it needs, where that is known: checked when the router is built.
+    const PARAMS: Option<usize> = None;
+
+    /// Takes it out of the request.
+    ///
+    /// # Errors
+    /// The response that the client gets instead of the handler's.
+    fn from_request(request: &Request<'_>) -> Result<Self, Self::Rejection>;
+}

@@ -1,0 +1,20 @@
+//! Handlers as plain functions: parameters are taken out of the request, the result becomes the
+//! response.
+//!
+//! | file | |
+//! | --- | --- |
+//! | `call.rs` | [`Handler`]: which functions are handlers, and how they are called |
+//! | `extract.rs` | [`FromRequest`]: what can be a parameter |
+//! | `path.rs` | [`Path`]: the parameters of the route's pattern |
+//! | `reply.rs` | [`IntoResponse`]: what can be a result |
+
+mod call;
+mod extract;
+mod path;
+mod reply;
+
+pub use call::{AndRequest, Extracted, Handler};
+pub(crate) use call::{Erased, erase};
+pub use extract::FromRequest;
+pub use path::{FromParam, FromParams, Path, PathRejection};
+pub use reply::IntoResponse;

@@ -1,0 +1,137 @@
+//! What can be the result of a handler.
+
+use std::borrow::Cow;
+use std::convert::Infallible;
+
+use threadline_proto::response::Status;
+
+use crate::response::Response;
+
+/// A type that can be answered, and so be the result of a handler.
+///
+/// | type | response |
+/// | --- | --- |
+/// | `&'static str`, `String`, `Cow<'static, str>` | 200, plain text in UTF-8 |
+/// | `Vec<u8>`, `&'static [u8]` | 200, bytes |
+/// | [`Status`] | that status; an error's body says its name |
+/// | `(Status, T)` | as `T`, with that status |
+/// | `Result<T, E>` | as `T` or as `E` |
+/// | `()` | 204 |
+/// | [`Response`] | itself |
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a response",
+    label = "a handler cannot return this",
+    note = "return a string, bytes, `Status`, `(Status, T)`, `Result<T, E>` of them, `Response` \
+            or `()`; or implement `IntoResponse` for it"
+)]
+pub trait IntoResponse {
+    /// Makes the response.
+    fn into_response(self) -> Response;
+}
+
+impl IntoResponse for Response {
+    fn into_response(self) -> Response {
+        self
+    }
+}
+
+impl IntoResponse for &'static str {
+    #[inline]
+    fn into_response(self) -> Response {
+        Response::text(self)
+    }
+}
+
+impl IntoResponse for String {
+    fn into_response(self) -> Response {
+        Response::text(self)
+    }
+}
+
+impl IntoResponse for Cow<'static, str> {
+    fn into_response(self) -> Response {
+        Response::text(self)
+    }
+}
+
+impl IntoResponse for &'static [u8] {
+    fn into_response(self) -> Response {
+        Response::bytes(self)
+    }
+}
+
+impl IntoResponse for Vec<u8> {
+    fn into_response(self) -> Response {
+        Response::bytes(self)
+    }
+}
+
+impl IntoResponse for Status {
+    fn into_response(self) -> Response {
+        if self.is_error() {
+            Response::text(format!("{self}\n")).with_status(self)
+        } else {
+            Response::new(self)
+        }
+    }
+}
+
+impl IntoResponse for () {
+    fn into_response(self) -> Response {
+        Response::new(Status::NO_CONTENT)
+    }
+}
+
+impl<T: IntoResponse> IntoResponse for (Status, T) {
+    fn into_response(self) -> Response {
+        self.1.into_response().with_status(self.0)
+    }
+}
+
+impl<T: IntoResponse, E: IntoResponse> IntoResponse for Result<T, E> {
+    fn into_response(self) -> Response {
+        match self {
+            Ok(value) => value.into_response(),
+            Err(error) => error.into_response(),
+        }
+    }
+}
+
+impl IntoResponse for Infallible {
+    fn into_response(self) -> Response {
+        match self {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn summary(reply: impl IntoResponse) -> (u16, Option<String>, Vec<u8>) {
+        let response = reply.into_response();
+        let content_type = response.content_type().map(str::to_owned);
+        (response.status().code(), content_type, response.body().as_bytes().to_vec())
+    }
+
+    #[test]
+    fn strings_are_text_and_bytes_are_bytes() {
+        let text = Some("text/plain; charset=utf-8".to_owned());
+        assert_eq!(summary("a"), (200, text.clone(), b"a".to_vec()));
+        assert_eq!(summary(String::from("a")), (200, text.clone(), b"a".to_vec()));
+        assert_eq!(summary(Cow::Borrowed("a")), (200, text, b"a".to_vec()));
+        let bytes = Some("application/octet-stream".to_owned());
+        assert_eq!(summary(vec![1, 2]), (200, bytes.clone(), vec![1, 2]));
+        assert_eq!(summary(&b"ab"[..]), (200, bytes, b"ab".to_vec()));
+    }
+
+    #[test]
+    fn statuses_alone_and_with_content() {
+        assert_eq!(summary(()), (204, None, vec![]));
+        assert_eq!(summary(Status::ACCEPTED), (202, None, vec![]));
+        assert_eq!(summary(Status::CONFLICT).2, b"409 Conflict\n");
+        assert_eq!(summary((Status::CREATED, "a")).0, 201);
+        let failed: Result<&'static str, (Status, String)> =
+            Err((Status::BAD_GATEWAY, "a".to_owned()));
+        assert_eq!(summary(failed).0, 502);
+    }
+}

@@ -1,0 +1,63 @@
+//! HTTP/1.1 for threadline: requests, responses, a router, and the service that drives
+//! `threadline-proto` over the engine.
+//!
+//! Handlers are plain functions that may block. What they take out of a request they name as
+//! parameters, what they return becomes the response:
+//!
+//! ```
+//! use threadline_http::{Path, Request, Response, Router, Status};
+//!
+//! fn greet(Path(name): Path<String>) -> String {
+//!     format!("hello, {name}\n")
+//! }
+//!
+//! fn store(Path(id): Path<u32>, request: &Request<'_>) -> Result<Response, Status> {
+//!     if request.body().is_empty() {
+//!         return Err(Status::UNPROCESSABLE_CONTENT);
+//!     }
+//!     Ok(Response::new(Status::CREATED).with_header("location", format!("/notes/{id}")))
+//! }
+//!
+//! let service = Router::new()
+//!     .get("/", || "it works\n")
+//!     .get("/hello/{name}", greet)
+//!     .put("/notes/{id}", store)
+//!     .build()?;
+//! # Ok::<(), threadline_http::RouterError>(())
+//! ```
+//!
+//! In scope: what a message means and what it is answered. Out of scope: bytes of the protocol
+//! (`threadline-proto`), sockets, threads and time (`threadline-engine`).
+//!
+//! A request's way: [`HttpService`] parses it, finds its endpoint in the `router/`, runs the handler
+//! inside the engine's [`Turn::call`](threadline_engine::Turn::call), and writes the [`Response`]
+//! behind whatever the connection has to send already. What is wrong with a message is answered by
+//! the service itself: no user code runs.
+
+#![forbid(unsafe_code)]
+
+mod body;
+mod date;
+mod exchange;
+mod handler;
+mod refusal;
+mod request;
+mod response;
+mod router;
+mod service;
+mod settings;
+mod write;
+
+pub use body::Body;
+pub use handler::{
+    AndRequest, Extracted, FromParam, FromParams, FromRequest, Handler, IntoResponse, Path,
+    PathRejection,
+};
+pub use request::Request;
+pub use response::Response;
+pub use router::{Router, RouterError};
+pub use service::HttpService;
+pub use settings::HttpSettings;
+pub use threadline_proto::Method;
+pub use threadline_proto::request::{Headers, Limits, Version};
+pub use threadline_proto::response::{HeaderError, Status};

@@ -1,0 +1,138 @@
+//! What a handler answers: a status, header fields and a body.
+//!
+//! Framing, `Date` and `Connection` are not here: the service writes them. Fields are checked when
+//! the response is written, in one place; a bad one becomes a 500 and a line in the log.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use threadline_proto::response::Status;
+
+use crate::body::Body;
+
+/// What plain text is sent as.
+pub(crate) const TEXT: &str = "text/plain; charset=utf-8";
+/// What bytes are sent as unless the handler knows better.
+const BYTES: &str = "application/octet-stream";
+
+/// A response.
+///
+/// ```
+/// use threadline_http::{Response, Status};
+///
+/// let response = Response::new(Status::CREATED)
+///     .with_header("location", "/notes/7")
+///     .with_content_type("application/json")
+///     .with_body(r#"{"id": 7}"#);
+/// assert_eq!(response.status(), Status::CREATED);
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use = "a response does nothing until it is returned from a handler"]
+pub struct Response {
+    pub(crate) status: Status,
+    /// Apart from the others, so that most responses need no list of headers and no allocation.
+    pub(crate) content_type: Option<Cow<'static, str>>,
+    pub(crate) headers: Vec<(Cow<'static, str>, Cow<'static, str>)>,
+    pub(crate) body: Body,
+    pub(crate) close: bool,
+}
+
+impl Response {
+    /// A response without content.
+    pub const fn new(status: Status) -> Self {
+        Response {
+            status,
+            content_type: None,
+            headers: Vec::new(),
+            body: Body::EMPTY,
+            close: false,
+        }
+    }
+
+    /// 200 with plain text.
+    pub fn text(text: impl Into<Cow<'static, str>>) -> Self {
+        Response {
+            content_type: Some(Cow::Borrowed(TEXT)),
+            body: text.into().into(),
+            ..Response::new(Status::OK)
+        }
+    }
+
+    /// 200 with bytes of no particular type.
+    pub fn bytes(bytes: impl Into<Body>) -> Self {
+        Response {
+            content_type: Some(Cow::Borrowed(BYTES)),
+            body: bytes.into(),
+            ..Response::new(Status::OK)
+        }
+    }
+
+    /// A short text that says what is wrong, for people: `404 Not Found: {hint}`.
+    ///
+    /// Do not put the client's input into the hint unless you mean it to be sent back.
+    pub fn error(status: Status, hint: impl fmt::Display) -> Self {
+        Response::text(format!("{status}: {hint}\n")).with_status(status)
+    }
+
+    /// Sets the status.
+    pub fn with_status(mut self, status: Status) -> Self {
+        self.status = status;
+        self
+    }
+
+    /// Adds a header field; `content-type` is replaced, all others may come several times.
+    ///
+    /// Fields that the server writes itself (`content-length`, `transfer-encoding`, `connection`,
+    /// `date` ...), names that are no tokens and values with control characters make the response a
+    /// 500.
+    pub fn with_header(
+        mut self,
+        name: impl Into<Cow<'static, str>>,
+        value: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        let name = name.into();
+        if name.eq_ignore_ascii_case("content-type") {
+            return self.with_content_type(value);
+        }
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    /// Sets the media type of the body.
+    pub fn with_content_type(mut self, media_type: impl Into<Cow<'static, str>>) -> Self {
+        self.content_type = Some(media_type.into());
+        self
+    }
+
+    /// Sets the body; the media type stays what it was.
+    pub fn with_body(mut self, body: impl Into<Body>) -> Self {
+        self.body = body.into();
+        self
+    }
+
+    /// Ends the connection behind this response.
+    pub fn with_close(mut self) -> Self {
+        self.close = true;
+        self
+    }
+
+    /// The status.
+    pub fn status(&self) -> Status {
+        self.status
+    }
+
+    /// The media type of the body.
+    pub fn content_type(&self) -> Option<&str> {
+        self.content_type.as_deref()
+    }
+
+    /// The other header fields, in order.
+    pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.headers.iter().map(|(name, value)| (&**name, &**value))
+    }
+
+    /// The body.
+    pub fn body(&self) -> &Body {
+        &self.body
+    }
+}

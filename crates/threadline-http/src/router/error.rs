@@ -1,0 +1,65 @@
+//! What can be wrong with a set of routes. Always the program's fault, and found before it serves.
+
+use std::fmt;
+
+/// Why a router cannot be built.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RouterError {
+    /// The pattern is malformed.
+    Pattern {
+        /// The pattern.
+        pattern: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Two patterns match the same paths and neither is more specific.
+    Conflict {
+        /// The later pattern.
+        pattern: String,
+        /// The earlier pattern.
+        with: String,
+    },
+    /// The same method and pattern twice.
+    Duplicate {
+        /// The route, as `GET /path`.
+        route: String,
+    },
+    /// The handler's `Path` takes another number of parameters than the pattern has.
+    Params {
+        /// The route, as `GET /path`.
+        route: String,
+        /// How many parameters the pattern has.
+        has: usize,
+        /// How many the handler takes.
+        takes: usize,
+    },
+    /// A method that has no path to route by, or is no token.
+    Method {
+        /// The route, as `CONNECT /path`.
+        route: String,
+    },
+}
+
+impl fmt::Display for RouterError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RouterError::Pattern { pattern, reason } => {
+                write!(f, "the pattern `{pattern}` is malformed: {reason}")
+            }
+            RouterError::Conflict { pattern, with } => {
+                write!(f, "the pattern `{pattern}` matches the same paths as `{with}`")
+            }
+            RouterError::Duplicate { route } => write!(f, "the route `{route}` is there twice"),
+            RouterError::Params { route, has, takes } => write!(
+                f,
+                "the route `{route}` has {has} path parameter(s), but its handler takes {takes}"
+            ),
+            RouterError::Method { route } => {
+                write!(f, "the route `{route}` has a method that cannot be routed")
+            }
+        }
+    }
+}
+
+impl std::error::Error for RouterError {}

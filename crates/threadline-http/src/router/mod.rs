@@ -1,0 +1,132 @@
+//! The router: which handler answers which method and path.
+//!
+//! [`Router`] collects routes and is read by people; `Table` is what it is built into and is read by
+//! every request. Mistakes in routes are kept until [`Router::build`], so that a chain of routes
+//! reads well and every mistake is reported before the first connection.
+
+mod error;
+mod table;
+
+use std::sync::Arc;
+
+use threadline_engine::Route;
+use threadline_proto::Method;
+
+use crate::handler::{Handler, erase};
+use crate::service::HttpService;
+use crate::settings::HttpSettings;
+
+pub use error::RouterError;
+pub(crate) use table::{Endpoint, Found, Table};
+
+/// Collects routes.
+///
+/// Patterns are those of `matchit`: `/fixed`, `/{name}` for one segment, `/{*rest}` for all that
+/// follows. A fixed segment goes before a parameter. `HEAD` is answered by the handler of `GET`,
+/// and `OPTIONS` with the methods there are, unless they have routes of their own.
+///
+/// ```
+/// use threadline_http::{HttpSettings, Method, Path, Router};
+///
+/// let service = Router::new()
+///     .get("/", || "front page")
+///     .get("/users/{id}", |Path(id): Path<u64>| format!("user {id}"))
+///     .route(Method::Extension("PURGE"), "/cache", || ())
+///     .fallback(|| "never a 404")
+///     .settings(HttpSettings::default().body_len_max(64 * 1024))
+///     .build()?;
+/// # Ok::<(), threadline_http::RouterError>(())
+/// ```
+#[derive(Debug, Default)]
+#[must_use = "a router does nothing until it is built"]
+pub struct Router {
+    routes: Vec<Planned>,
+    fallback: Option<Endpoint>,
+    settings: HttpSettings,
+}
+
+#[derive(Debug)]
+struct Planned {
+    method: Method<'static>,
+    pattern: String,
+    endpoint: Endpoint,
+}
+
+impl Router {
+    /// A router without routes: every path is a 404.
+    pub fn new() -> Self {
+        Router::default()
+    }
+
+    /// Answers `GET`, and `HEAD` without the body.
+    pub fn get<Args>(self, pattern: &str, handler: impl Handler<Args>) -> Self {
+        self.route(Method::Get, pattern, handler)
+    }
+
+    /// Answers `POST`.
+    pub fn post<Args>(self, pattern: &str, handler: impl Handler<Args>) -> Self {
+        self.route(Method::Post, pattern, handler)
+    }
+
+    /// Answers `PUT`.
+    pub fn put<Args>(self, pattern: &str, handler: impl Handler<Args>) -> Self {
+        self.route(Method::Put, pattern, handler)
+    }
+
+    /// Answers `PATCH`.
+    pub fn patch<Args>(self, pattern: &str, handler: impl Handler<Args>) -> Self {
+        self.route(Method::Patch, pattern, handler)
+    }
+
+    /// Answers `DELETE`.
+    pub fn delete<Args>(self, pattern: &str, handler: impl Handler<Args>) -> Self {
+        self.route(Method::Delete, pattern, handler)
+    }
+
+    /// Answers any method but `CONNECT`, extension methods included.
+    pub fn route<Args>(
+        mut self,
+        method: Method<'static>,
+        pattern: &str,
+        handler: impl Handler<Args>,
+    ) -> Self {
+        let endpoint = endpoint(format!("{method} {pattern}"), handler);
+        self.routes.push(Planned { method, pattern: pattern.to_owned(), endpoint });
+        self
+    }
+
+    /// Answers every path that has no route, in any method, instead of a 404.
+    pub fn fallback<Args>(mut self, handler: impl Handler<Args>) -> Self {
+        self.fallback = Some(endpoint("fallback".to_owned(), handler));
+        self
+    }
+
+    /// Sets limits and deadlines.
+    pub fn settings(mut self, settings: HttpSettings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// Makes the service.
+    ///
+    /// # Errors
+    /// [`RouterError`] names the first route that cannot work.
+    pub fn build(self) -> Result<HttpService, RouterError> {
+        let mut table = Table::new(self.fallback)?;
+        for Planned { method, pattern, endpoint } in self.routes {
+            table.plan(method, pattern, endpoint)?;
+        }
+        Ok(HttpService::new(table.grow()?, self.settings))
+    }
+}
+
+fn endpoint<Args>(name: String, handler: impl Handler<Args>) -> Endpoint {
+    Endpoint { route: Route::new(name), params: handler.params(), handler: erase(handler) }
+}
+
+impl Endpoint {
+    /// The engine's key for it, shared by its name in logs and counters.
+    pub(crate) fn route(&self) -> &Arc<Route> {
+        &self.route
+    }
+}

@@ -1,0 +1,224 @@
+//! The table that requests are looked up in: a tree of patterns, and by pattern a few methods.
+
+use std::fmt;
+use std::sync::Arc;
+
+use matchit::{InsertError, Params};
+use threadline_engine::Route;
+use threadline_proto::Method;
+
+use crate::handler::Erased;
+use crate::router::RouterError;
+
+/// One handler with its engine route.
+pub(crate) struct Endpoint {
+    pub(super) route: Arc<Route>,
+    /// How many path parameters the handler needs, where that is known.
+    pub(super) params: Option<usize>,
+    pub(crate) handler: Erased,
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Endpoint").field(&self.route.name()).finish()
+    }
+}
+
+/// Everything under one pattern.
+#[derive(Debug)]
+struct Place {
+    pattern: String,
+    /// Few: searched in order.
+    endpoints: Vec<(Method<'static>, Endpoint)>,
+    /// The value of `Allow`, made when the table is grown.
+    allow: String,
+}
+
+/// What a request finds.
+#[derive(Debug)]
+pub(crate) enum Found<'t, 'p> {
+    /// A handler, with the path's parameters.
+    Endpoint(&'t Endpoint, Params<'t, 'p>),
+    /// `OPTIONS`, and no handler for it: these methods are there.
+    Options(&'t str),
+    /// The path is there, but not with this method: these are.
+    OtherMethods(&'t str),
+    /// A method that no route at all has.
+    UnknownMethod,
+    /// Nothing at this path.
+    Nothing,
+}
+
+/// The routes of a service.
+#[derive(Debug)]
+pub(crate) struct Table {
+    /// In the order of the first route of each pattern.
+    places: Vec<Place>,
+    /// From path to index in `places`.
+    tree: matchit::Router<usize>,
+    fallback: Option<Endpoint>,
+    /// `Allow` for `OPTIONS *`: every method there is.
+    allow: String,
+}
+
+impl Table {
+    /// An empty table.
+    pub(super) fn new(fallback: Option<Endpoint>) -> Result<Self, RouterError> {
+        if let Some(endpoint) = &fallback {
+            check_params(endpoint, 0)?;
+        }
+        let tree = matchit::Router::new();
+        Ok(Table { places: Vec::new(), tree, fallback, allow: String::new() })
+    }
+
+    /// Adds one route. Nothing is found until the table is grown.
+    pub(super) fn plan(
+        &mut self,
+        method: Method<'static>,
+        pattern: String,
+        endpoint: Endpoint,
+    ) -> Result<(), RouterError> {
+        let route = || endpoint.route.name().to_owned();
+        if Method::from_token(method.as_str()) != method
+            || method == Method::Connect
+            || !is_token(method.as_str())
+        {
+            return Err(RouterError::Method { route: route() });
+        }
+        check_pattern(&pattern)?;
+        check_params(&endpoint, count_params(&pattern))?;
+        let known = self.places.iter().position(|place| place.pattern == pattern);
+        let place = match known {
+            Some(known) => &mut self.places[known],
+            None => {
+                let index = self.places.len();
+                self.tree.insert(&*pattern, index).map_err(|error| explain(error, &pattern))?;
+                self.places.push(Place { pattern, endpoints: Vec::new(), allow: String::new() });
+                &mut self.places[index]
+            }
+        };
+        if place.endpoints.iter().any(|(known, _)| *known == method) {
+            return Err(RouterError::Duplicate { route: route() });
+        }
+        place.endpoints.push((method, endpoint));
+        Ok(())
+    }
+
+    /// Finishes the table.
+    pub(super) fn grow(mut self) -> Result<Self, RouterError> {
+        for place in &mut self.places {
+            place.allow = allow(place.endpoints.iter().map(|(method, _)| *method));
+        }
+        let all = self.places.iter().flat_map(|place| &place.endpoints).map(|(method, _)| *method);
+        self.allow = allow(all);
+        Ok(self)
+    }
+
+    /// Finds what answers a request.
+    #[inline]
+    pub(crate) fn find<'t, 'p>(&'t self, method: Method<'_>, path: &'p str) -> Found<'t, 'p> {
+        let Ok(matched) = self.tree.at(path) else {
+            return self.find_nothing(method);
+        };
+        let place = &self.places[*matched.value];
+        match place.endpoint(method) {
+            Some(endpoint) => Found::Endpoint(endpoint, matched.params),
+            None if method == Method::Options => Found::Options(&place.allow),
+            None if self.is_unknown(method) => Found::UnknownMethod,
+            None => Found::OtherMethods(&place.allow),
+        }
+    }
+
+    /// The methods of all routes, for `OPTIONS *`.
+    pub(crate) fn allow(&self) -> &str {
+        &self.allow
+    }
+
+    /// All endpoints.
+    pub(crate) fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
+        let routed = self.places.iter().flat_map(|place| &place.endpoints);
+        routed.map(|(_, endpoint)| endpoint).chain(&self.fallback)
+    }
+
+    #[cold]
+    fn find_nothing(&self, method: Method<'_>) -> Found<'_, 'static> {
+        match &self.fallback {
+            Some(endpoint) => Found::Endpoint(endpoint, Params::new()),
+            None if self.is_unknown(method) => Found::UnknownMethod,
+            None => Found::Nothing,
+        }
+    }
+
+    /// An extension method without a single route is not implemented, rather than not allowed here
+    /// (RFC 9110 §9.1).
+    fn is_unknown(&self, method: Method<'_>) -> bool {
+        matches!(method, Method::Extension(_))
+            && !self.places.iter().any(|place| place.endpoint(method).is_some())
+    }
+}
+
+impl Place {
+    #[inline]
+    fn endpoint(&self, method: Method<'_>) -> Option<&Endpoint> {
+        let of = |wanted: Method<'_>| {
+            self.endpoints
+                .iter()
+                .find(|(method, _)| *method == wanted)
+                .map(|(_, endpoint)| endpoint)
+        };
+        // The service leaves the body out (RFC 9110 §9.3.2).
+        of(method).or_else(|| if method == Method::Head { of(Method::Get) } else { None })
+    }
+}
+
+/// The value of `Allow`: the methods, sorted, with those that come by themselves.
+fn allow(methods: impl Iterator<Item = Method<'static>>) -> String {
+    let mut methods: Vec<_> = methods.collect();
+    if methods.contains(&Method::Get) {
+        methods.push(Method::Head);
+    }
+    methods.push(Method::Options);
+    methods.sort_unstable();
+    methods.dedup();
+    methods.iter().map(|method| method.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+fn check_pattern(pattern: &str) -> Result<(), RouterError> {
+    let reason = if !pattern.starts_with('/') {
+        "it must begin with a slash"
+    } else if pattern.contains(['?', '#']) {
+        "it is matched against the path alone, without query"
+    } else if !pattern.bytes().all(|byte| byte.is_ascii_graphic()) {
+        "write it as it comes in a request: percent-encoded ASCII"
+    } else {
+        return Ok(());
+    };
+    Err(RouterError::Pattern { pattern: pattern.to_owned(), reason: reason.to_owned() })
+}
+
+fn check_params(endpoint: &Endpoint, has: usize) -> Result<(), RouterError> {
+    match endpoint.params {
+        Some(takes) if takes != has => {
+            Err(RouterError::Params { route: endpoint.route.name().to_owned(), has, takes })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// How many parameters a well-formed pattern has: braces that are not doubled.
+fn count_params(pattern: &str) -> usize {
+    pattern.replace("{{", "").matches('{').count()
+}
+
+fn is_token(name: &str) -> bool {
+    let is_separator = |byte: u8| b"\"(),/:;<=>?@[\\]{}".contains(&byte);
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic() && !is_separator(byte))
+}
+
+fn explain(error: InsertError, pattern: &str) -> RouterError {
+    let pattern = pattern.to_owned();
+    match error {
+        InsertError::Conflict { with } => RouterError::Conflict { pattern, with },
+        other => RouterError::Pattern { pattern, reason: other.to_string() },
+    }
+}

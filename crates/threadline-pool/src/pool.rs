@@ -1,0 +1,131 @@
+//! The pool as its users hold it: handles to what the threads share.
+//!
+//! The threads hold no handle, so that the last handle of the users' can close the pool.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::builder::Settings;
+use crate::queue::Class;
+use crate::shared::Shared;
+use crate::{Builder, Rejected, Stats};
+
+/// Threads that run jobs which may block. A clone is another handle to the same pool.
+///
+/// Threads are started when there is work for them and end when there was none for a while. When
+/// the last handle is dropped, the pool takes no more jobs, finishes those that wait, and its threads
+/// end; the drop does not wait for that, [`ThreadPool::shutdown`] does.
+///
+/// ```
+/// use std::sync::mpsc;
+/// use std::time::Duration;
+/// use threadline_pool::ThreadPool;
+///
+/// let pool = ThreadPool::builder().name("crunch").threads_max(4).build()?;
+/// let (results, inbox) = mpsc::channel();
+/// for n in 1..=10_u64 {
+///     let results = results.clone();
+///     pool.try_submit(move || {
+///         let _ = results.send(n * n);
+///     })?;
+/// }
+/// drop(results);
+/// assert_eq!(inbox.iter().sum::<u64>(), 385);
+///
+/// assert!(pool.shutdown(Duration::from_secs(5)));
+/// assert_eq!(pool.stats().completed, 10);
+///
+/// // A pool that is shut down gives the job back.
+/// let rejected = pool.try_submit(|| println!("too late")).unwrap_err();
+/// (rejected.job)();
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct ThreadPool {
+    handle: Arc<Handle>,
+}
+
+impl ThreadPool {
+    /// Settings to start from; each has a default.
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+
+    pub(crate) fn start(settings: Settings) -> io::Result<ThreadPool> {
+        let pool = ThreadPool { handle: Arc::new(Handle(Shared::new(settings))) };
+        // On an error the pool is dropped, which ends the threads started so far.
+        pool.shared().start_permanent_threads()?;
+        Ok(pool)
+    }
+
+    /// Has the job run on a thread of the pool. Does not block.
+    ///
+    /// A job that panics ends alone: the panic is reported by the panic hook and counted, and the
+    /// thread goes on.
+    ///
+    /// # Errors
+    /// Gives the job back when as many jobs wait as may, when the pool is shut down, or when there
+    /// is no thread and none can be started.
+    pub fn try_submit<F: FnOnce() + Send + 'static>(&self, job: F) -> Result<(), Rejected<F>> {
+        self.shared().submit(Class::Ordinary, job)
+    }
+
+    /// Has a job run that must not be refused for want of room. It runs before all ordinary jobs
+    /// that wait. Meant for short duties of which there can only be so many: this line has no bound
+    /// of its own, and the ordinary jobs stand behind it.
+    ///
+    /// # Errors
+    /// Gives the job back when the pool is shut down, or when it has no thread and none can be
+    /// started; the latter is ruled out by [`Builder::threads_min`] of 1 or more.
+    pub fn submit_essential<F: FnOnce() + Send + 'static>(
+        &self,
+        job: F,
+    ) -> Result<(), Rejected<F>> {
+        self.shared().submit(Class::Essential, job)
+    }
+
+    /// What the pool counts. Takes no lock.
+    pub fn stats(&self) -> Stats {
+        self.shared().stats()
+    }
+
+    /// How many threads run a job: one load of an atomic.
+    pub fn busy(&self) -> usize {
+        self.shared().busy()
+    }
+
+    /// Takes no more jobs, finishes those that wait, and waits until all threads ended or the time
+    /// is up. True if all ended. A thread ends when it has left the pool for good; destructors of its
+    /// thread-locals may still run.
+    ///
+    /// Called from within a job, it waits neither for the caller's own thread nor for others that
+    /// called it from within a job. May be called again, to go on waiting.
+    pub fn shutdown(&self, timeout: Duration) -> bool {
+        self.shared().close();
+        self.shared().wait_until_ended(Instant::now().checked_add(timeout))
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.handle.0
+    }
+}
+
+impl fmt::Debug for ThreadPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ThreadPool")
+            .field("name", &self.shared().settings().name)
+            .field("stats", &self.stats())
+            .finish()
+    }
+}
+
+/// What all handles share. Its drop is the last handle's drop.
+struct Handle(Arc<Shared>);
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}

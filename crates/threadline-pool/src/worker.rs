@@ -1,0 +1,110 @@
+//! A thread of the pool: takes jobs and runs them until it is told to end.
+//!
+//! A panic of a job goes no further than here.
+
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use crate::nice;
+use crate::primitive::thread_local;
+use crate::queue::Job;
+use crate::roster::Sleeper;
+use crate::shared::Shared;
+
+/// How a new thread comes to the pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Arrival {
+    /// For work that waits: it is the one under way.
+    Called,
+    /// To stay. It is in the roster as idle.
+    Enlisted,
+}
+
+/// How a job ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Returned,
+    Panicked,
+}
+
+pub(crate) fn run(shared: &Arc<Shared>, me: &Arc<Sleeper>, arrival: Arrival) {
+    EMPLOYMENT.with(|employment| employment.set(Employment::of(shared)));
+    if nice::raise_own(shared.settings().nice).is_err() {
+        shared.nice_failed();
+    }
+    let mut next = shared.first_job(me, arrival);
+    while let Some(job) = next {
+        let outcome = run_contained(job);
+        next = shared.next_job(me, outcome);
+    }
+}
+
+fn run_contained(job: Job) -> Outcome {
+    // Nothing of ours is shared with the job, so none of our state can be left broken by it.
+    match catch_unwind(AssertUnwindSafe(job)) {
+        Ok(()) => Outcome::Returned,
+        Err(payload) => {
+            // What was thrown may throw again when it is dropped. Then it is leaked, not dropped.
+            if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+                std::mem::forget(second);
+            }
+            Outcome::Panicked
+        }
+    }
+}
+
+/// Which pool the current thread belongs to, and whether it waits, or waited, for the pool's
+/// end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Employment {
+    /// Address of the pool's [`Shared`], 0 on threads of no pool. Only compared: a thread keeps its
+    /// pool alive, so no other pool can have the same.
+    pool: usize,
+    excused: bool,
+}
+
+impl Employment {
+    const NONE: Employment = Employment { pool: 0, excused: false };
+
+    fn of(shared: &Arc<Shared>) -> Self {
+        Employment { pool: Arc::as_ptr(shared).addr(), excused: false }
+    }
+}
+
+thread_local! {
+    // loom's macro knows no `const` initialiser.
+    #[allow(clippy::missing_const_for_thread_local)]
+    static EMPLOYMENT: Cell<Employment> = Cell::new(Employment::NONE);
+}
+
+/// Who waits for a pool's end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Caller {
+    /// A thread that is none of the pool's.
+    Outside,
+    /// One of the pool's, in a job, for the first time.
+    Excused,
+    /// The same, and not for the first time.
+    ExcusedBefore,
+}
+
+/// Notes that the current thread waits for the end of `shared`'s pool.
+pub(crate) fn excuse(shared: &Arc<Shared>) -> Caller {
+    EMPLOYMENT.with(|employment| {
+        let Employment { pool, excused } = employment.get();
+        if pool != Employment::of(shared).pool {
+            Caller::Outside
+        } else if excused {
+            Caller::ExcusedBefore
+        } else {
+            employment.set(Employment { pool, excused: true });
+            Caller::Excused
+        }
+    })
+}
+
+/// Whether the current thread, one of a pool's, was excused.
+pub(crate) fn is_excused() -> bool {
+    EMPLOYMENT.with(|employment| employment.get().excused)
+}

@@ -1,0 +1,90 @@
+//! The walk over the fields: the few that matter to the connection are picked out by their length
+//! first, so that all others cost one comparison.
+
+use crate::request::framing::Framing;
+use crate::request::{ParseError, Version, host};
+use crate::token::list;
+
+/// What the fields say about the connection and the message.
+#[derive(Debug, Default)]
+pub(super) struct Findings<'i> {
+    pub(super) framing: Framing,
+    pub(super) host: Option<&'i str>,
+    close: bool,
+    keep_alive: bool,
+    pub(super) expects_continue: bool,
+}
+
+impl<'i> Findings<'i> {
+    /// Collects from all fields.
+    #[inline]
+    pub(super) fn collect(
+        headers: &[httparse::Header<'i>],
+        version: Version,
+    ) -> Result<Self, ParseError> {
+        let mut findings = Findings::default();
+        for header in headers {
+            findings.field(header.name, header.value, version)?;
+        }
+        if findings.host.is_none() && version == Version::Http11 {
+            return Err(ParseError::HostMissing);
+        }
+        Ok(findings)
+    }
+
+    /// Whether the connection goes on (RFC 9112 §9.3). `close` wins over `keep-alive`.
+    pub(super) fn persists(&self, version: Version) -> bool {
+        !self.close && (version == Version::Http11 || self.keep_alive)
+    }
+
+    #[inline]
+    fn field(&mut self, name: &str, value: &'i [u8], version: Version) -> Result<(), ParseError> {
+        match name.len() {
+            4 if name.eq_ignore_ascii_case("host") => self.host(value),
+            6 if name.eq_ignore_ascii_case("expect") => self.expect(value, version),
+            10 if name.eq_ignore_ascii_case("connection") => {
+                self.connection(value);
+                Ok(())
+            }
+            14 if name.eq_ignore_ascii_case("content-length") => self.framing.content_length(value),
+            17 if name.eq_ignore_ascii_case("transfer-encoding") => {
+                self.framing.transfer_encoding(value)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    #[inline]
+    fn host(&mut self, value: &'i [u8]) -> Result<(), ParseError> {
+        if self.host.is_some() {
+            return Err(ParseError::HostDuplicate);
+        }
+        match std::str::from_utf8(value) {
+            Ok(text) if host::is_valid(value) => self.host = Some(text),
+            _ => return Err(ParseError::HostInvalid),
+        }
+        Ok(())
+    }
+
+    /// `Connection` is a list, and may come several times. Options that are not known are for
+    /// somebody else.
+    fn connection(&mut self, value: &[u8]) {
+        for option in list(value) {
+            if option.eq_ignore_ascii_case(b"close") {
+                self.close = true;
+            } else if option.eq_ignore_ascii_case(b"keep-alive") {
+                self.keep_alive = true;
+            }
+        }
+    }
+
+    #[cold]
+    fn expect(&mut self, value: &[u8], version: Version) -> Result<(), ParseError> {
+        if !value.eq_ignore_ascii_case(b"100-continue") {
+            return Err(ParseError::Expectation);
+        }
+        // To be ignored in HTTP/1.0, whose clients know no interim responses (RFC 9110 §10.1.1).
+        self.expects_continue = version == Version::Http11;
+        Ok(())
+    }
+}

@@ -1,0 +1,100 @@
+//! `Host` and the authority of a target (RFC 9112 §3.2, RFC 3986 §3.2).
+//!
+//! Stricter than the grammar in three ways, each a way to make two recipients disagree: an empty
+//! host (RFC 9110 §4.2.1 says to reject it in `http` URIs), a comma, and `user@`.
+
+/// What a registered name or an IPv4 address may consist of: `unreserved`, `sub-delims` without the
+/// comma, and `%` (looked at more closely by nobody: it is compared, never decoded).
+const NAME_BYTES: [bool; 256] = {
+    let mut map = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        map[byte] = matches!(byte as u8,
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~'
+            | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b';' | b'=' | b'%');
+        byte += 1;
+    }
+    map
+};
+
+/// Whether the text is a host with an optional port.
+#[inline]
+pub(super) fn is_valid(authority: &[u8]) -> bool {
+    if let Some(literal) = authority.strip_prefix(b"[") {
+        return is_valid_literal(literal);
+    }
+    let name_len = authority.iter().take_while(|byte| NAME_BYTES[usize::from(**byte)]).count();
+    name_len > 0 && is_valid_port(&authority[name_len..])
+}
+
+/// The rest of `[address]:port`, behind the first bracket.
+fn is_valid_literal(literal: &[u8]) -> bool {
+    let Some(end) = literal.iter().position(|byte| *byte == b']') else { return false };
+    let Ok(address) = std::str::from_utf8(&literal[..end]) else { return false };
+    address.parse::<std::net::Ipv6Addr>().is_ok() && is_valid_port(&literal[end + 1..])
+}
+
+/// Nothing, or a colon and a port. The grammar lets the port be empty.
+fn is_valid_port(rest: &[u8]) -> bool {
+    let [colon, port @ ..] = rest else { return true };
+    *colon == b':'
+        && port.len() <= 5
+        && port.iter().all(u8::is_ascii_digit)
+        && port.iter().fold(0, |sum, digit| sum * 10 + u32::from(digit - b'0')) <= 65_535
+}
+
+/// Whether two authorities name the same host and port, as far as it can be told by looking.
+pub(super) fn is_same(left: &str, right: &str, secure: bool) -> bool {
+    let default_port = if secure { ":443" } else { ":80" };
+    let bare = |text: &str| -> usize {
+        let text_len = text.len();
+        text_len
+            - if text.ends_with(default_port) {
+                default_port.len()
+            } else {
+                usize::from(text.ends_with(':'))
+            }
+    };
+    left[..bare(left)].eq_ignore_ascii_case(&right[..bare(right)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rfc3986_3_2_hosts_and_ports() {
+        for text in [
+            "x",
+            "example.org",
+            "example.org:8080",
+            "127.0.0.1:1",
+            "[::1]",
+            "[::1]:443",
+            "x:",
+            "a_b",
+        ] {
+            assert!(is_valid(text.as_bytes()), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_could_be_read_in_two_ways_is_refused() {
+        for text in [
+            "", ":80", "a,b", "u@h", "a/b", "a b", "a:b", "a:1:2", "a:65536", "a:123456", "[::1",
+            "[]", "[::1]x", "[g]", "[::1]:x", "a#", "a?", "a\\b", "ä", "a\t", "[v1.x]", "a:+1",
+        ] {
+            assert!(!is_valid(text.as_bytes()), "{text}");
+        }
+    }
+
+    #[test]
+    fn rfc9110_4_2_3_authorities_are_compared_without_case_and_default_port() {
+        assert!(is_same("Example.ORG", "example.org:80", false));
+        assert!(is_same("a:", "a:443", true));
+        assert!(is_same("a:8080", "A:8080", false));
+        assert!(!is_same("a:443", "a", false));
+        assert!(!is_same("a", "b", false));
+        assert!(!is_same("a:8080", "a", false));
+    }
+}

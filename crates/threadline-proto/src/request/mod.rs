@@ -1,0 +1,65 @@
+//! Request heads: [`parse`] decides what a message is and where it ends, or refuses it.
+//!
+//! Nothing is allocated and nothing is copied: a [`Head`] borrows from the input. `parse` keeps no
+//! state between calls, so a head that comes in pieces is looked at again with every piece that can
+//! change the verdict ([`worth_parsing`] says which can).
+
+mod error;
+mod fields;
+mod framing;
+mod headers;
+mod host;
+mod limits;
+mod parse;
+mod target;
+
+pub use error::ParseError;
+pub use framing::Body;
+pub use headers::{HeaderSlots, Headers};
+pub use limits::Limits;
+pub use parse::{parse, worth_parsing};
+pub use target::{Form, Target};
+
+use crate::Method;
+
+/// What [`parse`] made of the input.
+#[derive(Debug, Clone, Copy)]
+pub enum Parsed<'h, 'i> {
+    /// The head is not whole yet, and so far nothing is wrong with it.
+    Partial,
+    /// A head, and all the rules about it hold.
+    Head(Head<'h, 'i>),
+}
+
+/// A request head.
+#[derive(Debug, Clone, Copy)]
+pub struct Head<'h, 'i> {
+    /// What is to be done.
+    pub method: Method<'i>,
+    /// What it is to be done with.
+    pub target: Target<'i>,
+    /// The version of the request line.
+    pub version: Version,
+    /// All fields, in order.
+    pub headers: Headers<'h, 'i>,
+    /// The value of `Host`; `None` only in HTTP/1.0.
+    pub host: Option<&'i str>,
+    /// Length of the head in bytes, with its empty line and a blank line before it: the body begins
+    /// there.
+    pub len: usize,
+    /// Where the message ends behind the head.
+    pub body: Body,
+    /// Whether the client wants the connection to go on: by default in 1.1, if asked for in 1.0.
+    pub keep_alive: bool,
+    /// Whether the client waits for `100 Continue` before it sends the body.
+    pub expects_continue: bool,
+}
+
+/// The versions that are spoken here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Version {
+    /// HTTP/1.0: one request per connection unless asked otherwise, no chunks, no `100`.
+    Http10,
+    /// HTTP/1.1.
+    Http11,
+}

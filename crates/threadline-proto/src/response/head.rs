@@ -1,0 +1,267 @@
+//! Writes one response head.
+//!
+//! Called once per response, by the service and never by user code, on a buffer that may hold
+//! earlier responses: it only appends, and on a refused field the caller truncates.
+
+use std::fmt;
+
+use crate::response::Status;
+use crate::token::{is_token, is_value_byte};
+
+/// Appends a response head to a buffer.
+///
+/// ```
+/// use threadline_proto::response::{HeadWriter, HeaderError, Payload, Persistence, Status};
+///
+/// let mut out = Vec::new();
+/// let mut writer = HeadWriter::new(&mut out, Status::OK);
+/// writer.header("etag", b"\"1\"")?;
+/// // Response splitting stops here.
+/// assert_eq!(writer.header("location", b"/\r\nset-cookie: a=b"), Err(HeaderError::Value));
+/// // So does a second opinion on the framing.
+/// assert_eq!(writer.header("Content-Length", b"3"), Err(HeaderError::Reserved));
+/// writer.finish(Payload::Length(2), Persistence::Close);
+/// out.extend_from_slice(b"ok");
+/// assert_eq!(
+///     out,
+///     b"HTTP/1.1 200 OK\r\netag: \"1\"\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok"
+/// );
+/// # Ok::<(), HeaderError>(())
+/// ```
+#[derive(Debug)]
+#[must_use = "a head must be finished, or the buffer truncated"]
+pub struct HeadWriter<'o> {
+    out: &'o mut Vec<u8>,
+    status: Status,
+}
+
+/// What follows the head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Payload {
+    /// So many bytes, or the answer to a `HEAD` that would have had so many. Nothing is said of
+    /// them where the status forbids content (RFC 9110 §8.6).
+    Length(usize),
+    /// Nothing, and no length is known: an interim response, or a `304` whose length is not known.
+    Unsaid,
+}
+
+/// What the head says about the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Persistence {
+    /// Nothing: an HTTP/1.1 connection goes on.
+    Implied,
+    /// It goes on, for an HTTP/1.0 client that asked for it.
+    KeepAlive,
+    /// It ends behind this message.
+    Close,
+}
+
+/// Why a header field is refused. Always the fault of whoever set it: 500.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HeaderError {
+    /// The name is not a token (RFC 9110 §5.1).
+    Name,
+    /// The value has a `CR`, `LF`, `NUL` or other control character in it, or whitespace around it
+    /// (RFC 9110 §5.5).
+    Value,
+    /// The field belongs to the writer: framing, connection and date.
+    Reserved,
+}
+
+impl fmt::Display for HeaderError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            HeaderError::Name => "a header name must be a token",
+            HeaderError::Value => {
+                "a header value must have no control characters, and no space around it"
+            }
+            HeaderError::Reserved => "this header is written by the server itself",
+        })
+    }
+}
+
+impl std::error::Error for HeaderError {}
+
+/// Fields that say where a message ends or what becomes of the connection. A handler that could set
+/// them could desynchronise the connection (RFC 9112 §11.1).
+const RESERVED: [&str; 7] = [
+    "content-length",
+    "transfer-encoding",
+    "connection",
+    "keep-alive",
+    "trailer",
+    "upgrade",
+    "date",
+];
+
+/// The start of the commonest head there is; a date follows.
+const OK_WITH_DATE: &[u8] = b"HTTP/1.1 200 OK\r\ndate: ";
+
+impl<'o> HeadWriter<'o> {
+    /// Writes the status line.
+    ///
+    /// The version is always 1.1: it says what the server can do, not what the client asked in
+    /// (RFC 9110 §6.2).
+    #[inline]
+    pub fn new(out: &'o mut Vec<u8>, status: Status) -> Self {
+        if status == Status::OK {
+            out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
+        } else {
+            out.extend_from_slice(b"HTTP/1.1 ");
+            out.extend_from_slice(itoa::Buffer::new().format(status.code()).as_bytes());
+            // The space stays when the reason is empty (RFC 9112 §4).
+            out.push(b' ');
+            out.extend_from_slice(status.reason().as_bytes());
+            out.extend_from_slice(b"\r\n");
+        }
+        HeadWriter { out, status }
+    }
+
+    /// Writes the status line and the date, as every response to a request begins.
+    ///
+    /// `date` is an IMF-fixdate (RFC 9110 §5.6.7). The clock is the caller's.
+    #[inline]
+    pub fn with_date(out: &'o mut Vec<u8>, status: Status, date: &[u8; 29]) -> Self {
+        if status == Status::OK {
+            out.extend_from_slice(OK_WITH_DATE);
+            out.extend_from_slice(date);
+            out.extend_from_slice(b"\r\n");
+            HeadWriter { out, status }
+        } else {
+            let writer = HeadWriter::new(out, status);
+            writer.out.extend_from_slice(b"date: ");
+            writer.out.extend_from_slice(date);
+            writer.out.extend_from_slice(b"\r\n");
+            writer
+        }
+    }
+
+    /// Writes one field of the handler's.
+    ///
+    /// # Errors
+    /// [`HeaderError`] when it would break the message; nothing is written then.
+    pub fn header(&mut self, name: &str, value: &[u8]) -> Result<(), HeaderError> {
+        if !is_token(name.as_bytes()) {
+            return Err(HeaderError::Name);
+        }
+        if RESERVED.iter().any(|reserved| reserved.eq_ignore_ascii_case(name)) {
+            return Err(HeaderError::Reserved);
+        }
+        if !is_field_value(value) {
+            return Err(HeaderError::Value);
+        }
+        self.append(name, value);
+        Ok(())
+    }
+
+    /// Writes the media type of the content.
+    ///
+    /// # Errors
+    /// [`HeaderError::Value`] when it would break the message; nothing is written then.
+    #[inline]
+    pub fn content_type(&mut self, value: &str) -> Result<(), HeaderError> {
+        // The default of every text reply: known to be fine.
+        if value == "text/plain; charset=utf-8" {
+            self.out.extend_from_slice(b"content-type: text/plain; charset=utf-8\r\n");
+            return Ok(());
+        }
+        self.header("content-type", value.as_bytes())
+    }
+
+    /// Writes the framing and the empty line. The content, if any, comes right behind.
+    #[inline]
+    pub fn finish(self, payload: Payload, persistence: Persistence) {
+        if let Payload::Length(length) = payload
+            && !self.status.forbids_content()
+        {
+            self.out.extend_from_slice(b"content-length: ");
+            self.out.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
+            self.out.extend_from_slice(b"\r\n");
+        }
+        self.out.extend_from_slice(match persistence {
+            Persistence::Implied => b"\r\n",
+            Persistence::KeepAlive => b"connection: keep-alive\r\n\r\n",
+            Persistence::Close => b"connection: close\r\n\r\n",
+        });
+    }
+
+    fn append(&mut self, name: &str, value: &[u8]) {
+        self.out.extend_from_slice(name.as_bytes());
+        self.out.extend_from_slice(b": ");
+        self.out.extend_from_slice(value);
+        self.out.extend_from_slice(b"\r\n");
+    }
+}
+
+fn is_field_value(value: &[u8]) -> bool {
+    let blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    value.iter().all(|byte| is_value_byte(*byte)) && !blank(value.first()) && !blank(value.last())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(status: Status, payload: Payload, persistence: Persistence) -> String {
+        let mut out = Vec::new();
+        HeadWriter::new(&mut out, status).finish(payload, persistence);
+        String::from_utf8(out).expect("ASCII")
+    }
+
+    #[test]
+    fn rfc9112_6_3_statuses_without_content_have_no_length() {
+        for status in [Status::CONTINUE, Status::NO_CONTENT, Status::NOT_MODIFIED] {
+            assert!(!head(status, Payload::Length(3), Persistence::Implied).contains("length"));
+        }
+        assert!(head(Status::OK, Payload::Length(0), Persistence::Implied).contains("length: 0\r"));
+    }
+
+    #[test]
+    fn rfc9112_4_an_unknown_status_keeps_the_space() {
+        let status = Status::from_code(299).expect("three digits");
+        assert_eq!(
+            head(status, Payload::Unsaid, Persistence::KeepAlive),
+            "HTTP/1.1 299 \r\nconnection: keep-alive\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn rfc9110_5_5_control_characters_in_values_are_refused() {
+        let mut out = Vec::new();
+        let mut writer = HeadWriter::new(&mut out, Status::OK);
+        for value in [&b"a\rb"[..], b"a\nb", b"a\0b", b"\x7f", b"a\r\nb: c", b" a", b"a\t"] {
+            assert_eq!(writer.header("x", value), Err(HeaderError::Value), "{value:?}");
+        }
+        for value in [&b""[..], b"a b", b"a\tb", "ä".as_bytes()] {
+            assert_eq!(writer.header("x", value), Ok(()), "{value:?}");
+        }
+    }
+
+    #[test]
+    fn rfc9110_5_1_names_that_are_no_tokens_are_refused() {
+        let mut out = Vec::new();
+        let mut writer = HeadWriter::new(&mut out, Status::OK);
+        for name in ["", "a b", "a:", "a\r\nb", "ä", "a\0"] {
+            assert_eq!(writer.header(name, b"x"), Err(HeaderError::Name), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn framing_fields_are_refused_in_any_case() {
+        let mut out = Vec::new();
+        let mut writer = HeadWriter::new(&mut out, Status::OK);
+        for name in ["Content-Length", "TRANSFER-ENCODING", "connection", "Date", "Upgrade"] {
+            assert_eq!(writer.header(name, b"1"), Err(HeaderError::Reserved), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_refused_field_leaves_no_trace() {
+        let mut out = Vec::new();
+        let mut writer = HeadWriter::new(&mut out, Status::OK);
+        assert!(writer.header("x", b"\r").is_err());
+        writer.finish(Payload::Length(0), Persistence::Implied);
+        assert_eq!(out, b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+    }
+}

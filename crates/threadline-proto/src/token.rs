@@ -1,0 +1,58 @@
+//! Character classes of RFC 9110 §5.6.2 (tokens) and §5.5 (field values).
+//!
+//! Used for what goes out, and for what `httparse` does not check on the way in.
+
+/// A `tchar`.
+pub(crate) const fn is_token_byte(byte: u8) -> bool {
+    matches!(byte,
+        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9'
+        | b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+'
+        | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~')
+}
+
+/// A token: not empty, `tchar` only.
+pub(crate) fn is_token(text: &[u8]) -> bool {
+    !text.is_empty() && text.iter().all(|byte| is_token_byte(*byte))
+}
+
+/// What may stand in a field value: `HTAB`, `SP`, `VCHAR`, `obs-text`; no `CR`, `LF`, `NUL` or other
+/// control character.
+pub(crate) fn is_value_byte(byte: u8) -> bool {
+    byte == b'\t' || (byte >= b' ' && byte != 0x7f)
+}
+
+/// Splits a `#element` list (RFC 9110 §5.6.1) at its commas, without whitespace around the elements.
+/// Empty elements are kept: each user has its own opinion on them.
+pub(crate) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|byte| *byte == b',').map(trim)
+}
+
+fn trim(mut text: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] = text {
+        text = rest;
+    }
+    while let [rest @ .., b' ' | b'\t'] = text {
+        text = rest;
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_keep_empty_elements_and_lose_whitespace() {
+        let elements: Vec<_> = list(b" a ,\tb,, c").collect();
+        assert_eq!(elements, [&b"a"[..], b"b", b"", b"c"]);
+    }
+
+    #[test]
+    fn separators_are_no_tokens() {
+        for byte in *b" \t\r\n\0:,;()<>@\"/[]?={}\\\x7f\x80" {
+            assert!(!is_token_byte(byte), "{byte:#x}");
+        }
+        assert!(!is_token(b""));
+        assert!(is_token(b"X-Request_Id"));
+    }
+}

@@ -1,0 +1,85 @@
+//! Waiting for the signals that end a service.
+
+use std::io;
+use std::process;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::Duration;
+
+use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+/// What a signal asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// SIGTERM or SIGINT (Ctrl-C): finish what is in flight and end.
+    Stop,
+    /// A child process has ended.
+    Child,
+}
+
+/// Who the signals are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// A service of one process: SIGTERM and SIGINT stop it, a second one ends it on the spot.
+    Single,
+    /// A supervisor: as `Single`, and its children's ends.
+    Supervisor,
+    /// A worker: only SIGTERM stops it. Ctrl-C reaches the whole process group, and it is the
+    /// supervisor's to act on it.
+    Worker,
+}
+
+/// Signals as they come. From [`listen`] on, they no longer end the process by themselves.
+#[derive(Debug)]
+pub struct Listening {
+    events: Receiver<Event>,
+}
+
+/// Starts to listen, on a thread of its own.
+///
+/// # Errors
+/// If the handlers cannot be installed.
+pub fn listen(role: Role) -> io::Result<Listening> {
+    let mut signals = match role {
+        Role::Single | Role::Worker => Signals::new([SIGTERM, SIGINT])?,
+        Role::Supervisor => Signals::new([SIGTERM, SIGINT, SIGCHLD])?,
+    };
+    let (sender, events) = channel();
+    thread::Builder::new().name("tl-signals".into()).spawn(move || {
+        let mut stops = 0;
+        for signal in signals.forever() {
+            let event = match (signal, role) {
+                (SIGCHLD, _) => Event::Child,
+                (SIGINT, Role::Worker) => continue,
+                _ => Event::Stop,
+            };
+            stops += u32::from(event == Event::Stop);
+            if stops > 1 {
+                tracing::warn!("asked twice: ending on the spot");
+                process::exit(128 + signal);
+            }
+            if sender.send(event).is_err() {
+                return;
+            }
+        }
+    })?;
+    Ok(Listening { events })
+}
+
+impl Listening {
+    /// Waits for the next event, for ever.
+    pub fn wait(&self) -> Event {
+        // The sender lives as long as the signal thread, which never ends before us.
+        self.events.recv().unwrap_or(Event::Stop)
+    }
+
+    /// Waits for the next event; `None` after `limit` without one.
+    pub fn wait_for(&self, limit: Duration) -> Option<Event> {
+        match self.events.recv_timeout(limit) {
+            Ok(event) => Some(event),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => Some(Event::Stop),
+        }
+    }
+}

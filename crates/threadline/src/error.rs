@@ -1,0 +1,69 @@
+//! What can go wrong before a service runs.
+
+use std::fmt;
+use std::io;
+
+use threadline_engine::BadAddress;
+use threadline_http::RouterError;
+
+/// The result of starting or running a service.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a service does not run. Once it runs, nothing that clients do ends it.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// An address cannot be read. The caller's mistake; the message says what to write.
+    Address(BadAddress),
+    /// An address cannot be listened on, or threads or descriptors cannot be had. The message names
+    /// the address and, where the cause is likely, what to do.
+    Io(io::Error),
+    /// Routes that cannot stand beside each other. The caller's mistake; the message names them.
+    Router(RouterError),
+    /// Settings that make no sense together, or nothing to serve. The caller's mistake.
+    Settings(String),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Address(error) => error.fmt(f),
+            Error::Io(error) => error.fmt(f),
+            Error::Router(error) => error.fmt(f),
+            Error::Settings(message) => write!(f, "bad settings: {message}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            // Their messages are this error's own: the chain goes on behind them.
+            Error::Address(error) => error.source(),
+            Error::Io(error) => error.source(),
+            Error::Router(error) => error.source(),
+            Error::Settings(_) => None,
+        }
+    }
+}
+
+impl From<BadAddress> for Error {
+    fn from(error: BadAddress) -> Self {
+        Error::Address(error)
+    }
+}
+
+impl From<RouterError> for Error {
+    fn from(error: RouterError) -> Self {
+        Error::Router(error)
+    }
+}
+
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::InvalidInput => Error::Settings(error.to_string()),
+            _ => Error::Io(error),
+        }
+    }
+}

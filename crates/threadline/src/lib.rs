@@ -1,0 +1,55 @@
+//! Network services in plain blocking Rust, on threads, at event-loop speed. No `async`.
+//!
+//! ```no_run
+//! use std::io::{self, Read, Write};
+//! use threadline::http::{Path, Router};
+//! use threadline::{Connection, Server};
+//!
+//! fn greet(Path(name): Path<String>) -> String {
+//!     format!("hello, {name}\n") // may block: nobody else waits
+//! }
+//!
+//! fn echo(mut conn: Connection) -> io::Result<()> {
+//!     let mut buf = [0; 1024];
+//!     loop {
+//!         let n = conn.read(&mut buf)?;
+//!         if n == 0 {
+//!             return Ok(());
+//!         }
+//!         conn.write_all(&buf[..n])?;
+//!     }
+//! }
+//!
+//! fn main() -> threadline::Result<()> {
+//!     Server::new()
+//!         .http("127.0.0.1:8080", Router::new().get("/hello/{name}", greet))
+//!         .stream("127.0.0.1:12345", echo)
+//!         .run() // until SIGTERM or Ctrl-C, then drains
+//! }
+//! ```
+//!
+//! An idle connection costs no thread and no buffer; a fast handler runs right on the thread that read
+//! the request; a slow handler never holds up anybody else's request. How that is done is told in the
+//! repository's `ARCHITECTURE.md`; which [`Model`] suits what, in [`Model`]'s documentation.
+
+#![forbid(unsafe_code)]
+
+mod error;
+mod server;
+
+pub use error::{Error, Result};
+pub use server::{Monitor, Running, Server, ToAddress};
+
+pub use threadline_engine::{
+    Address, Connection, Counts, Drained, Frames, Gauges, Hint, Invalid, Lines, Model, Route,
+    SendError, Sender, Session, Settings, SlowReceiver, StreamOptions, Timeouts,
+};
+pub use threadline_http as http;
+
+/// For protocols of one's own.
+pub mod protocol {
+    pub use threadline_engine::protocol::*;
+}
+
+/// Coloured log lines on a terminal, plain ones in a pipe: [`Server::run`] starts it.
+pub use threadline_service::logging;

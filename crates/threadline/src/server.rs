@@ -1,0 +1,415 @@
+//! The server: what is served where, under which model, until when.
+
+use std::io;
+use std::net::SocketAddr;
+use std::num::NonZero;
+use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::Duration;
+
+use threadline_engine::{
+    Address, BadAddress, Connection, Counts, Drained, Engine, Frames, Gauges, Lines, Listener, Model,
+    Protocol, Services, Settings, StreamOptions,
+};
+use threadline_http::Router;
+use threadline_service::prefork::{Supervisor, Worker};
+use threadline_service::signals::{self, Role};
+
+use crate::{Error, Result, logging};
+
+/// A service under construction: addresses and their handlers, and how they are run.
+///
+/// Nothing is bound before [`Server::start`] or [`Server::run`], and mistakes in addresses and
+/// settings are reported there.
+///
+/// ```
+/// use threadline::{Lines, Model, Server};
+///
+/// # fn main() -> threadline::Result<()> {
+/// let service = Server::new()
+///     .lines("127.0.0.1:0", Lines::new(|line, _| Some(line.to_uppercase())))
+///     .model(Model::Adaptive) // the one line that changes how it runs
+///     .start()?;
+/// println!("listening on {}", service.addresses()[0]);
+/// service.drain();
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+#[must_use = "a server does nothing before it is run"]
+pub struct Server {
+    endpoints: Vec<Endpoint>,
+    settings: Settings,
+    shards: Option<usize>,
+    processes: Option<usize>,
+    drain_timeout: Duration,
+    monitor: Monitor,
+    /// The first mistake in an address or a router.
+    mistake: Option<Error>,
+}
+
+#[derive(Debug)]
+struct Endpoint {
+    address: Address,
+    handler: Handler,
+}
+
+enum Handler {
+    Messages(Arc<dyn Protocol>),
+    Stream(Arc<dyn Fn(Connection) -> io::Result<()> + Send + Sync>, StreamOptions),
+    Datagrams(Arc<dyn Fn(&[u8], SocketAddr) -> Option<Vec<u8>> + Send + Sync>),
+}
+
+impl std::fmt::Debug for Handler {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Handler::Messages(protocol) => protocol.name(),
+            Handler::Stream(..) => "stream",
+            Handler::Datagrams(_) => "datagrams",
+        })
+    }
+}
+
+/// What [`Server`]'s methods take as an address: a text such as `"127.0.0.1:8080"`, an [`Address`] or
+/// a [`SocketAddr`].
+pub trait ToAddress {
+    /// The address.
+    ///
+    /// # Errors
+    /// If it is a text that is no address.
+    fn to_address(self) -> Result<Address, BadAddress>;
+}
+
+impl ToAddress for &str {
+    fn to_address(self) -> Result<Address, BadAddress> {
+        self.parse()
+    }
+}
+
+impl ToAddress for &String {
+    fn to_address(self) -> Result<Address, BadAddress> {
+        self.parse()
+    }
+}
+
+impl ToAddress for Address {
+    fn to_address(self) -> Result<Address, BadAddress> {
+        Ok(self)
+    }
+}
+
+impl ToAddress for SocketAddr {
+    fn to_address(self) -> Result<Address, BadAddress> {
+        Ok(Address::Ip(self))
+    }
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Server::new()
+    }
+}
+
+impl Server {
+    /// A server that serves nothing yet.
+    pub fn new() -> Self {
+        Server {
+            endpoints: Vec::new(),
+            settings: Settings::default(),
+            shards: None,
+            processes: None,
+            drain_timeout: Duration::from_secs(30),
+            monitor: Monitor::default(),
+            mistake: None,
+        }
+    }
+
+    /// Serves HTTP.
+    pub fn http(mut self, address: impl ToAddress, router: Router) -> Self {
+        match router.build() {
+            Ok(service) => self.protocol(address, Arc::new(service)),
+            Err(mistake) => {
+                self.mistake = self.mistake.or(Some(mistake.into()));
+                self
+            }
+        }
+    }
+
+    /// Serves lines of text.
+    pub fn lines(self, address: impl ToAddress, lines: Lines) -> Self {
+        self.protocol(address, Arc::new(lines))
+    }
+
+    /// Serves length-prefixed frames.
+    pub fn frames(self, address: impl ToAddress, frames: Frames) -> Self {
+        self.protocol(address, Arc::new(frames))
+    }
+
+    /// Serves messages of a protocol of one's own.
+    pub fn protocol(self, address: impl ToAddress, protocol: Arc<dyn Protocol>) -> Self {
+        self.endpoint(address, Handler::Messages(protocol))
+    }
+
+    /// Serves whole connections: the handler reads and writes as it likes, on a thread that it has as
+    /// long as it runs.
+    pub fn stream(
+        self,
+        address: impl ToAddress,
+        handler: impl Fn(Connection) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        self.stream_with(address, StreamOptions::default(), handler)
+    }
+
+    /// As [`Server::stream`], with options.
+    pub fn stream_with(
+        self,
+        address: impl ToAddress,
+        options: StreamOptions,
+        handler: impl Fn(Connection) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        self.endpoint(address, Handler::Stream(Arc::new(handler), options))
+    }
+
+    /// Serves single UDP datagrams; what the handler returns is sent back.
+    pub fn datagrams(
+        self,
+        address: impl ToAddress,
+        handler: impl Fn(&[u8], SocketAddr) -> Option<Vec<u8>> + Send + Sync + 'static,
+    ) -> Self {
+        self.endpoint(address, Handler::Datagrams(Arc::new(handler)))
+    }
+
+    fn endpoint(mut self, address: impl ToAddress, handler: Handler) -> Self {
+        match address.to_address() {
+            Ok(address) => self.endpoints.push(Endpoint { address, handler }),
+            Err(mistake) => self.mistake = self.mistake.or(Some(mistake.into())),
+        }
+        self
+    }
+
+    /// How connections and handlers share threads. Default [`Model::Adaptive`].
+    pub fn model(mut self, model: Model) -> Self {
+        self.settings.model = model;
+        self
+    }
+
+    /// Event loops in each process. Default: one for each core, shared between the processes.
+    pub fn shards(mut self, count: usize) -> Self {
+        self.shards = Some(count);
+        self
+    }
+
+    /// Threads for handlers that block, at most. Default 512.
+    pub fn pool_threads(mut self, max: usize) -> Self {
+        self.settings.pool_threads_max = max;
+        self
+    }
+
+    /// Worker processes on the same addresses, restarted when they die ("prefork"). Default: none,
+    /// this process serves. Only [`Server::run`] starts them; `main` then runs again in each, up to
+    /// that call.
+    pub fn processes(mut self, count: usize) -> Self {
+        self.processes = (count > 0).then_some(count);
+        self
+    }
+
+    /// How long in-flight work may take once the service stops. Default 30 s.
+    pub fn drain_timeout(mut self, limit: Duration) -> Self {
+        self.drain_timeout = limit;
+        self
+    }
+
+    /// Changes any other of the engine's settings.
+    ///
+    /// ```
+    /// # use threadline::Server;
+    /// let server = Server::new().settings(|settings| settings.connections_max = 10_000);
+    /// ```
+    pub fn settings(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+        change(&mut self.settings);
+        self
+    }
+
+    /// A handle by which handlers, a status page for example, can look at the running service.
+    pub fn monitor(&self) -> Monitor {
+        self.monitor.clone()
+    }
+
+    /// Binds all addresses and serves, in the background.
+    ///
+    /// # Errors
+    /// [`Error`] says what to do about it.
+    pub fn start(mut self) -> Result<Running> {
+        let shards = self.shard_count(1);
+        let listeners = self.bind(shards)?;
+        self.start_on(listeners, shards)
+    }
+
+    /// Serves until SIGTERM or Ctrl-C, then drains. A second signal ends the process on the spot.
+    ///
+    /// Starts logging to standard error, unless the program has set up `tracing` itself.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub fn run(self) -> Result<()> {
+        logging::start();
+        match (self.processes, Worker::current()) {
+            (Some(count), Some(worker)) => self.run_worker(count, &worker),
+            (Some(count), None) => self.supervise(count),
+            (None, _) => self.run_single(),
+        }
+    }
+
+    fn run_single(self) -> Result<()> {
+        let signals = signals::listen(Role::Single)?;
+        let model = self.settings.model;
+        let running = self.start()?;
+        for (address, what) in running.addresses.iter().zip(&running.what) {
+            tracing::info!("serving {what} on {address}");
+        }
+        tracing::info!(%model, shards = running.engine.gauges().shards, "ready");
+        signals.wait();
+        running.finish()
+    }
+
+    fn supervise(mut self, count: usize) -> Result<()> {
+        let listeners = self.bind(1)?;
+        for (listener, endpoint) in listeners.iter().zip(&self.endpoints) {
+            tracing::info!("serving {:?} on {}", endpoint.handler, listener.address());
+        }
+        Ok(Supervisor::new(count, listeners, self.drain_timeout)?.run()?)
+    }
+
+    fn run_worker(self, count: usize, worker: &Worker) -> Result<()> {
+        let signals = signals::listen(Role::Worker)?;
+        worker.follow_supervisor()?;
+        let shards = self.shard_count(count);
+        if worker.descriptors.len() != self.endpoints.len() {
+            let message = "a worker serves other addresses than its supervisor: main must build the \
+                           same server each time";
+            return Err(Error::Settings(message.into()));
+        }
+        let inherited = |(number, endpoint): (&i32, &Endpoint)| {
+            endpoint.listen(&Address::Fd(*number), 1, self.settings.backlog)
+        };
+        let listeners = worker.descriptors.iter().zip(&self.endpoints).map(inherited);
+        let listeners = listeners.collect::<io::Result<_>>()?;
+        let running = self.start_on(listeners, shards)?;
+        tracing::debug!(worker = worker.number, "ready");
+        signals.wait();
+        running.finish()
+    }
+
+    /// Cores are shared between worker processes.
+    fn shard_count(&self, processes: usize) -> usize {
+        let cores = thread::available_parallelism().map_or(1, NonZero::get);
+        self.shards.unwrap_or((cores / processes).max(1))
+    }
+
+    fn bind(&mut self, shards: usize) -> Result<Vec<Listener>> {
+        if let Some(mistake) = self.mistake.take() {
+            return Err(mistake);
+        }
+        // Checked here as well as by the engine, so that no address is bound for nothing.
+        self.settings.check().map_err(Error::Settings)?;
+        if shards == 0 {
+            return Err(Error::Settings("shards is 0: it must be at least 1".into()));
+        }
+        let backlog = self.settings.backlog;
+        let listen = |endpoint: &Endpoint| endpoint.listen(&endpoint.address, shards, backlog);
+        Ok(self.endpoints.iter().map(listen).collect::<io::Result<_>>()?)
+    }
+
+    fn start_on(self, listeners: Vec<Listener>, shards: usize) -> Result<Running> {
+        let mut settings = self.settings;
+        settings.shards = shards;
+        let addresses = listeners.iter().map(|listener| listener.address().clone()).collect();
+        let what = self.endpoints.iter().map(|e| format!("{:?}", e.handler)).collect();
+        let mut services = Services::new();
+        for (endpoint, listener) in self.endpoints.into_iter().zip(listeners) {
+            services = match endpoint.handler {
+                Handler::Messages(protocol) => services.messages(listener, protocol),
+                Handler::Stream(handler, options) => {
+                    services.stream(listener, options, move |connection| handler(connection))
+                }
+                Handler::Datagrams(handler) => {
+                    services.datagrams(listener, move |datagram, peer| handler(datagram, peer))
+                }
+            };
+        }
+        let engine = Arc::new(Engine::start(settings, services)?);
+        // A monitor that was asked for before now sees this service.
+        let _ = self.monitor.engine.set(Arc::downgrade(&engine));
+        Ok(Running { engine, addresses, what, drain_timeout: self.drain_timeout })
+    }
+}
+
+impl Endpoint {
+    fn listen(&self, address: &Address, shards: usize, backlog: i32) -> io::Result<Listener> {
+        match self.handler {
+            Handler::Datagrams(_) => Listener::bind_datagrams(address, shards),
+            _ => Listener::bind(address, shards, backlog),
+        }
+    }
+}
+
+/// A service that runs in the background. Dropping it stops it at once; [`Running::drain`] lets
+/// clients finish.
+#[derive(Debug)]
+pub struct Running {
+    engine: Arc<Engine>,
+    addresses: Vec<Address>,
+    what: Vec<String>,
+    drain_timeout: Duration,
+}
+
+impl Running {
+    /// Where it listens, in the order in which the server was built; a port 0 is replaced by the one
+    /// that the kernel chose.
+    pub fn addresses(&self) -> &[Address] {
+        &self.addresses
+    }
+
+    /// What has happened so far.
+    pub fn counts(&self) -> Counts {
+        self.engine.counts()
+    }
+
+    /// What is going on right now.
+    pub fn gauges(&self) -> Gauges {
+        self.engine.gauges()
+    }
+
+    /// Stops accepting, lets what is in flight finish within [`Server::drain_timeout`], and ends.
+    pub fn drain(self) -> Drained {
+        self.engine.drain(self.drain_timeout)
+    }
+
+    /// Drains because of a signal.
+    fn finish(self) -> Result<()> {
+        tracing::info!("stopping: what is in flight finishes first");
+        let drained = self.drain();
+        match (drained.aborted, drained.complete) {
+            (0, true) => tracing::info!("stopped"),
+            (aborted, complete) => {
+                tracing::warn!(aborted, complete, "stopped at the drain deadline");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Looks at a running service from inside its handlers. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Monitor {
+    engine: Arc<OnceLock<std::sync::Weak<Engine>>>,
+}
+
+impl Monitor {
+    /// What has happened and what is going on; `None` before the service has started and after it
+    /// has ended.
+    pub fn look(&self) -> Option<(Counts, Gauges)> {
+        let engine = self.engine.get()?.upgrade()?;
+        Some((engine.counts(), engine.gauges()))
+    }
+}

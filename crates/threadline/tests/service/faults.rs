@@ -1,0 +1,104 @@
+//! Panics, resets and floods: one client's trouble is nobody else's.
+
+use std::net::{Shutdown, TcpStream};
+use std::sync::Arc;
+
+use crate::common::{ANY, Client, Gate, address, descriptors, eventually, every_model, server, start};
+use threadline::{Lines, Model};
+
+/// Closes so that the peer gets a reset.
+fn reset(client: &Client) {
+    socket2::SockRef::from(client.stream())
+        .set_linger(Some(std::time::Duration::ZERO))
+        .expect("linger");
+}
+
+every_model! {
+    fn a_panic_ends_its_connection_and_nothing_else(model) {
+        let lines = Lines::new(|line, _| {
+            assert_ne!(line, "panic", "as asked");
+            Some(line.to_owned())
+        });
+        let service = start(server(model).lines(ANY, lines));
+        let mut other = Client::to(&service);
+        assert_eq!(other.ask("before"), "before");
+        for _ in 0..20 {
+            let mut client = Client::to(&service);
+            client.send("fine\npanic\nnever read\n");
+            assert_eq!(client.line().as_deref(), Some("fine"));
+            assert_eq!(client.line().as_deref(), Some("error: internal error"));
+            client.assert_closed();
+        }
+        assert_eq!(other.ask("after"), "after");
+    }
+
+    fn a_reset_in_the_middle_of_a_call_is_survived(model) {
+        let gate = Arc::new(Gate::default());
+        let wait = Arc::clone(&gate);
+        let lines = Lines::new(move |line, _| {
+            if line == "wait" {
+                wait.wait();
+            }
+            Some(line.to_owned())
+        });
+        let service = start(server(model).shards(1).lines(ANY, lines));
+        let mut client = Client::to(&service);
+        client.send("wait\n");
+        gate.await_arrivals(1);
+        reset(&client);
+        drop(client);
+        gate.open();
+        eventually("it is gone", || service.gauges().connections == 0);
+        assert_eq!(Client::to(&service).ask("x"), "x");
+    }
+
+    fn resets_at_any_time_leak_nothing(model) {
+        let service = start(server(model).lines(ANY, Lines::new(|line, _| Some(line.repeat(1000)))));
+        for round in 0..200 {
+            let mut client = Client::to(&service);
+            match round % 4 {
+                0 => {}
+                1 => client.send("half a li"),
+                2 => client.send("whole line\n"),
+                _ => client.send("many lines\n".repeat(1000)),
+            }
+            reset(&client);
+        }
+        eventually("all are gone", || service.gauges().connections == 0);
+        assert_eq!(Client::to(&service).ask("x").len(), 1000);
+    }
+}
+
+#[test]
+fn twenty_thousand_connections_leave_no_descriptor_and_no_thread() {
+    let service = start(
+        server(Model::Adaptive).lines(ANY, Lines::new(|line, _| Some(line.to_owned()))),
+    );
+    let address = address(&service);
+    let connect = move |count: usize| {
+        for number in 0..count {
+            let stream = TcpStream::connect(address).expect("connects");
+            // Some say something, some half-close, all go without waiting.
+            match number % 3 {
+                0 => drop(std::io::Write::write_all(&mut &stream, b"hello\n")),
+                1 => drop(stream.shutdown(Shutdown::Write)),
+                _ => {}
+            }
+            // A reset at close: 20 000 ports in TIME_WAIT would be too many.
+            let socket = socket2::SockRef::from(&stream);
+            socket.set_linger(Some(std::time::Duration::ZERO)).expect("linger");
+        }
+    };
+    connect(100);
+    eventually("all are gone", || service.gauges().connections == 0);
+    let (threads, before) = (service.gauges().loop_threads, descriptors());
+    let clients: Vec<_> = (0..4).map(|_| std::thread::spawn(move || connect(5_000))).collect();
+    clients.into_iter().for_each(|client| client.join().expect("client"));
+    eventually("all are gone", || service.gauges().connections == 0);
+    // Other tests of this process open descriptors of their own: far fewer than a leak would.
+    assert!(descriptors() < before + 2_000, "{before} before, {} after", descriptors());
+    let gauges = service.gauges();
+    assert!(gauges.loop_threads <= threads + 2, "{gauges:?}");
+    let counts = service.counts();
+    assert!(counts.accepted > 20_000 && counts.accepted == counts.closed, "{counts:?}");
+}

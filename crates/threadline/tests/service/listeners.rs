@@ -1,0 +1,102 @@
+//! TCP over IPv4 and IPv6, Unix sockets, inherited descriptors, datagrams.
+
+use std::io::{Read, Write};
+use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+
+use crate::common::{Client, PATIENCE, every_model, server, start};
+use threadline::{Address, Lines};
+
+fn echo() -> Lines {
+    Lines::new(|line, _| Some(line.to_owned()))
+}
+
+every_model! {
+    fn one_ipv6_listener_serves_ipv4_too(model) {
+        let service = start(server(model).lines(":0", echo()));
+        let Address::Ip(address) = service.addresses()[0] else { panic!("IP") };
+        for ip in [SocketAddr::from(([127, 0, 0, 1], address.port())),
+            SocketAddr::from((Ipv6Addr::LOCALHOST, address.port()))] {
+            assert_eq!(Client::connect(ip).ask("x"), "x", "over {ip}");
+        }
+    }
+
+    fn a_unix_socket_is_served_and_removed(model) {
+        let name = format!("threadline-test-{}-{model}.sock", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let service = start(server(model).lines(Address::Unix(path.clone()), echo()));
+        for _ in 0..10 {
+            let mut client = UnixStream::connect(&path).expect("connects");
+            client.set_read_timeout(Some(PATIENCE)).expect("timeout");
+            client.write_all(b"x\n").expect("writes");
+            let mut reply = [0; 2];
+            client.read_exact(&mut reply).expect("reads");
+            assert_eq!(&reply, b"x\n");
+        }
+        service.drain();
+        assert!(!path.exists());
+    }
+
+    fn an_inherited_listener_is_shared_by_all_shards(model) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("binds");
+        let address = listener.local_addr().expect("address");
+        let service = start(server(model).lines(Address::Fd(listener.as_raw_fd()), echo()));
+        drop(listener);
+        assert_eq!(service.addresses(), [Address::Ip(address)]);
+        let mut clients: Vec<_> = (0..50).map(|_| Client::connect(address)).collect();
+        clients.iter_mut().for_each(|client| assert_eq!(client.ask("x"), "x"));
+    }
+
+    fn datagrams_are_answered(model) {
+        let service = start(server(model).datagrams("127.0.0.1:0", |datagram, _| {
+            assert_ne!(datagram, b"panic", "as asked");
+            (datagram != b"silence").then(|| datagram.iter().rev().copied().collect())
+        }));
+        let Address::Ip(address) = service.addresses()[0] else { panic!("IP") };
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("binds");
+        socket.connect(address).expect("connects");
+        socket.set_read_timeout(Some(PATIENCE)).expect("timeout");
+        for number in 0..100 {
+            for noise in ["silence", "panic", ""] {
+                socket.send(noise.as_bytes()).expect("sends");
+            }
+            socket.send(format!("{number:04}").as_bytes()).expect("sends");
+            let mut reply = [0; 10];
+            let expected: String = format!("{number:04}").chars().rev().collect();
+            // The empty datagram's answer is empty.
+            let mut counts = [socket.recv(&mut reply).expect("answer"), 0];
+            if counts[0] == 0 {
+                counts[1] = socket.recv(&mut reply).expect("answer");
+            } else {
+                let answer = reply;
+                assert_eq!(socket.recv(&mut reply).expect("answer"), 0);
+                reply = answer;
+            }
+            assert_eq!(counts.iter().sum::<usize>(), 4);
+            assert_eq!(&reply[..4], expected.as_bytes());
+        }
+    }
+}
+
+#[test]
+fn mistakes_are_reported_before_anything_is_served() {
+    let start = |address: &str| server(threadline::Model::Adaptive).lines(address, echo()).start();
+    let error = start("nonsense").expect_err("no address").to_string();
+    assert!(error.contains("'nonsense'") && error.contains("use HOST:PORT"), "{error}");
+
+    let taken = TcpListener::bind("127.0.0.1:0").expect("binds");
+    let address = taken.local_addr().expect("address").to_string();
+    let error = start(&address).expect_err("taken").to_string();
+    assert!(error.contains(&address) && error.contains("another program listens"), "{error}");
+
+    let error = start("192.0.2.1:80").expect_err("not ours").to_string();
+    assert!(error.contains("no such address"), "{error}");
+
+    let error = server(threadline::Model::Adaptive).start().expect_err("nothing").to_string();
+    assert!(error.contains("nothing to serve"), "{error}");
+
+    let zero = server(threadline::Model::Adaptive).shards(0).lines("127.0.0.1:0", echo());
+    assert!(zero.start().expect_err("no shards").to_string().contains("shards is 0"));
+    drop(TcpStream::connect(taken.local_addr().expect("address")));
+}

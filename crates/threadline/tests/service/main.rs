@@ -1,0 +1,18 @@
+//! Black-box tests of a running service, over real sockets.
+//!
+//! Every behaviour that does not belong to one model is tested under each of them: `every_model!`.
+
+mod common;
+
+mod drain;
+mod faults;
+mod frames;
+mod http;
+mod isolation;
+mod limits;
+mod lines;
+mod listeners;
+mod push;
+mod stream;
+mod stress;
+mod timeouts;

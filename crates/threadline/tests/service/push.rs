@@ -1,0 +1,188 @@
+//! Pushing to parked connections from anywhere.
+
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use crate::common::{ANY, Client, eventually, every_model, server, start};
+use threadline::{Lines, Model, Running, SendError, Sender, SlowReceiver, Timeouts};
+
+/// A service whose handler gives each asker's sender away.
+fn subscribers(model: Model) -> (Running, Receiver<Sender>) {
+    let (give, take) = channel();
+    let give = Mutex::new(give);
+    let timeouts = Timeouts { idle: Some(Duration::from_millis(100)), ..Timeouts::default() };
+    let lines = Lines::new(move |line, session| {
+        if line == "subscribe" {
+            let give = give.lock().expect("lock");
+            give.send(session.sender()).expect("the test waits");
+        }
+        Some(line.to_owned())
+    });
+    (start(server(model).lines(ANY, lines.timeouts(timeouts))), take)
+}
+
+fn subscribe(service: &Running, senders: &Receiver<Sender>) -> (Client, Sender) {
+    let mut client = Client::to(service);
+    assert_eq!(client.ask("subscribe"), "subscribe");
+    (client, senders.recv().expect("a sender"))
+}
+
+every_model! {
+    fn a_parked_connection_can_be_pushed_to_from_any_thread(model) {
+        let (service, senders) = subscribers(model);
+        let (mut client, sender) = subscribe(&service, &senders);
+        let pushers: Vec<_> = (0..4)
+            .map(|thread| {
+                let sender = sender.clone();
+                thread::spawn(move || {
+                    for number in 0..100 {
+                        sender.send(format!("{thread} {number}\n")).expect("open");
+                    }
+                })
+            })
+            .collect();
+        let mut next = [0; 4];
+        for _ in 0..400 {
+            let line = client.line().expect("a pushed line");
+            let (thread, number) = line.split_once(' ').expect("whole lines");
+            let thread: usize = thread.parse().expect("a number");
+            assert_eq!(number, next[thread].to_string(), "each thread's lines are in order");
+            next[thread] += 1;
+        }
+        pushers.into_iter().for_each(|pusher| pusher.join().expect("pusher"));
+        assert_eq!(client.ask("still here"), "still here");
+    }
+
+    fn an_open_push_connection_costs_no_idle_timeout(model) {
+        let (service, senders) = subscribers(model);
+        let (mut client, sender) = subscribe(&service, &senders);
+        let mut other = Client::to(&service);
+        assert_eq!(other.ask("x"), "x");
+        // The other connection, without a sender, meets the idle timeout...
+        other.assert_closed();
+        // ...which this one has outlived.
+        sender.send("pushed\n").expect("open");
+        assert_eq!(client.line().as_deref(), Some("pushed"));
+        drop(sender);
+        client.assert_closed();
+    }
+
+    fn a_slow_receiver_is_closed_at_its_bound(model) {
+        let (service, senders) = subscribers(model);
+        let (_client, sender) = subscribe(&service, &senders);
+        sender.limit(100_000, SlowReceiver::Close);
+        let message = [b'x'; 10_000];
+        let error = loop {
+            if let Err(error) = sender.send(message) {
+                break error;
+            }
+        };
+        assert_eq!(error, SendError::TooSlow);
+        assert_eq!(sender.send("more"), Err(SendError::Closed));
+        eventually("the connection is gone", || service.gauges().connections == 0);
+        assert!(sender.is_closed());
+    }
+
+    fn the_oldest_messages_can_be_dropped_instead(model) {
+        let (service, senders) = subscribers(model);
+        let (mut client, sender) = subscribe(&service, &senders);
+        sender.limit(100_000, SlowReceiver::DropOldest);
+        let message = |number: u32| format!("{number:0>9999}\n");
+        let mut sent = 0;
+        while sender.dropped() < 20 {
+            sender.send(message(sent)).expect("open");
+            sent += 1;
+            assert!(sender.waiting() <= 100_000);
+        }
+        let mut got = Vec::new();
+        while got.last() != Some(&(sent - 1)) {
+            got.push(client.line().expect("a line").parse::<u32>().expect("a whole message"));
+        }
+        assert!(got.is_sorted(), "in order");
+        assert_eq!(got.len() as u64 + sender.dropped(), u64::from(sent), "each once or dropped");
+        assert_eq!(client.ask("next"), "next");
+    }
+
+    fn a_message_larger_than_the_queue_is_refused_while_others_wait(model) {
+        let (service, senders) = subscribers(model);
+        let (_client, sender) = subscribe(&service, &senders);
+        sender.limit(50_000, SlowReceiver::DropOldest);
+        while sender.waiting() == 0 {
+            sender.send([b'x'; 10_000]).expect("open");
+        }
+        assert_eq!(sender.send([b'y'; 50_001]), Err(SendError::TooLarge));
+        assert!(!sender.is_closed());
+        drop(service);
+    }
+
+    fn a_sender_learns_that_its_client_has_gone(model) {
+        let (service, senders) = subscribers(model);
+        let (client, sender) = subscribe(&service, &senders);
+        drop(client);
+        eventually("the connection is gone", || service.gauges().connections == 0);
+        assert_eq!(sender.send("anybody?"), Err(SendError::Closed));
+    }
+
+    fn a_sender_can_close(model) {
+        let (service, senders) = subscribers(model);
+        let (mut client, sender) = subscribe(&service, &senders);
+        sender.close();
+        client.assert_closed();
+        eventually("the connection is gone", || service.gauges().connections == 0);
+    }
+
+    fn pushes_and_replies_do_not_mix(model) {
+        let (service, senders) = subscribers(model);
+        let (mut client, sender) = subscribe(&service, &senders);
+        let pusher = thread::spawn(move || {
+            for _ in 0..500 {
+                sender.send("push push push push\n").expect("open");
+            }
+        });
+        let mut pushed = 0;
+        for number in 0..500 {
+            client.send(format!("reply {number}\n"));
+            while let Some(line) = client.line() {
+                if line == format!("reply {number}") {
+                    break;
+                }
+                assert_eq!(line, "push push push push");
+                pushed += 1;
+            }
+        }
+        pusher.join().expect("pusher");
+        while pushed < 500 {
+            assert_eq!(client.line().as_deref(), Some("push push push push"));
+            pushed += 1;
+        }
+    }
+}
+
+#[test]
+fn a_hundred_members_hear_what_one_says_and_hold_no_thread() {
+    let members: Arc<Mutex<Vec<Sender>>> = Arc::default();
+    let (join, tell) = (Arc::clone(&members), Arc::clone(&members));
+    let lines = Lines::new(move |line, _| {
+        let line = format!("{line}\n");
+        for member in tell.lock().expect("lock").iter() {
+            member.send(&line).expect("open");
+        }
+        None
+    })
+    .on_open(move |session| {
+        join.lock().expect("lock").push(session.sender());
+        Some("in".into())
+    });
+    let service = start(server(Model::Adaptive).lines(ANY, lines));
+    let mut clients: Vec<_> = (0..100).map(|_| Client::to(&service)).collect();
+    clients.iter_mut().for_each(|client| assert_eq!(client.line().as_deref(), Some("in")));
+    for round in 0..20 {
+        clients[round].send(format!("round {round}\n"));
+        for client in &mut clients {
+            assert_eq!(client.line(), Some(format!("round {round}")));
+        }
+    }
+    assert_eq!(service.gauges().pool_busy, 0);
+}
