@@ -168,14 +168,11 @@ impl Blocked {
         }
     }
 
-    /// Closes one or both directions of a shard's sockets.
-    pub(crate) fn shut_down(&self, shard: usize, how: Shutdown) {
-        let ours = |((owner, _), socket): (&(usize, u32), &Weak<dyn Blockable>)| {
-            if *owner == shard { socket.upgrade() } else { None }
-        };
-        // Outside the lock: the last owner of a socket may take it on its way out.
-        let sockets: Vec<Arc<dyn Blockable>> =
-            self.sockets.lock().iter().filter_map(ours).collect();
-        sockets.iter().for_each(|socket| socket.shut_down(how));
+    /// Closes one or both directions of the socket in that slot, if a thread may block on it.
+    pub(crate) fn shut_down(&self, shard: usize, slot: u32, how: Shutdown) {
+        let socket = self.sockets.lock().get(&(shard, slot)).and_then(Weak::upgrade);
+        if let Some(socket) = socket {
+            socket.shut_down(how);
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Mistakes in routes are found when the router is built, and named; good routes are not refused.
 
-use threadline_http::{FromRequest, Method, Path, Request, Response, Router, RouterError};
+use threadline_http::{FromRequest, Method, Path, Request, Response, Router, RouterError, Status};
 
 fn error(router: Router) -> String {
     router.build().expect_err("must not build").to_string()
@@ -69,10 +69,9 @@ impl FromRequest for Peer {
 
 #[test]
 fn handlers_take_up_to_four_extractors_and_the_request() {
-    type Four = fn(Peer, Path<u8>, Peer, Peer, &Request<'_>) -> Result<String, ()>;
-    let four: Four = |a, Path(b), c, d, request| {
-        Ok(format!("{} {b} {} {} {}", a.0, c.0, d.0, request.path()))
-    };
+    type Four = fn(Peer, Path<u8>, Peer, Peer, &Request<'_>) -> Result<String, Status>;
+    let four: Four =
+        |a, Path(b), c, d, request| Ok(format!("{} {b} {} {} {}", a.0, c.0, d.0, request.path()));
     let shared = std::sync::Arc::new(String::from("owned by the closure"));
     let router = Router::new()
         .get("/four/{b}", four)

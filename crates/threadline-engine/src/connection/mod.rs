@@ -42,7 +42,7 @@ pub(crate) struct State {
     pub(crate) seen: usize,
     /// What is being waited for; `None` between messages.
     pub(crate) phase: Option<Phase>,
-    /// When that phase began. Meaningful only with `phase`.
+    /// When that phase began, or lingering did. Meaningful only then.
     pub(crate) phase_began: Ticks,
     /// An edge came for input that has not been read yet.
     pub(crate) unread: bool,
@@ -149,6 +149,13 @@ impl Connection {
 
     /// The next owner's side of [`Claim::pass_on`]: exactly one call for each.
     pub(crate) fn accept_claim(&self, index: u32) -> Claim<'_> {
+        Claim { connection: self, index }
+    }
+
+    /// As [`Connection::accept_claim`], for the lease holder: edges that came meanwhile are no news
+    /// to the new owner, which reads to the end anyway.
+    pub(crate) fn take_over_claim(&self, index: u32) -> Claim<'_> {
+        self.ownership.retain();
         Claim { connection: self, index }
     }
 

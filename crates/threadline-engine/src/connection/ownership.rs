@@ -85,6 +85,12 @@ impl Ownership {
         parked.is_ok()
     }
 
+    /// Owner that holds the lease: drop the note of an event, if there is one.
+    pub(crate) fn retain(&self) {
+        // Only the lease holder leaves notes, so none comes in between.
+        self.0.store(BUSY, Ordering::Relaxed);
+    }
+
     /// Owner that has held the lease all along, so that nobody can have left a note.
     pub(crate) fn release_with_lease(&self) {
         debug_assert_eq!(self.0.load(Ordering::Relaxed), BUSY);

@@ -145,7 +145,10 @@ impl Session {
     /// Whether somebody holds a [`Sender`] to it.
     pub(crate) fn has_sender(&self) -> bool {
         match &self.socket {
-            Socket::Shared(outbox) => Arc::weak_count(outbox) > 0,
+            // A connection with a thread of its own has one weak handle more: the drain's.
+            Socket::Shared(outbox) => {
+                Arc::weak_count(outbox) > usize::from(self.watch == Watch::Nothing)
+            }
             _ => false,
         }
     }

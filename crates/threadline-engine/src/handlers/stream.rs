@@ -138,10 +138,6 @@ impl Connection {
         weak
     }
 
-    pub(crate) fn read_no_more(&self) {
-        self.stream.shut_down(rustix::net::Shutdown::Read);
-    }
-
     /// The client's address; `None` on a Unix socket.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         self.peer

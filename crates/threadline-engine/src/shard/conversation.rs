@@ -245,6 +245,8 @@ impl Conversation<'_> {
         self.state.session.socket().shutdown(Shutdown::Write);
         self.state.partial = Vec::new();
         self.state.ending = Ending::Lingering(0);
+        // The bound on lingering is from here on, however busily the peer goes on sending.
+        self.state.phase_began = now_ticks();
         self.state.unread = true;
     }
 

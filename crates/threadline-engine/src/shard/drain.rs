@@ -50,8 +50,6 @@ impl Shard {
             let _ = self.epoll.remove(source);
         }
         lease.sources.clear();
-        // Threads that block on their connection read what has come, and then the end.
-        self.shared.blocked.shut_down(self.number, Shutdown::Read);
         self.drain_further(lease);
     }
 
@@ -60,11 +58,16 @@ impl Shard {
         let Some(drain) = lease.drain else { return };
         let silence = ticks_ceil(self.shared.settings.drain_idle);
         for index in 0..lease.fresh {
-            let Some(connection) = self.slab.get(index).filter(|slot| slot.is_idle()) else {
-                continue;
-            };
+            let Some(connection) = self.slab.get(index) else { continue };
             let last_used = connection.last_used.load(Ordering::Relaxed);
             let silent = lease.now.saturating_sub(last_used.max(drain.began)) >= silence;
+            if !connection.is_idle() {
+                // A thread of its own may sit in a read.
+                if silent {
+                    self.shared.blocked.shut_down(self.number, index, Shutdown::Read);
+                }
+                continue;
+            }
             let Ok(claim) = connection.claim(index) else { continue };
             // Nothing is under way; a connection that only lingers has had its reply.
             let busy = claim.phase.is_some() || claim.session.output_waits();
@@ -88,6 +91,7 @@ impl Shard {
                 self.end_with_lease(lease, claim);
             }
         }
-        self.shared.blocked.shut_down(self.number, Shutdown::Both);
+        (0..lease.fresh)
+            .for_each(|index| self.shared.blocked.shut_down(self.number, index, Shutdown::Both));
     }
 }

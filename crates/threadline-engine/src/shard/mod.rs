@@ -171,7 +171,7 @@ impl Shard {
             sources,
             paused: None,
             tally: Tally::default(),
-            sample_in: 1,
+            sample_in: 0,
             close_watch: 0,
             drain: None,
         };

@@ -4,6 +4,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
@@ -66,10 +67,6 @@ impl Shard {
             Ok(connection) => {
                 let socket: Weak<dyn Blockable> = connection.blockable();
                 self.shared.blocked.enter(self.number, index, socket);
-                if self.shared.phase().is_draining() {
-                    // The drain may have gone by just before.
-                    connection.read_no_more();
-                }
                 let result = contain(&service.route, || (service.handler)(connection));
                 if let Some(Err(error)) = result {
                     tracing::debug!(%error, route = service.route.name(), "connection ended");
@@ -120,10 +117,6 @@ impl Shard {
             claim.opened = true;
             self.run_open_hook(service, &mut claim);
         }
-        if self.shared.phase().is_draining() {
-            // The drain may have gone by just before.
-            claim.session.socket().shutdown(Shutdown::Read);
-        }
         if let Err(error) = self.converse_alone(service, &mut claim) {
             tracing::debug!(%error, "connection ended");
         }
@@ -147,6 +140,7 @@ impl Shard {
                 read_timeout = left;
             }
             claim.unread = true;
+            claim.connection().last_used.store(now_ticks(), Ordering::Relaxed);
             let budget = self.shared.settings.messages_per_turn;
             let (protocol, state) = (&*service.protocol, &mut **claim);
             let mut conversation = Conversation {
@@ -206,10 +200,10 @@ impl Shard {
         if state.session.output_waits() {
             return timeouts.write;
         }
-        if state.ending != Ending::No {
-            return Some(self.shared.settings.linger);
-        }
         let spent = ticks_long(now_ticks().saturating_sub(state.phase_began));
+        if state.ending != Ending::No {
+            return Some(self.shared.settings.linger.saturating_sub(spent));
+        }
         match state.phase {
             None => timeouts.idle,
             Some(Phase::Head) => timeouts.head.map(|limit| limit.saturating_sub(spent)),
@@ -293,7 +287,7 @@ impl Shard {
     }
 
     fn bury(&self, claim: Claim<'_>) {
-        self.shared.connections.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+        self.shared.connections.fetch_sub(1, Ordering::Relaxed);
         self.tell_quietly(Note::Freed(claim.bury()));
     }
 

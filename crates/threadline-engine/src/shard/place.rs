@@ -57,8 +57,8 @@ impl Place for OnShard<'_> {
         }
         self.shard.counters.calls_inline.increment_alone();
         lease.tally.count(route);
-        lease.sample_in -= 1;
         self.timed = (lease.sample_in == 0).then(Instant::now);
+        lease.sample_in = lease.sample_in.saturating_sub(1);
         self.shard.calling(route);
         self.loan = self.lease.take().map(Lease::lend);
         true
@@ -78,7 +78,7 @@ impl Place for OnShard<'_> {
                 lease.close_watch = CLOSE_WATCH;
             }
             lease.close_watch = lease.close_watch.saturating_sub(1);
-            lease.sample_in = if lease.close_watch > 0 { 1 } else { SAMPLE_EVERY };
+            lease.sample_in = if lease.close_watch > 0 { 0 } else { SAMPLE_EVERY };
         }
     }
 

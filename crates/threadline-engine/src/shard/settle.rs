@@ -3,6 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use rustix::io::Errno;
+use rustix::net::RecvFlags;
+
 use super::conversation::{Conversation, Pause};
 use super::key::Key;
 use super::place::{OnPool, OnShard};
@@ -11,7 +14,7 @@ use crate::connection::{Claim, Claimed, Ending, State};
 use crate::lease::Lease;
 use crate::protocol::{Phase, Refusal};
 use crate::service::{Deadlines, MessageService, Service};
-use crate::sys::{Readiness, Ticks, now_ticks};
+use crate::sys::{Readiness, Ticks, now_ticks, ticks_ceil};
 use crate::turn::Place;
 
 /// The lease after a turn; `None` if the shard has been lost in it.
@@ -55,7 +58,7 @@ impl Shard {
         desk: &mut Desk,
     ) -> Turned<'s> {
         let Some(connection) = self.slab.get(index) else { return Some(lease) };
-        let mut claim = connection.accept_claim(index);
+        let mut claim = connection.take_over_claim(index);
         // An edge may have come and gone while another thread had it.
         claim.unread = true;
         self.turn(lease, claim, true, desk)
@@ -71,6 +74,11 @@ impl Shard {
         let service = match &self.shared.services[claim.listener as usize] {
             Service::Messages(service) => service,
             Service::Stream(service) => {
+                if until_dry && is_at_end(&claim) {
+                    let mut lease = lease;
+                    self.end_with_lease(&mut lease, claim);
+                    return Some(lease);
+                }
                 self.start_stream(service, claim);
                 return Some(lease);
             }
@@ -200,9 +208,10 @@ impl Shard {
             let Service::Messages(service) = &self.shared.services[claim.listener as usize] else {
                 return;
             };
-            claim.unread = false;
             let mut place = OnPool::new(self);
-            let pause = self.converse(service, &mut claim, desk, &mut place, false);
+            // If the shard knew of more to read, it is read here, to the end.
+            let until_dry = claim.unread;
+            let pause = self.converse(service, &mut claim, desk, &mut place, until_dry);
             self.settle_elsewhere(service, claim, pause, desk);
         });
     }
@@ -251,10 +260,11 @@ impl Shard {
         if state.session.output_waits() {
             return deadlines.write;
         }
-        if state.ending != Ending::No {
-            return Some(crate::sys::ticks_ceil(self.shared.settings.linger));
-        }
         let spent = now.saturating_sub(state.phase_began);
+        if state.ending != Ending::No {
+            let linger = ticks_ceil(self.shared.settings.linger);
+            return Some(linger.saturating_sub(spent).max(1));
+        }
         match state.phase {
             Some(Phase::Head) => deadlines.head.map(|limit| limit.saturating_sub(spent).max(1)),
             // Looked at once a grace period, to see how fast it comes.
@@ -297,6 +307,13 @@ pub(super) const NO_SLOT: u32 = u32::MAX;
 /// Nothing is under way: only the idle deadline applies.
 fn is_plainly_idle(state: &State) -> bool {
     state.phase.is_none() && state.ending == Ending::No && !state.session.output_waits()
+}
+
+/// The peer has closed, and nothing is left to read.
+fn is_at_end(state: &State) -> bool {
+    let peek = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+    let first = state.session.fd().map(|fd| rustix::net::recv(fd, &mut [0; 1][..], peek));
+    !matches!(first, Some(Ok((1.., _)) | Err(Errno::AGAIN)))
 }
 
 /// Runs `work` with the calling pool thread's own buffers.

@@ -82,6 +82,7 @@ pub fn parse<'h, 'i>(
 ///
 /// Keeps a head that comes byte by byte from being parsed once per byte: only a line end, the end of
 /// the head or the limit can change the verdict for good.
+#[inline]
 pub fn worth_parsing(input: &[u8], seen: usize, limits: &Limits) -> bool {
     let new = input.get(seen..).unwrap_or_default();
     seen == 0

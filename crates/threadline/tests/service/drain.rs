@@ -48,10 +48,13 @@ every_model! {
         gate.await_arrivals(1);
         let address = address(&service);
         let draining = std::thread::spawn(move || service.drain());
-        // Once nobody listens any more, the drain is on its way.
-        crate::common::eventually("it refuses new clients", || {
-            std::net::TcpStream::connect(address).is_err()
-        });
+        // Once nobody listens any more, the drain is on its way. A shard that must not be handed on
+        // learns of it only when its handler returns.
+        if model != threadline::Model::EventLoop {
+            crate::common::eventually("it refuses new clients", || {
+                std::net::TcpStream::connect(address).is_err()
+            });
+        }
         gate.open();
         assert_eq!(client.line().as_deref(), Some("wait"));
         assert_eq!(client.line().as_deref(), Some("and this"), "it had arrived before");

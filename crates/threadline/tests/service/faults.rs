@@ -91,14 +91,15 @@ fn twenty_thousand_connections_leave_no_descriptor_and_no_thread() {
     };
     connect(100);
     eventually("all are gone", || service.gauges().connections == 0);
-    let (threads, before) = (service.gauges().loop_threads, descriptors());
+    let before = descriptors();
     let clients: Vec<_> = (0..4).map(|_| std::thread::spawn(move || connect(5_000))).collect();
     clients.into_iter().for_each(|client| client.join().expect("client"));
     eventually("all are gone", || service.gauges().connections == 0);
     // Other tests of this process open descriptors of their own: far fewer than a leak would.
     assert!(descriptors() < before + 2_000, "{before} before, {} after", descriptors());
     let gauges = service.gauges();
-    assert!(gauges.loop_threads <= threads + 2, "{gauges:?}");
+    // Two run the shards, two are promised to them, two may stand by.
+    assert!(gauges.loop_threads <= 6, "{gauges:?}");
     let counts = service.counts();
     assert!(counts.accepted > 20_000 && counts.accepted == counts.closed, "{counts:?}");
 }

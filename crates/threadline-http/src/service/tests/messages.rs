@@ -1,0 +1,91 @@
+//! What is a whole message, and what becomes of those that are none.
+
+use super::*;
+
+#[test]
+fn a_body_is_waited_for_and_handed_over() {
+    let head = "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n";
+    let want = head.len() + 5;
+    let partial = Step::Partial { phase: Phase::Body, want };
+    assert_eq!(step(head), (partial, String::new()));
+    assert_eq!(step(format!("{head}hell")), (partial, String::new()));
+    let (step, response) = step(format!("{head}helloGET"));
+    assert_eq!(step, Step::Next { consumed: want });
+    assert!(response.ends_with("content-length: 5\r\n\r\nhello"));
+}
+
+#[test]
+fn a_body_beyond_the_limit_is_refused_unread() {
+    for len in ["101", "9999999999999999999"] {
+        let input = format!("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: {len}\r\n\r\n");
+        let (step, response) = step(input);
+        assert_eq!((step, status_of(&response)), (Step::Close, "413"));
+        assert!(response.contains("connection: close\r\n"));
+    }
+}
+
+#[test]
+fn rfc9112_6_1_chunked_bodies_are_refused() {
+    let input = "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
+    let (step, response) = step(input);
+    assert_eq!((step, status_of(&response)), (Step::Close, "501"));
+}
+
+#[test]
+fn rfc9110_10_1_1_continue_is_sent_once_and_only_when_waited_for() {
+    let head =
+        "POST /echo HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n";
+    let interim = "HTTP/1.1 100 Continue\r\n\r\n";
+    let at = |seen| Script { seen, ..Script::default() };
+    assert_eq!(step(head).1, interim);
+    // The head came in two pieces.
+    assert_eq!(step_with(at(20), head).1, interim);
+    // An earlier look has seen the whole head, or the client did not wait.
+    assert_eq!(step_with(at(head.len()), head).1, "");
+    assert_eq!(step(format!("{head}he")).1, "");
+    assert_eq!(status_of(&step(format!("{head}hello")).1), "200");
+    // A final answer instead (413 without a body read).
+    let large = head.replace("Length: 5", "Length: 500");
+    assert_eq!(status_of(&step(large).1), "413");
+}
+
+#[test]
+fn a_partial_head_waits() {
+    let partial = Step::Partial { phase: Phase::Head, want: 0 };
+    for input in ["G", "GET / HTTP/1.1\r\nHost:", "GET / HTTP/1.1\r\nHost: x\r\n\r", "\r\n"] {
+        assert_eq!(step(input), (partial, String::new()), "{input:?}");
+        let script = Script { seen: input.len() - 1, ..Script::default() };
+        assert_eq!(step_with(script, input), (partial, String::new()), "{input:?}");
+    }
+}
+
+#[test]
+fn broken_requests_are_answered_and_closed() {
+    for (input, status) in [
+        ("GET / HTTP/1.1\r\n\r\n", "400"),
+        ("GET / HTTP/1.1\nHost: x\n\n", "400"),
+        ("GET / HTTP/3.0\r\nHost: x\r\n\r\n", "505"),
+        ("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5, 5\r\n\r\n", "400"),
+        ("POST / HTTP/1.1\r\nHost: x\r\nExpect: tea\r\n\r\n", "417"),
+        ("\x16\x03\x01\x02\0\x01", "400"),
+    ] {
+        let (step, response) = step(input);
+        assert_eq!((step, status_of(&response)), (Step::Close, status), "{input:?}");
+        assert!(response.contains("connection: close\r\n"));
+    }
+    let (_, response) = step(format!("GET /{}", "a".repeat(20_000)));
+    assert_eq!(status_of(&response), "414");
+    let (_, response) = step(format!("GET / HTTP/1.1\r\nA: {}", "a".repeat(20_000)));
+    assert_eq!(status_of(&response), "431");
+}
+
+#[test]
+fn user_code_never_sees_a_broken_request() {
+    let mut script = Script::default();
+    service().answer(b"GET / HTTP/1.1\r\n\r\n", &mut script);
+    service().answer(b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n", &mut script);
+    service().answer(b"PUT / HTTP/1.1\r\nHost: x\r\n\r\n", &mut script);
+    assert!(script.called.is_empty());
+    service().answer(b"HEAD /hello/a HTTP/1.1\r\nHost: x\r\n\r\n", &mut script);
+    assert_eq!(script.called, ["GET /hello/{name}"]);
+}

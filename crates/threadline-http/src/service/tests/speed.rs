@@ -1,0 +1,57 @@
+//! What one small request costs, everything but the engine. Not part of a normal run; see it with
+//! `cargo test --release -p threadline-http -- --ignored --nocapture speed`.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use super::*;
+
+#[test]
+#[ignore = "a measurement, of use only in release"]
+fn speed_of_a_small_request() {
+    let input = b"GET / HTTP/1.1\r\nHost: x\r\nUser-Agent: y\r\nAccept: */*\r\n\r\n";
+    let (service, mut script) = (service(), Quick { out: Vec::with_capacity(4096) });
+    let mut best = f64::MAX;
+    for _ in 0..20 {
+        let rounds = 200_000;
+        let begin = Instant::now();
+        for _ in 0..rounds {
+            script.out.clear();
+            let step = service.answer(black_box(input), &mut script);
+            assert_eq!(black_box(step), Step::Next { consumed: input.len() });
+        }
+        best = best.min(begin.elapsed().as_nanos() as f64 / f64::from(rounds));
+    }
+    println!("parse, route, respond: {best:.0} ns");
+}
+
+/// A turn that costs nothing.
+struct Quick {
+    out: Vec<u8>,
+}
+
+impl Exchange for Quick {
+    fn out(&mut self) -> &mut Vec<u8> {
+        &mut self.out
+    }
+
+    fn call<R>(
+        &mut self,
+        _route: &Arc<Route>,
+        code: impl FnOnce(&mut Vec<u8>) -> R,
+    ) -> Result<R, CallError> {
+        Ok(code(&mut self.out))
+    }
+
+    fn draining(&self) -> bool {
+        false
+    }
+
+    fn seen(&self) -> usize {
+        0
+    }
+
+    fn peer_addr(&self) -> Option<SocketAddr> {
+        None
+    }
+}
