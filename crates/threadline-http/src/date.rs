@@ -1,10 +1,12 @@
 //! The `Date` field's value, formatted once a second and thread.
 //!
-//! Asking the clock costs some 25 ns, formatting ten times that. A thread-local copy needs no lock
+//! Asking the coarse clock costs 5 ns, formatting some 250. A thread-local copy needs no lock
 //! and no atomic; threads may disagree by the few nanoseconds around the turn of a second.
 
 use std::cell::Cell;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
+
+use rustix::time::{ClockId, clock_gettime};
 
 /// An IMF-fixdate (RFC 9110 §5.6.7), for example `Sun, 06 Nov 1994 08:49:37 GMT`.
 pub(crate) type Date = [u8; 29];
@@ -17,8 +19,9 @@ thread_local! {
 /// The present time.
 #[inline]
 pub(crate) fn now() -> Date {
+    // The coarse clock is at most 10 ms behind, and costs a fifth of the fine one.
     // A clock before 1970 is set wrong; any date does.
-    let second = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let second = clock_gettime(ClockId::RealtimeCoarse).tv_sec.max(0) as u64;
     LATEST.with(|latest| {
         let (known, text) = latest.get();
         if known == second {

@@ -58,6 +58,7 @@ pub use response::Response;
 pub use router::{Router, RouterError};
 pub use service::HttpService;
 pub use settings::HttpSettings;
+pub use threadline_engine::Hint;
 pub use threadline_proto::Method;
 pub use threadline_proto::request::{Headers, Limits, Version};
 pub use threadline_proto::response::{HeaderError, Status};

@@ -9,7 +9,7 @@ mod table;
 
 use std::sync::Arc;
 
-use threadline_engine::Route;
+use threadline_engine::{Hint, Route};
 use threadline_proto::Method;
 
 use crate::handler::{Handler, erase};
@@ -98,6 +98,23 @@ impl Router {
     /// Answers every path that has no route, in any method, instead of a 404.
     pub fn fallback<Args>(mut self, handler: impl Handler<Args>) -> Self {
         self.fallback = Some(endpoint("fallback".to_owned(), handler));
+        self
+    }
+
+    /// Says what is known of the last route's handler beforehand, instead of letting the engine prove
+    /// it: [`Hint::Inline`] for one that never blocks and must answer even while every pool thread is
+    /// stuck, [`Hint::Blocking`] for one that always may.
+    ///
+    /// ```
+    /// use threadline_http::{Hint, Router};
+    ///
+    /// let router = Router::new().get("/health", || "fine").hint(Hint::Inline);
+    /// ```
+    pub fn hint(mut self, hint: Hint) -> Self {
+        if let Some(planned) = self.routes.last_mut() {
+            let route = &mut planned.endpoint.route;
+            *route = Route::with_hint(route.name(), hint);
+        }
         self
     }
 
