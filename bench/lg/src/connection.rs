@@ -70,7 +70,9 @@ impl Script {
     fn head(&mut self, input: &[u8]) -> io::Result<usize> {
         // The same length as last time ends in the same way: no need to read it all.
         let guess = self.head_len;
-        if guess > 4 && input.len() >= guess && input.starts_with(b"HTTP/1.1 200")
+        if guess > 4
+            && input.len() >= guess
+            && input.starts_with(b"HTTP/1.1 200")
             && &input[guess - 4..guess] == b"\r\n\r\n"
         {
             return Ok(guess);

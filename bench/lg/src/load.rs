@@ -177,7 +177,11 @@ impl Load<'_> {
         Ok(())
     }
 
-    fn measure(mut self, mut drip: Vec<Connection>, kb_per_idle: Option<f64>) -> io::Result<Report> {
+    fn measure(
+        mut self,
+        mut drip: Vec<Connection>,
+        kb_per_idle: Option<f64>,
+    ) -> io::Result<Report> {
         let warmup = Duration::from_secs_f64(self.arguments.warmup.clamp(0.0, 10.0));
         let seconds = Duration::from_secs_f64(self.arguments.seconds.clamp(0.01, 60.0));
         self.began = Instant::now();

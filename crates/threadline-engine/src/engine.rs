@@ -76,7 +76,8 @@ impl Services {
             return Err(invalid(format!("more than {} listeners", Key::SOURCES_MAX)));
         }
         for (listener, service) in &self.listeners {
-            let fits = (listener.kind() == Kind::Datagrams) == matches!(service, Service::Datagrams(_));
+            let fits =
+                (listener.kind() == Kind::Datagrams) == matches!(service, Service::Datagrams(_));
             if !fits {
                 let (address, name) = (listener.address(), service.name());
                 return Err(invalid(format!("{address} is the wrong kind of socket for {name}")));

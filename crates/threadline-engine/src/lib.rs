@@ -53,8 +53,6 @@ pub use engine::{Drained, Engine, Gauges, Services};
 pub use handlers::{Connection, Frames, Invalid, Lines, StreamOptions};
 pub use listener::{Address, BadAddress, Listener};
 pub use model::{Model, UnknownModel};
-pub use protocol::{
-    AfterRefusal, CallError, Phase, Protocol, Refusal, Step, Timeouts, Turn,
-};
+pub use protocol::{AfterRefusal, CallError, Phase, Protocol, Refusal, Step, Timeouts, Turn};
 pub use route::{Hint, Route};
 pub use settings::Settings;

@@ -175,7 +175,8 @@ impl Listener {
     /// If the descriptor is no socket.
     pub fn from_fd(fd: OwnedFd) -> io::Result<Listener> {
         let socket = SockRef::from(&fd);
-        let kind = if socket.r#type()? == Type::DGRAM { Kind::Datagrams } else { Kind::Connections };
+        let kind =
+            if socket.r#type()? == Type::DGRAM { Kind::Datagrams } else { Kind::Connections };
         socket.set_nonblocking(true)?;
         let address = match socket.local_addr()?.as_socket() {
             Some(ip) => {
@@ -211,9 +212,7 @@ impl Listener {
                 let fd = Arc::new(each.swap_remove(0));
                 (0..shards).map(|_| source(Arc::clone(&fd), true)).collect()
             }
-            Sockets::Each(each) => {
-                each.into_iter().map(|fd| source(Arc::new(fd), false)).collect()
-            }
+            Sockets::Each(each) => each.into_iter().map(|fd| source(Arc::new(fd), false)).collect(),
             Sockets::Common(fd) => (0..shards).map(|_| source(Arc::clone(&fd), true)).collect(),
         }
     }
@@ -368,7 +367,8 @@ mod tests {
 
     #[test]
     fn bad_addresses_say_what_to_write() {
-        for text in ["", "8080", "127.0.0.1", "127.0.0.1:99999", "unix:", "fd:x", "fd:-1", "a b:1"] {
+        for text in ["", "8080", "127.0.0.1", "127.0.0.1:99999", "unix:", "fd:x", "fd:-1", "a b:1"]
+        {
             let error = text.parse::<Address>().expect_err(text).to_string();
             assert!(error.contains("use HOST:PORT"), "{error}");
         }

@@ -82,11 +82,8 @@ impl Monitor {
         while shared.phase() != Phase::Stopped {
             let settings = &shared.settings;
             let restless = self.last_stall.is_some_and(|stall| stall.elapsed() < RESTLESS_FOR);
-            let tick = if restless {
-                settings.monitor_tick_after_stall
-            } else {
-                settings.monitor_tick
-            };
+            let tick =
+                if restless { settings.monitor_tick_after_stall } else { settings.monitor_tick };
             thread::park_timeout(tick);
             if self.look_round(restless) {
                 self.last_motion = Instant::now();

@@ -12,8 +12,8 @@
 //! served twice as fast inline, where each stall costs one handoff, as on the pool, where each
 //! call costs a wake-up. The hot path reads one word; all writing happens off it.
 
-use std::sync::{Arc, Weak};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use parking_lot::RwLock;
@@ -177,8 +177,7 @@ impl Trial {
             return Verdict::Fast;
         }
         let usage = ThreadUsage::now();
-        let innocent =
-            !self.usage.blocked_until(&usage) && self.usage.cpu_until(&usage) < limit;
+        let innocent = !self.usage.blocked_until(&usage) && self.usage.cpu_until(&usage) < limit;
         if innocent { Verdict::Unclear } else { Verdict::Slow }
     }
 }

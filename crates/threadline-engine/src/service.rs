@@ -45,8 +45,7 @@ pub(crate) struct DatagramService {
 }
 
 /// Gets a datagram and its sender; what it returns is sent back.
-pub(crate) type DatagramHandler =
-    Arc<dyn Fn(&[u8], SocketAddr) -> Option<Vec<u8>> + Send + Sync>;
+pub(crate) type DatagramHandler = Arc<dyn Fn(&[u8], SocketAddr) -> Option<Vec<u8>> + Send + Sync>;
 
 impl fmt::Debug for Service {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

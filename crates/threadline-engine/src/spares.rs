@@ -10,6 +10,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::time::Duration;
 
 use crate::primitive::{Condvar, Mutex, MutexGuard};
 
@@ -46,15 +47,27 @@ pub(crate) enum Reservation {
     Refused,
 }
 
+impl<T> State<T> {
+    /// A ready thread ends.
+    fn leave(&mut self) {
+        self.threads -= 1;
+        self.ready -= 1;
+    }
+
+    /// A ready thread ends, unless that breaks a promise.
+    fn try_leave(&mut self) -> bool {
+        let free = self.ready > self.reserved;
+        if free {
+            self.leave();
+        }
+        free
+    }
+}
+
 impl<T> Spares<T> {
     pub(crate) fn new(threads_max: usize) -> Self {
-        let state = State {
-            tasks: VecDeque::new(),
-            ready: 0,
-            reserved: 0,
-            threads: 0,
-            stopping: false,
-        };
+        let state =
+            State { tasks: VecDeque::new(), ready: 0, reserved: 0, threads: 0, stopping: false };
         Spares { state: Mutex::new(state), work: Condvar::new(), threads_max }
     }
 
@@ -63,7 +76,9 @@ impl<T> Spares<T> {
         match self.try_reserve() {
             Reservation::Made => Ok(true),
             Reservation::Refused => Ok(false),
-            Reservation::StartOne => start().map(|()| true).inspect_err(|_| self.unreserve_unborn()),
+            Reservation::StartOne => {
+                start().map(|()| true).inspect_err(|_| self.unreserve_unborn())
+            }
         }
     }
 
@@ -104,33 +119,65 @@ impl<T> Spares<T> {
         self.work.notify_one();
     }
 
-    /// A spare's wait for its next task. `None` tells the thread to end.
-    pub(crate) fn stand(&self) -> Option<T> {
+    /// A spare's wait for its next task. `None` tells the thread to end: the engine stops, or there
+    /// was nothing to do for as long as `patience` and nobody relies on it.
+    pub(crate) fn stand(&self, patience: Duration) -> Option<T> {
         let mut state = self.lock();
         loop {
             if let Some(task) = state.tasks.pop_front() {
                 return Some(task);
             }
             if state.stopping {
-                state.threads -= 1;
-                state.ready -= 1;
+                state.leave();
                 return None;
             }
-            state = self.work.wait(state).unwrap_or_else(|poisoned| poisoned.into_inner());
+            let timed_out;
+            (state, timed_out) = self.wait(state, patience);
+            // A task that came with the last wake-up goes first.
+            if timed_out && state.tasks.is_empty() && state.try_leave() {
+                return None;
+            }
         }
     }
 
-    /// A thread that has lost its shard offers itself. False: it is not needed and must end.
-    pub(crate) fn join(&self, spare_max: usize) -> bool {
-        let mut state = self.lock();
-        // Leaves only if that breaks no promise.
-        let needed = state.ready < state.reserved + spare_max && !state.stopping;
-        if needed {
-            state.ready += 1;
-        } else {
-            state.threads -= 1;
+    #[cfg(not(loom))]
+    fn wait<'s>(
+        &'s self,
+        state: MutexGuard<'s, State<T>>,
+        patience: Duration,
+    ) -> (MutexGuard<'s, State<T>>, bool) {
+        let waited = self.work.wait_timeout(state, patience);
+        let (state, waited) = waited.unwrap_or_else(|poisoned| poisoned.into_inner());
+        (state, waited.timed_out())
+    }
+
+    /// Loom has no time: the wait may end at any moment, as a time-out would.
+    #[cfg(loom)]
+    fn wait<'s>(
+        &'s self,
+        state: MutexGuard<'s, State<T>>,
+        patience: Duration,
+    ) -> (MutexGuard<'s, State<T>>, bool) {
+        if patience.is_zero() {
+            drop(state);
+            loom::thread::yield_now();
+            return (self.lock(), true);
         }
-        needed
+        let state = self.work.wait(state).unwrap_or_else(|poisoned| poisoned.into_inner());
+        (state, false)
+    }
+
+    /// A thread that has lost its shard offers itself. False: the engine stops, and so must it.
+    ///
+    /// It is taken even if others stand ready: a handler that stalls now and then ties up a few
+    /// threads at a time, and starting one costs more than keeping it for a while.
+    pub(crate) fn join(&self) -> bool {
+        let mut state = self.lock();
+        state.ready += 1;
+        if state.stopping {
+            state.leave();
+        }
+        !state.stopping
     }
 
     /// Counts a thread that runs a shard from the start, so that it can [`Spares::join`] later.
@@ -165,6 +212,8 @@ impl<T> Spares<T> {
 mod tests {
     use super::*;
 
+    const NOW: Duration = Duration::from_millis(1);
+
     #[test]
     fn a_reservation_is_made_of_ready_threads_or_new_ones_up_to_the_limit() {
         let spares = Spares::<()>::new(2);
@@ -173,8 +222,8 @@ mod tests {
         assert_eq!(spares.try_reserve(), Reservation::Refused);
         spares.hand_over(());
         assert_eq!(spares.try_reserve(), Reservation::Refused, "that thread has a task");
-        assert_eq!(spares.stand(), Some(()));
-        assert!(spares.join(1));
+        assert_eq!(spares.stand(NOW), Some(()));
+        assert!(spares.join());
         assert_eq!(spares.census(), (2, 2));
         assert_eq!(spares.try_reserve(), Reservation::Made);
     }
@@ -189,14 +238,14 @@ mod tests {
     }
 
     #[test]
-    fn too_many_spares_leave_but_never_a_promised_one() {
+    fn spares_that_nobody_needs_leave_but_never_a_promised_one() {
         let spares = Spares::<()>::new(3);
         (0..3).for_each(|_| spares.count_thread());
-        assert!(spares.join(1));
-        assert!(!spares.join(1), "one ready, none reserved");
+        assert!(spares.join() && spares.join());
         assert_eq!(spares.try_reserve(), Reservation::Made);
-        assert!(spares.join(1), "the ready one is promised");
-        assert!(!spares.join(1));
+        assert_eq!(spares.stand(NOW), None, "one of the two is not promised");
+        assert_eq!(spares.census(), (2, 1));
+        assert!(!spares.lock().try_leave(), "the other one is");
     }
 
     #[test]
@@ -204,7 +253,7 @@ mod tests {
         let spares = Spares::<()>::new(1);
         assert_eq!(spares.try_reserve(), Reservation::StartOne);
         spares.stop();
-        assert_eq!(spares.stand(), None);
+        assert_eq!(spares.stand(NOW), None);
         assert_eq!(spares.try_reserve(), Reservation::Refused);
     }
 }
@@ -221,21 +270,46 @@ mod model {
     fn a_promised_spare_does_not_leave() {
         loom::model(|| {
             let spares = Arc::new(Spares::<u32>::new(1));
-            // A thread that has run a shard and lost it.
             spares.count_thread();
-            let former = {
+            assert!(spares.join());
+            let spare = {
                 let spares = Arc::clone(&spares);
-                thread::spawn(move || if spares.join(1) { spares.stand() } else { None })
+                // Its patience is over; once it has been promised it waits for its task.
+                thread::spawn(move || {
+                    let mut state = spares.lock();
+                    if state.try_leave() {
+                        return None;
+                    }
+                    drop(state);
+                    spares.stand(Duration::MAX)
+                })
             };
             let reserved = spares.try_reserve();
-            if reserved == Reservation::Made {
-                spares.hand_over(7);
-            } else {
-                assert_eq!(reserved, Reservation::Refused);
-                spares.stop();
+            match reserved {
+                Reservation::Made => spares.hand_over(7),
+                // It was gone already: a new thread may be started in its place.
+                Reservation::StartOne => spares.unreserve_unborn(),
+                Reservation::Refused => unreachable!("one thread is allowed"),
             }
-            let task = former.join().expect("former owner");
+            let task = spare.join().expect("spare");
             assert_eq!(task.is_some(), reserved == Reservation::Made, "a promise was broken");
+        });
+    }
+
+    /// The same through `stand`, whose time-out may come at any moment.
+    #[test]
+    fn a_time_out_does_not_lose_a_task() {
+        loom::model(|| {
+            let spares = Arc::new(Spares::<u32>::new(1));
+            spares.count_thread();
+            assert!(spares.join());
+            assert_eq!(spares.try_reserve(), Reservation::Made);
+            let spare = {
+                let spares = Arc::clone(&spares);
+                thread::spawn(move || spares.stand(Duration::ZERO))
+            };
+            spares.hand_over(7);
+            assert_eq!(spare.join().expect("spare"), Some(7));
         });
     }
 
@@ -247,7 +321,7 @@ mod model {
             assert_eq!(spares.try_reserve(), Reservation::StartOne);
             let spare = {
                 let spares = Arc::clone(&spares);
-                thread::spawn(move || spares.stand())
+                thread::spawn(move || spares.stand(Duration::MAX))
             };
             spares.hand_over(7);
             assert_eq!(spare.join().expect("spare"), Some(7));

@@ -12,7 +12,8 @@ pub const FILTER_VARIABLE: &str = "THREADLINE_LOG";
 ///
 /// Colours are left out where standard error is no terminal or `NO_COLOR` is set.
 pub fn start() {
-    let filter = EnvFilter::try_from_env(FILTER_VARIABLE).unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter =
+        EnvFilter::try_from_env(FILTER_VARIABLE).unwrap_or_else(|_| EnvFilter::new("info"));
     let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)

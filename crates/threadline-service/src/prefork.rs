@@ -113,10 +113,8 @@ impl Supervisor {
         for listener in &listeners {
             rustix::io::fcntl_setfd(listener.as_fd(), rustix::io::FdFlags::empty())?;
         }
-        let place = || Place {
-            state: State::Waits { due: Instant::now() },
-            back_off: Duration::ZERO,
-        };
+        let place =
+            || Place { state: State::Waits { due: Instant::now() }, back_off: Duration::ZERO };
         Ok(Supervisor {
             listeners,
             drain_timeout,
@@ -266,10 +264,8 @@ mod tests {
 
     #[test]
     fn restarts_come_later_and_later_up_to_a_limit() {
-        let mut place = Place {
-            state: State::Waits { due: Instant::now() },
-            back_off: Duration::ZERO,
-        };
+        let mut place =
+            Place { state: State::Waits { due: Instant::now() }, back_off: Duration::ZERO };
         assert_eq!(place.wait_longer(), Duration::ZERO);
         assert_eq!(place.wait_longer(), BACK_OFF_MIN);
         assert_eq!(place.wait_longer(), BACK_OFF_MIN * 2);

@@ -8,8 +8,8 @@ use std::thread;
 use std::time::Duration;
 
 use threadline_engine::{
-    Address, BadAddress, Connection, Counts, Drained, Engine, Frames, Gauges, Lines, Listener, Model,
-    Protocol, Services, Settings, StreamOptions,
+    Address, BadAddress, Connection, Counts, Drained, Engine, Frames, Gauges, Lines, Listener,
+    Model, Protocol, Services, Settings, StreamOptions,
 };
 use threadline_http::Router;
 use threadline_service::prefork::{Supervisor, Worker};
@@ -56,9 +56,12 @@ struct Endpoint {
 
 enum Handler {
     Messages(Arc<dyn Protocol>),
-    Stream(Arc<dyn Fn(Connection) -> io::Result<()> + Send + Sync>, StreamOptions),
-    Datagrams(Arc<dyn Fn(&[u8], SocketAddr) -> Option<Vec<u8>> + Send + Sync>),
+    Stream(Arc<StreamHandler>, StreamOptions),
+    Datagrams(Arc<DatagramHandler>),
 }
+
+type StreamHandler = dyn Fn(Connection) -> io::Result<()> + Send + Sync;
+type DatagramHandler = dyn Fn(&[u8], SocketAddr) -> Option<Vec<u8>> + Send + Sync;
 
 impl std::fmt::Debug for Handler {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -69,7 +69,8 @@ fn run(shared: &Shared) {
             };
             if alive {
                 let flags = EventFlags::IN | EventFlags::ONESHOT;
-                let _ = epoll::modify(&shared.epoll, stream.as_fd(), EventData::new_u64(slot), flags);
+                let _ =
+                    epoll::modify(&shared.epoll, stream.as_fd(), EventData::new_u64(slot), flags);
             } else {
                 shared.slots.lock().expect("no panics under it")[slot as usize] = None;
             }

@@ -14,7 +14,9 @@ fn main() -> io::Result<()> {
     for stream in listener.incoming() {
         let stream = stream?;
         stream.set_nodelay(true)?;
-        thread::Builder::new().stack_size(256 * 1024).spawn(move || serve(stream, options.speaks))?;
+        thread::Builder::new()
+            .stack_size(256 * 1024)
+            .spawn(move || serve(stream, options.speaks))?;
     }
     Ok(())
 }

@@ -59,11 +59,8 @@ fn status(monitor: &Monitor, started: Instant) -> Response {
     // Writing to a String cannot fail.
     let _ = writeln!(page, "up for               {} s", started.elapsed().as_secs());
     let _ = writeln!(page, "process              {}", std::process::id());
-    let _ = writeln!(
-        page,
-        "connections          {} of {}",
-        gauges.connections, gauges.connections_max
-    );
+    let _ =
+        writeln!(page, "connections          {} of {}", gauges.connections, gauges.connections_max);
     let _ = writeln!(page, "shards               {}", gauges.shards);
     let _ = writeln!(
         page,

@@ -15,11 +15,11 @@ use std::ops::{Deref, DerefMut};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+pub(crate) use outbox::{Outbox, Watch};
+pub use outbox::{SendError, Sender, SlowReceiver};
 pub(crate) use ownership::Claimed;
 use ownership::Ownership;
-pub use outbox::{SendError, Sender, SlowReceiver};
 pub use session::Session;
-pub(crate) use outbox::{Outbox, Watch};
 pub(crate) use session::SessionParts;
 
 use crate::protocol::Phase;

@@ -275,7 +275,8 @@ impl Shard {
             return;
         }
         let sources = 0..lease.sources.len();
-        let connections = |lease: &Lease<'_, Core>, n: usize| lease.sources[n].kind == Kind::Connections;
+        let connections =
+            |lease: &Lease<'_, Core>, n: usize| lease.sources[n].kind == Kind::Connections;
         // One each: a shortage that goes on is found by the first, which sets the next timer.
         let over = sources.filter(|&n| connections(lease, n)).collect::<Vec<_>>();
         if over.into_iter().all(|number| self.accept(lease, number, 1)) {

@@ -55,7 +55,13 @@ impl Shard {
         Some(lease)
     }
 
-    fn answer(&self, service: &DatagramService, socket: &OwnedFd, datagram: &[u8], peer: SocketAddr) {
+    fn answer(
+        &self,
+        service: &DatagramService,
+        socket: &OwnedFd,
+        datagram: &[u8],
+        peer: SocketAddr,
+    ) {
         let reply = contain(&service.route, || (service.handler)(datagram, peer)).flatten();
         if let Some(reply) = reply
             && rustix::net::sendto(socket, &reply, SendFlags::DONTWAIT, &peer).is_err()

@@ -13,7 +13,10 @@ const SOURCES_MAX: u32 = DRAIN - FIRST_SOURCE;
 /// What an event or a timer is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Key {
-    Connection { index: u32, generation: u32 },
+    Connection {
+        index: u32,
+        generation: u32,
+    },
     /// A listener or a datagram socket of the shard.
     Source(u32),
     /// Another thread has left a note.

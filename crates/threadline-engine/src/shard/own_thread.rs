@@ -228,7 +228,11 @@ impl Shard {
     }
 
     /// Runs `Protocol::opened` on the pool; the connection comes back to the shard then.
-    pub(super) fn open_hook<'s>(self: &'s Arc<Self>, lease: &mut Lease<'s, Core>, claim: Claim<'s>) {
+    pub(super) fn open_hook<'s>(
+        self: &'s Arc<Self>,
+        lease: &mut Lease<'s, Core>,
+        claim: Claim<'s>,
+    ) {
         let (shard, index) = (Arc::clone(self), claim.pass_on());
         let job = move || {
             let Some(connection) = shard.slab.get(index) else { return };

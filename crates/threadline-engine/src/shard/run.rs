@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use super::key::Key;
 use super::settle::Turned;
@@ -12,6 +13,9 @@ use crate::model::Model;
 use crate::route;
 use crate::shared::{Phase, Shared};
 use crate::sys::{Event, Readiness, now_ticks};
+
+/// How long a spare that nobody relies on waits for a stall before it ends.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why a thread has stopped running a shard.
 #[derive(Debug, PartialEq, Eq)]
@@ -36,7 +40,7 @@ pub(crate) fn loop_thread(shard: Arc<Shard>) {
 /// A thread that starts by waiting for a shard.
 fn spare_thread(shared: &Arc<Shared>) {
     let mut desk = Desk::new();
-    if let Some(takeover) = shared.spares.stand() {
+    if let Some(takeover) = shared.spares.stand(PATIENCE) {
         let ended = take_over(&takeover, &mut desk);
         stand_by(shared, &mut desk, ended);
     }
@@ -50,13 +54,11 @@ pub(super) fn start_spare(shared: &Arc<Shared>) -> io::Result<()> {
 
 /// What a thread does once it runs no shard: it offers itself as a spare, for as long as it is needed.
 fn stand_by(shared: &Arc<Shared>, desk: &mut Desk, mut ended: Ended) {
-    // Two spares beyond those promised, so that a burst of stalls does not start threads each time.
-    const SPARE_MAX: usize = 2;
     while ended == Ended::Lost {
-        if !shared.spares.join(SPARE_MAX) {
+        if !shared.spares.join() {
             return;
         }
-        let Some(takeover) = shared.spares.stand() else { return };
+        let Some(takeover) = shared.spares.stand(PATIENCE) else { return };
         ended = take_over(&takeover, desk);
     }
     shared.spares.discount_thread();
@@ -129,7 +131,7 @@ impl Shard {
         if let Err(error) = result {
             // Only a bug can cause this (EBADF, EFAULT, EINVAL); do not let it spin silently.
             tracing::error!(%error, shard = self.number, "epoll_wait failed");
-            thread::sleep(std::time::Duration::from_millis(100));
+            thread::sleep(Duration::from_millis(100));
         }
         debug_assert!(lease.events.len() <= BATCH);
         lease.now = now_ticks();

@@ -108,7 +108,8 @@ impl Shard {
     ) -> Pause {
         let budget = self.shared.settings.messages_per_turn;
         let protocol = &*service.protocol;
-        Conversation { shard: self, protocol, state, desk, place, budget, dry: false }.run(until_dry)
+        Conversation { shard: self, protocol, state, desk, place, budget, dry: false }
+            .run(until_dry)
     }
 
     /// On the shard's thread: nobody else has looked at the connection meanwhile.
@@ -183,8 +184,16 @@ impl Shard {
     ) -> Pause {
         let mut place = OnPool::new(self);
         let (protocol, state) = (&*service.protocol, &mut **claim);
-        Conversation { shard: self, protocol, state, desk, place: &mut place, budget: 0, dry: false }
-            .refuse(why)
+        Conversation {
+            shard: self,
+            protocol,
+            state,
+            desk,
+            place: &mut place,
+            budget: 0,
+            dry: false,
+        }
+        .refuse(why)
     }
 
     /// Gives the connection's first message to the pool. The claim comes back if the pool is full.

@@ -50,10 +50,7 @@ impl ThreadUsage {
         // SAFETY: `usage` outlives the call, and RUSAGE_THREAD (Linux 2.6.26) is always accepted.
         unsafe { libc::getrusage(libc::RUSAGE_THREAD, &raw mut usage) };
         let cpu = nanos(clock_gettime(ClockId::ThreadCPUTime));
-        ThreadUsage {
-            cpu: Duration::from_nanos(cpu),
-            voluntary_switches: usage.ru_nvcsw,
-        }
+        ThreadUsage { cpu: Duration::from_nanos(cpu), voluntary_switches: usage.ru_nvcsw }
     }
 
     /// Whether the thread has gone to sleep of its own accord since `self`.

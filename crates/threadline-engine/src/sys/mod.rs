@@ -17,7 +17,7 @@ mod priority;
 mod wake;
 
 pub(crate) use alarm::Alarm;
-pub(crate) use clock::{Ticks, ThreadUsage, now_ticks, ticks_ceil, ticks_long};
+pub(crate) use clock::{ThreadUsage, Ticks, now_ticks, ticks_ceil, ticks_long};
 pub(crate) use epoll::{Epoll, Event, EventBuffer, Interest, Readiness};
 pub(crate) use priority::become_batch;
 pub(crate) use wake::Waker;

@@ -47,7 +47,9 @@ every_model! {
 #[test]
 fn near_the_limit_the_longest_idle_connections_make_room() {
     let service = start(
-        server(Model::Adaptive).settings(|settings| settings.connections_max = 10).lines(ANY, echo()),
+        server(Model::Adaptive)
+            .settings(|settings| settings.connections_max = 10)
+            .lines(ANY, echo()),
     );
     let mut idle: Vec<_> = (0..10).map(|_| Client::to(&service)).collect();
     idle.iter_mut().for_each(|client| assert_eq!(client.ask("in"), "in"));

@@ -93,9 +93,7 @@ every_model! {
 #[test]
 fn a_stream_connection_without_a_first_byte_is_closed() {
     let options = StreamOptions::new().first_byte_timeout(Some(SHORT));
-    let service = start(
-        server(threadline::Model::Adaptive).stream_with(ANY, options, |_| Ok(())),
-    );
+    let service = start(server(threadline::Model::Adaptive).stream_with(ANY, options, |_| Ok(())));
     Client::to(&service).assert_closed();
     assert_eq!(service.counts().timeouts_idle, 1);
 }
