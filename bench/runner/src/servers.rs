@@ -48,7 +48,10 @@ pub fn command(name: &str) -> Result<(Command, Option<String>), String> {
             ours("threadline-bench-service", "--shards 1 --proto stream --pool-threads 1100")
         }
         "hyper" | "axum" | "actix" | "may" | "tiny" | "astra" => {
-            ours(&format!("peer-{name}"), "--addr 127.0.0.1:0")
+            // Not all of them can tell which port the kernel chose.
+            let address = format!("127.0.0.1:{}", free_port()?);
+            let (command, _) = ours(&format!("peer-{name}"), &format!("--addr {address}"))?;
+            Ok((command, Some(address)))
         }
         "nginx" => nginx(),
         "go" => go(),

@@ -39,7 +39,8 @@ pub struct Settings {
     pub spare_threads_max: usize,
     /// How often the monitor looks for stalled shards. Default 5 ms.
     pub monitor_tick: Duration,
-    /// How often it looks for a while after a stall. Default 200 us.
+    /// How often it looks for a while after a stall. Default 50 us: on a busy core it then runs only when
+    /// a handler blocks, see `monitor.rs`.
     pub monitor_tick_after_stall: Duration,
     /// A route runs inline after this many fast calls in a row. Default 32.
     pub proving_streak: u32,
@@ -72,7 +73,7 @@ impl Default for Settings {
             pool_nice: 10,
             spare_threads_max: 128,
             monitor_tick: Duration::from_millis(5),
-            monitor_tick_after_stall: Duration::from_micros(200),
+            monitor_tick_after_stall: Duration::from_micros(50),
             proving_streak: 32,
             proving_limit: Duration::from_micros(100),
             backlog: 1024,

@@ -1,6 +1,7 @@
 //! Waiting for the signals that end a service.
 
 use std::io;
+use std::os::unix::process::parent_id;
 use std::process;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
@@ -26,7 +27,8 @@ pub enum Role {
     /// A supervisor: as `Single`, and its children's ends.
     Supervisor,
     /// A worker: only SIGTERM stops it. Ctrl-C reaches the whole process group, and it is the
-    /// supervisor's to act on it.
+    /// supervisor's to act on it. A second SIGTERM ends it only once the supervisor is gone: service
+    /// managers signal every process of a service, and the supervisor passes its own on besides.
     Worker,
 }
 
@@ -46,6 +48,7 @@ pub fn listen(role: Role) -> io::Result<Listening> {
         Role::Supervisor => Signals::new([SIGTERM, SIGINT, SIGCHLD])?,
     };
     let (sender, events) = channel();
+    let parent = parent_id();
     thread::Builder::new().name("tl-signals".into()).spawn(move || {
         let mut stops = 0;
         for signal in signals.forever() {
@@ -55,6 +58,11 @@ pub fn listen(role: Role) -> io::Result<Listening> {
                 _ => Event::Stop,
             };
             stops += u32::from(event == Event::Stop);
+            if stops > 1 && role == Role::Worker && parent_id() == parent {
+                // The kernel names a new parent before it tells us of the old one's death, so the
+                // signal that means "at once" is never taken for this one.
+                continue;
+            }
             if stops > 1 {
                 tracing::warn!("asked twice: ending on the spot");
                 process::exit(128 + signal);

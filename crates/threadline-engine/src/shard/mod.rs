@@ -35,7 +35,9 @@ use crate::lease::{Lease, Leased, Snapshot};
 use crate::listener::Source;
 use crate::route::{Route, Tally};
 use crate::shared::Shared;
-use crate::sys::{Alarm, Epoll, Event, EventBuffer, Interest, Ticks, Waker, now_ticks};
+use crate::sys::{
+    Alarm, Epoll, Event, EventBuffer, Interest, ThreadNumber, Ticks, Waker, now_ticks,
+};
 use crate::wheel::Wheel;
 
 use inbox::Inbox;
@@ -64,6 +66,8 @@ pub(crate) struct Shard {
     backed: AtomicBool,
     /// The number of the route whose call the lease is lent to.
     calling: AtomicU32,
+    /// The thread that holds the lease, or has lent it.
+    holder: AtomicU32,
 }
 
 /// What only the lease holder touches.
@@ -187,6 +191,7 @@ impl Shard {
             inbox: Inbox::default(),
             backed: AtomicBool::new(false),
             calling: AtomicU32::new(u32::MAX),
+            holder: AtomicU32::new(0),
         }))
     }
 
@@ -233,6 +238,11 @@ impl Shard {
     /// Publishes which route the lease is about to be lent to.
     fn calling(&self, route: &Route) {
         self.calling.store(route.number(), Ordering::Relaxed);
+    }
+
+    /// Monitor: the thread that holds the lease, or has lent it.
+    pub(crate) fn holder(&self) -> ThreadNumber {
+        ThreadNumber::from_raw(self.holder.load(Ordering::Relaxed))
     }
 
     /// Monitor: gives the shard of a stalled call to the spare that is reserved for it.

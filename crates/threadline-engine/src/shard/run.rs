@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use crate::lease::Lease;
 use crate::model::Model;
 use crate::route;
 use crate::shared::{Phase, Shared};
-use crate::sys::{Event, Readiness, now_ticks};
+use crate::sys::{Event, Readiness, ThreadNumber, now_ticks};
 
 /// How long a spare that nobody relies on waits for a stall before it ends.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -71,7 +72,7 @@ fn take_over(takeover: &Takeover, desk: &mut Desk) -> Ended {
         return Ended::Lost;
     };
     shard.counters.handoffs.increment();
-    let number = shard.calling.load(std::sync::atomic::Ordering::Relaxed);
+    let number = shard.calling.load(Ordering::Relaxed);
     if let Some(route) = route::by_number(number) {
         lease.tally.stalled(&route, shard.shared.settings.proving_streak);
     }
@@ -79,6 +80,7 @@ fn take_over(takeover: &Takeover, desk: &mut Desk) -> Ended {
 }
 
 fn run<'s>(shard: &'s Arc<Shard>, mut lease: Lease<'s, Core>, desk: &mut Desk) -> Ended {
+    shard.holder.store(ThreadNumber::current().raw(), Ordering::Relaxed);
     loop {
         while let Some(event) = lease.next_event() {
             match shard.serve(lease, event, desk) {

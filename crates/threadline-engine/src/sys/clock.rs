@@ -3,7 +3,7 @@
 //! A tick is 16 ms, finer than any deadline needs and coarse enough for 32 bits to last two years
 //! of uptime. The coarse clock costs 5 ns to read, the fine one 23.
 
-#![allow(unsafe_code)] // getrusage(2): no safe wrapper among our dependencies
+#![allow(unsafe_code)] // getrusage(2) and other threads' clocks: our dependencies wrap neither
 
 use std::time::Duration;
 
@@ -34,6 +34,38 @@ pub(crate) fn ticks_long(ticks: Ticks) -> Duration {
 
 fn nanos(time: Timespec) -> u64 {
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// The calling thread, as others can name it to [`cpu_of`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ThreadNumber(u32);
+
+impl ThreadNumber {
+    pub(crate) fn current() -> Self {
+        ThreadNumber(rustix::thread::gettid().as_raw_nonzero().get() as u32)
+    }
+
+    pub(crate) fn from_raw(raw: u32) -> Self {
+        ThreadNumber(raw)
+    }
+
+    pub(crate) fn raw(self) -> u32 {
+        self.0
+    }
+}
+
+/// CPU time that a thread of this process has used: it stands still exactly while the thread is on no
+/// core. About 0.3 us. `None` if there is no such thread.
+pub(crate) fn cpu_of(thread: ThreadNumber) -> Option<u64> {
+    // The kernel's encoding of a thread's clock, as pthread_getcpuclockid(3) makes it:
+    // CPUCLOCK_PERTHREAD_MASK (4) and CPUCLOCK_SCHED (2) below the inverted number.
+    let clock = (!(thread.0 as libc::clockid_t) << 3) | 6;
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` outlives the call; a clock that does not exist is answered by EINVAL.
+    match unsafe { libc::clock_gettime(clock, &raw mut time) } {
+        0 => Some(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64),
+        _ => None,
+    }
 }
 
 /// What the calling thread has used so far.
@@ -74,6 +106,29 @@ mod tests {
         assert_eq!(ticks_ceil(Duration::from_nanos(TICK_NANOS)), 1);
         assert_eq!(ticks_ceil(Duration::from_nanos(TICK_NANOS + 1)), 2);
         assert_eq!(ticks_ceil(Duration::MAX), 1 << 30);
+    }
+
+    #[test]
+    fn another_threads_clock_stands_still_while_it_waits() {
+        let (tell, told) = std::sync::mpsc::channel();
+        let (go, wait) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || {
+            tell.send(ThreadNumber::current()).expect("the test listens");
+            let _ = wait.recv();
+        });
+        let number = told.recv().expect("a number");
+        let stands_still = || {
+            let before = cpu_of(number).expect("it lives");
+            std::thread::yield_now();
+            before == cpu_of(number).expect("it lives")
+        };
+        while !stands_still() {}
+        assert!((0..100).all(|_| stands_still()));
+        drop(go);
+        thread.join().expect("thread");
+        let own = ThreadNumber::current();
+        let before = cpu_of(own).expect("this one");
+        assert!(cpu_of(own).expect("this one") > before, "a running thread's clock runs");
     }
 
     #[test]

@@ -17,7 +17,9 @@ mod priority;
 mod wake;
 
 pub(crate) use alarm::Alarm;
-pub(crate) use clock::{ThreadUsage, Ticks, now_ticks, ticks_ceil, ticks_long};
+pub(crate) use clock::{
+    ThreadNumber, ThreadUsage, Ticks, cpu_of, now_ticks, ticks_ceil, ticks_long,
+};
 pub(crate) use epoll::{Epoll, Event, EventBuffer, Interest, Readiness};
-pub(crate) use priority::become_batch;
+pub(crate) use priority::{become_batch, punctual_sleeps};
 pub(crate) use wake::Waker;

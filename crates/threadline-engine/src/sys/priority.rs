@@ -3,6 +3,7 @@
 #![allow(unsafe_code)] // sched_setscheduler(2): no safe wrapper among our dependencies
 
 use std::io;
+use std::num::NonZeroU64;
 
 /// Puts the calling thread in the batch class (`SCHED_BATCH`): it keeps its share of the CPU, but a
 /// wake-up of it never preempts a thread that is running. See the monitor for why.
@@ -13,4 +14,10 @@ pub(crate) fn become_batch() -> io::Result<()> {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
+}
+
+/// Lets the calling thread's sleeps end on time: the kernel's default slack of 50 us would double a
+/// short one. A refusal costs nothing but that.
+pub(crate) fn punctual_sleeps() {
+    let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1_000));
 }

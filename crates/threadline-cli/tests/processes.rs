@@ -1,0 +1,200 @@
+//! Worker processes: they share the work, are replaced when they die, and end with their supervisor.
+//!
+//! Workers are known by the pids in the supervisor's log and on the status page. They are not our
+//! children: whether one still runs is asked of the kernel.
+
+mod common;
+
+use std::fs;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use common::{Client, PATIENCE, Program, eventually};
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+
+/// More than a drain takes that waits for nobody, less than its deadline.
+const FEW_SECONDS: Duration = Duration::from_secs(5);
+
+/// The demonstration with two workers, both of which have answered.
+fn demo() -> Program {
+    let program = Program::demo(&["--processes", "2"]);
+    let (workers, mut seen, mut clients) = (workers(&program, 2), Vec::new(), Vec::new());
+    eventually("both workers answer", || {
+        let mut client = program.http();
+        let pid = serving(&mut client);
+        assert!(workers.contains(&pid), "{pid} is none of {workers:?}");
+        seen.push(pid);
+        // Held open: nobody is served faster for having gone.
+        clients.push(client);
+        workers.iter().all(|worker| seen.contains(worker))
+    });
+    program
+}
+
+/// The pids in the first `count` lines about a start.
+fn workers(program: &Program, count: usize) -> Vec<Pid> {
+    let pid = |line: &String| {
+        let pid = line.rsplit_once("pid=").and_then(|(_, pid)| pid.parse().ok());
+        pid.and_then(Pid::from_raw).unwrap_or_else(|| panic!("no pid in {line}"))
+    };
+    program.lines("worker started", count).iter().map(pid).collect()
+}
+
+/// Neither gone nor a zombie that waits for its new parent.
+fn runs(pid: Pid) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+    test_kill_process(pid).is_ok() && state.is_some_and(|state| !"ZX".contains(state))
+}
+
+/// Which worker answers a fresh connection.
+fn who_answers(program: &Program) -> Pid {
+    serving(&mut program.http())
+}
+
+fn serving(client: &mut Client) -> Pid {
+    let page = client.get("/status").body;
+    let line = page.lines().find_map(|line| line.strip_prefix("process "));
+    let pid = line.and_then(|pid| pid.trim().parse().ok()).and_then(Pid::from_raw);
+    pid.unwrap_or_else(|| panic!("no process in {page}"))
+}
+
+#[test]
+fn both_workers_answer() {
+    let program = demo();
+    assert_eq!(program.log().matches("worker started").count(), 2);
+    assert!(!program.log().contains("worker died"));
+}
+
+#[test]
+fn a_killed_worker_is_replaced_while_the_service_goes_on() {
+    let program = demo();
+    let first = workers(&program, 2);
+    let address = program.address("http");
+    let (stop, served, cut_off) =
+        (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    // The supervisor holds the listeners: there is always somebody to connect to.
+                    let mut client = Client::try_connect(address).expect("connects");
+                    client.request("/hello/x");
+                    match client.try_reply() {
+                        Ok(reply) => {
+                            assert_eq!((reply.status, reply.body.as_str()), (200, "hello, x\n"));
+                            served.fetch_add(1, Ordering::Relaxed);
+                        }
+                        // It was on the worker that was killed.
+                        Err(_) => {
+                            cut_off.fetch_add(1, Ordering::Relaxed);
+                        }
+                    }
+                }
+            });
+        }
+        let served_more = |than: usize| {
+            eventually("clients are served", || served.load(Ordering::Relaxed) >= than);
+        };
+        served_more(100);
+        kill_process(first[0], Signal::KILL).expect("a worker");
+        let all = workers(&program, 3);
+        let before = served.load(Ordering::Relaxed);
+        served_more(before + 100);
+        eventually("the new one serves too", || who_answers(&program) == all[2]);
+        stop.store(true, Ordering::Relaxed);
+    });
+    // At most what four clients had in hand.
+    assert!(cut_off.load(Ordering::Relaxed) <= 4, "{cut_off:?} were cut off");
+    assert!(program.line("worker died").contains(&format!("pid={}", first[0])));
+    assert!(runs(first[1]), "the other one was left alone");
+}
+
+#[test]
+fn one_sigterm_drains_all_workers() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut program = demo();
+        let workers = workers(&program, 2);
+        let mut slow: Vec<_> = (0..8).map(|_| program.http()).collect();
+        // The answer says that a worker has each connection.
+        slow.iter_mut().for_each(|client| assert!(workers.contains(&serving(client))));
+        slow.iter_mut().for_each(|client| client.request("/slow/300"));
+        program.signal(signal);
+        slow.iter_mut().for_each(|client| assert_eq!(client.reply().body, "slept 300 ms\n"));
+        assert_eq!(program.ends_within(FEW_SECONDS), 0);
+        assert!(workers.iter().all(|worker| !runs(*worker)), "no worker is left");
+    }
+}
+
+#[test]
+fn sigterm_to_the_whole_group_drains_as_well() {
+    // What systemd, timeout(1) and a terminal do: each process has the signal from outside, and each
+    // worker a second one from its supervisor.
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut program = demo();
+        let workers = workers(&program, 2);
+        let mut slow: Vec<_> = (0..8).map(|_| program.http()).collect();
+        slow.iter_mut().for_each(|client| assert!(workers.contains(&serving(client))));
+        slow.iter_mut().for_each(|client| client.request("/slow/300"));
+        workers.iter().for_each(|worker| kill_process(*worker, signal).expect("a worker"));
+        program.signal(signal);
+        slow.iter_mut().for_each(|client| assert_eq!(client.reply().body, "slept 300 ms\n"));
+        assert_eq!(program.ends_within(FEW_SECONDS), 0);
+        assert!(workers.iter().all(|worker| !runs(*worker)), "no worker is left");
+    }
+}
+
+#[test]
+fn two_sigterms_end_all_workers_at_once() {
+    let mut program = demo();
+    let workers = workers(&program, 2);
+    let mut slow = program.http();
+    serving(&mut slow);
+    slow.request("/slow/60000");
+    program.signal(Signal::TERM);
+    // One line of the supervisor and one of each worker.
+    program.lines("stopping", 3);
+    program.signal(Signal::TERM);
+    assert_eq!(program.ends_within(FEW_SECONDS), 128 + 15);
+    assert!(slow.try_reply().is_err(), "there was no time for a reply");
+    program.log_ends();
+    eventually("no worker is left", || workers.iter().all(|worker| !runs(*worker)));
+}
+
+#[test]
+fn workers_end_when_their_supervisor_is_killed() {
+    let mut program = demo();
+    let workers = workers(&program, 2);
+    let mut slow = program.http();
+    serving(&mut slow);
+    slow.request("/slow/300");
+    program.signal(Signal::KILL);
+    assert_eq!(program.ends_within(PATIENCE), 1000 + 9);
+    assert_eq!(slow.reply().body, "slept 300 ms\n");
+    program.log_ends();
+    eventually("no worker is left", || workers.iter().all(|worker| !runs(*worker)));
+}
+
+#[test]
+fn a_worker_that_dies_again_and_again_comes_back_later_and_later() {
+    let program = demo();
+    workers(&program, 2);
+    for death in 1..=4 {
+        // Worker 0 is killed as soon as it has started.
+        let starts = program.lines("worker started worker=0", death);
+        let pid = starts.last().and_then(|line| line.rsplit_once("pid="));
+        let pid = pid.and_then(|(_, pid)| pid.parse().ok()).and_then(Pid::from_raw);
+        kill_process(pid.expect("a pid"), Signal::KILL).expect("a worker");
+        program.lines("worker died", death);
+    }
+    program.lines("worker started worker=0", 5);
+    let deaths = program.lines("worker died", 4);
+    let delay = |line: &String| {
+        let (_, rest) = line.split_once("delay=").expect("a delay");
+        rest.split(' ').next().expect("a delay").to_owned()
+    };
+    let delays: Vec<_> = deaths.iter().map(delay).collect();
+    assert_eq!(delays, ["0ns", "100ms", "200ms", "400ms"]);
+    assert!(runs(who_answers(&program)), "the service goes on");
+}

@@ -1,0 +1,133 @@
+//! Signals: the first lets clients finish, the second ends the program on the spot.
+//!
+//! Whether a request is in flight is read from the status page, so a signal never comes too early by
+//! chance; those that come early on purpose have a test of their own.
+
+mod common;
+
+use std::time::Duration;
+
+use common::{Client, PATIENCE, Program, eventually};
+use rustix::process::Signal;
+
+/// More than a drain takes that waits for nobody, less than its deadline.
+const FEW_SECONDS: Duration = Duration::from_secs(5);
+
+/// Sends a slow request and waits until a thread is busy with it.
+fn slow_in_flight(program: &Program, ms: u32) -> Client {
+    let (mut slow, mut status) = (program.http(), program.http());
+    slow.request(&format!("/slow/{ms}"));
+    eventually("the request runs", || status.get("/status").body.contains(" 1 of them busy"));
+    slow
+}
+
+fn a_signal_lets_a_reply_finish(signal: Signal) {
+    let mut program = Program::demo(&[]);
+    let mut slow = slow_in_flight(&program, 500);
+    program.signal(signal);
+    program.line("stopping");
+    assert!(slow.is_silent(), "the signal was first");
+    let reply = slow.reply();
+    assert_eq!((reply.status, reply.body.as_str()), (200, "slept 500 ms\n"));
+    assert_eq!(program.ends_within(PATIENCE), 0);
+    program.line("INFO stopped");
+}
+
+#[test]
+fn sigterm_lets_a_reply_finish() {
+    a_signal_lets_a_reply_finish(Signal::TERM);
+}
+
+#[test]
+fn sigint_lets_a_reply_finish() {
+    a_signal_lets_a_reply_finish(Signal::INT);
+}
+
+#[test]
+fn a_request_that_was_on_its_way_is_answered() {
+    let mut program = Program::demo(&[]);
+    let mut idle = program.http();
+    assert_eq!(idle.get("/hello/you").status, 200);
+    let mut fresh = program.http();
+    program.signal(Signal::TERM);
+    // One on a connection that was idle, one on a connection that may not have been accepted yet.
+    idle.request("/slow/100");
+    fresh.request("/slow/100");
+    assert_eq!(idle.reply().body, "slept 100 ms\n");
+    assert_eq!(fresh.reply().body, "slept 100 ms\n");
+    assert_eq!(program.ends_within(PATIENCE), 0);
+}
+
+#[test]
+fn new_clients_are_refused_while_it_drains() {
+    let program = Program::demo(&[]);
+    let address = program.address("http");
+    let mut slow = slow_in_flight(&program, 1000);
+    program.signal(Signal::TERM);
+    program.line("stopping");
+    eventually("the port is closed", || Client::try_connect(address).is_err());
+    assert_eq!(slow.reply().body, "slept 1000 ms\n");
+}
+
+fn two_signals_end_at_once(signal: Signal, code: i32) {
+    let mut program = Program::demo(&[]);
+    let mut slow = slow_in_flight(&program, 60_000);
+    program.signal(signal);
+    program.line("stopping");
+    program.signal(signal);
+    assert_eq!(program.ends_within(FEW_SECONDS), code);
+    program.line("asked twice");
+    assert!(slow.try_reply().is_err(), "there was no time for a reply");
+}
+
+#[test]
+fn two_sigterms_end_at_once() {
+    two_signals_end_at_once(Signal::TERM, 128 + 15);
+}
+
+#[test]
+fn two_sigints_end_at_once() {
+    two_signals_end_at_once(Signal::INT, 128 + 2);
+}
+
+#[test]
+fn idle_connections_do_not_hold_up_the_end() {
+    for model in ["adaptive", "event-loop", "pool", "thread-per-connection"] {
+        let mut program = Program::demo(&["--model", model]);
+        let (mut web, mut chat) = (program.http(), program.chat());
+        assert_eq!(web.get("/hello/you").status, 200);
+        assert!(chat.line().is_some_and(|line| line.starts_with("* welcome")));
+        // The event loop itself would run the echo handler, and nothing beside it: not here.
+        let echo = (model != "event-loop").then(|| {
+            let mut echo = program.echo();
+            echo.assert_echoes(b"hello");
+            echo
+        });
+        program.signal(Signal::TERM);
+        assert_eq!(program.ends_within(FEW_SECONDS), 0, "{model}");
+        assert_eq!(web.line(), None);
+        assert_eq!(chat.line(), None);
+        assert_eq!(echo.and_then(|mut echo| echo.line()), None);
+    }
+}
+
+#[test]
+fn a_silent_echo_client_does_not_hold_up_the_end() {
+    for model in ["adaptive", "pool", "thread-per-connection"] {
+        let mut program = Program::start(&["echo", "127.0.0.1:0", "--model", model]);
+        let mut silent = program.echo();
+        program.signal(Signal::TERM);
+        assert_eq!(program.ends_within(FEW_SECONDS), 0, "{model}");
+        assert_eq!(silent.line(), None);
+    }
+}
+
+#[test]
+fn the_drain_ends_at_its_deadline() {
+    let mut program = Program::demo(&["--drain", "1"]);
+    let mut slow = slow_in_flight(&program, 60_000);
+    program.signal(Signal::TERM);
+    assert_eq!(program.ends_within(FEW_SECONDS), 0);
+    program.line("stopped at the drain deadline");
+    assert!(slow.try_reply().is_err(), "it was cut off");
+}
