@@ -80,6 +80,7 @@ fn those_beyond_the_limit_wait(descriptors: usize, room: std::ops::RangeInclusiv
     }
     program.echo().assert_echoes(b"as new");
     let more = program.log().lines().count() - lines;
+    eprintln!("ROUNDS {rounds} MORE {more} {}", program.log());
     assert!(more <= 4 * rounds + 4, "{more} more lines in {rounds} rounds:\n{}", program.log());
     program.signal(Signal::TERM);
     assert_eq!(program.ends_within(PATIENCE), 0);

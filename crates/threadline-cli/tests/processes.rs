@@ -5,7 +5,9 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -19,15 +21,21 @@ const FEW_SECONDS: Duration = Duration::from_secs(5);
 /// The demonstration with two workers, both of which have answered.
 fn demo() -> Program {
     let program = Program::demo(&["--processes", "2"]);
-    let (workers, mut seen, mut clients) = (workers(&program, 2), Vec::new(), Vec::new());
-    eventually("both workers answer", || {
-        let mut client = program.http();
-        let pid = serving(&mut client);
-        assert!(workers.contains(&pid), "{pid} is none of {workers:?}");
-        seen.push(pid);
-        // Held open: nobody is served faster for having gone.
-        clients.push(client);
-        workers.iter().all(|worker| seen.contains(worker))
+    let (workers, address) = (workers(&program, 2), program.address("http"));
+    let seen = Mutex::new(BTreeSet::new());
+    let both = || seen.lock().is_ok_and(|seen| seen.len() == 2);
+    // Several clients at once: as long as one worker can follow, the kernel need not wake the other.
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                eventually("both workers answer", || {
+                    let pid = serving(&mut Client::connect(address));
+                    assert!(workers.contains(&pid), "{pid} is none of {workers:?}");
+                    seen.lock().expect("no panic").insert(pid.as_raw_nonzero());
+                    both()
+                });
+            });
+        }
     });
     program
 }

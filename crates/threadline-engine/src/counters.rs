@@ -72,6 +72,8 @@ counters! {
     yields,
     /// Threads that could not be started.
     spawn_failures,
+    /// Panics of the engine itself, each a bug; the shard went on.
+    engine_panics,
     /// Connections that a drain's deadline cut off.
     aborted,
     /// Datagrams received.

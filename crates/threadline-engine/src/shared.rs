@@ -30,6 +30,8 @@ pub(crate) struct Shared {
     pub(crate) connections: AtomicUsize,
     pub(crate) peers: Peers,
     pub(crate) blocked: Blocked,
+    /// Stands for `Protocol::step` where a panic is logged that is not a handler's.
+    pub(crate) protocols: Arc<Route>,
     /// Stands for `Protocol::opened` and `Protocol::closed` where a panic is logged.
     pub(crate) hooks: Arc<Route>,
     /// All shards, once they are there.
@@ -67,6 +69,7 @@ impl Shared {
             counters: Counters::default(),
             connections: AtomicUsize::new(0),
             blocked: Blocked::default(),
+            protocols: Route::new("protocol"),
             hooks: Route::new("connection hook"),
             shards: OnceLock::new(),
             phase: AtomicU8::new(Phase::Running as u8),

@@ -291,3 +291,19 @@ impl Shard {
         }
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_error_of_accept_ends_the_listener() {
+        for error in [Errno::CONNABORTED, Errno::INTR, Errno::PROTO, Errno::PERM, Errno::NETDOWN] {
+            assert!(matches!(Mishap::from(error), Mishap::Next), "{error}");
+        }
+        for error in [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM] {
+            assert!(matches!(Mishap::from(error), Mishap::Exhausted), "{error}");
+        }
+        assert!(matches!(Mishap::from(Errno::AGAIN), Mishap::Empty));
+    }
+}

@@ -14,7 +14,7 @@ use super::{Desk, Shard};
 use crate::connection::{Ending, State};
 use crate::protocol::{AfterRefusal, Phase, Protocol, Refusal, Step};
 use crate::sys::now_ticks;
-use crate::turn::{Place, Turn};
+use crate::turn::{Place, Turn, contain};
 
 /// Replies are written when they have grown to this, even if more messages wait: 256 KB.
 const OUTPUT_MAX: usize = 256 * 1024;
@@ -187,7 +187,10 @@ impl Conversation<'_> {
             seen: self.state.seen,
             draining: self.shard.shared.phase().is_draining(),
         };
-        self.protocol.step(input, &mut turn)
+        // User code inside is contained already; this is for a protocol that panics itself. Whether its
+        // reply is whole nobody knows: the connection ends.
+        let step = contain(&self.shard.shared.protocols, || self.protocol.step(input, &mut turn));
+        step.unwrap_or(Step::Close)
     }
 
     fn between_messages(&mut self) {

@@ -1,6 +1,7 @@
 //! The loop of a shard, the threads that run it, and taking it over.
 
 use std::io;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
@@ -32,7 +33,7 @@ pub(crate) fn loop_thread(shard: Arc<Shard>) {
     shard.shared.spares.count_thread();
     let mut desk = Desk::new();
     let ended = match shard.fill() {
-        Some(lease) => run(&shard, lease, &mut desk),
+        Some(lease) => run_contained(&shard, lease, &mut desk),
         None => Ended::Stopped,
     };
     stand_by(&shard.shared, &mut desk, ended);
@@ -76,7 +77,28 @@ fn take_over(takeover: &Takeover, desk: &mut Desk) -> Ended {
     if let Some(route) = route::by_number(number) {
         lease.tally.stalled(&route, shard.shared.settings.proving_streak);
     }
-    run(shard, lease, desk)
+    run_contained(shard, lease, desk)
+}
+
+/// Runs the shard; a panic of the engine itself, which is a bug, costs the connection that met it and
+/// not the shard's other clients.
+fn run_contained<'s>(shard: &'s Arc<Shard>, mut lease: Lease<'s, Core>, desk: &mut Desk) -> Ended {
+    loop {
+        // Unwinding drops the lease, which leaves it vacant, and the core between two events.
+        let ran = panic::catch_unwind(AssertUnwindSafe(|| run(shard, lease, desk)));
+        if let Ok(ended) = ran {
+            return ended;
+        }
+        match shard.fill() {
+            Some(again) => {
+                shard.counters.engine_panics.increment();
+                tracing::error!(shard = shard.number, "the engine panicked: please report this");
+                *desk = Desk::new();
+                lease = again;
+            }
+            None => return Ended::Lost,
+        }
+    }
 }
 
 fn run<'s>(shard: &'s Arc<Shard>, mut lease: Lease<'s, Core>, desk: &mut Desk) -> Ended {

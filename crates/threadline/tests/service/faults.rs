@@ -6,7 +6,8 @@ use std::sync::Arc;
 use crate::common::{
     ANY, Client, Gate, address, descriptors, eventually, every_model, server, start,
 };
-use threadline::{Lines, Model};
+use threadline::protocol::{AfterRefusal, Protocol, Refusal, Step, Turn};
+use threadline::{Lines, Model, Timeouts};
 
 /// Closes so that the peer gets a reset.
 fn reset(client: &Client) {
@@ -15,7 +16,44 @@ fn reset(client: &Client) {
         .expect("linger");
 }
 
+/// A protocol that panics outside of any handler.
+struct Brittle(Timeouts);
+
+impl Protocol for Brittle {
+    fn name(&self) -> &'static str {
+        "brittle"
+    }
+
+    fn step(&self, input: &[u8], turn: &mut Turn<'_>) -> Step {
+        assert_ne!(input[0], b'!', "as asked");
+        turn.out().extend_from_slice(input);
+        Step::Next { consumed: input.len() }
+    }
+
+    fn refuse(&self, _: Refusal, _: &[u8], _: &mut Vec<u8>) -> AfterRefusal {
+        AfterRefusal::Close
+    }
+
+    fn timeouts(&self) -> &Timeouts {
+        &self.0
+    }
+}
+
 every_model! {
+    fn a_protocol_that_panics_loses_that_connection_and_no_other(model) {
+        let brittle = Brittle(Timeouts::default());
+        let service = start(server(model).shards(1).protocol(ANY, Arc::new(brittle)));
+        let mut other = Client::to(&service);
+        assert_eq!(other.ask("before"), "before");
+        for _ in 0..5 {
+            let mut client = Client::to(&service);
+            client.send("!");
+            client.assert_closed();
+        }
+        assert_eq!(other.ask("after"), "after");
+        assert_eq!(service.counts().engine_panics, 0);
+    }
+
     fn a_panic_ends_its_connection_and_nothing_else(model) {
         let lines = Lines::new(|line, _| {
             assert_ne!(line, "panic", "as asked");
