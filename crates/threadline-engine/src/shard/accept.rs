@@ -33,6 +33,9 @@ const EVICT_AFTER: Duration = Duration::from_secs(1);
 /// Closed at one go, so that a look at all connections pays for more than one accept.
 const EVICT_BURST: usize = 32;
 
+/// How often the log says that descriptors have run out, at most.
+const WARN_EVERY: Duration = Duration::from_secs(10);
+
 /// Why accepting is paused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Paused {
@@ -111,10 +114,10 @@ impl Shard {
                     self.counters.accept_errors.increment();
                     tracing::debug!(%error, "a connection failed before it was accepted");
                 }
+                // Those who have been idle longest make room; if none is, new clients wait.
+                Err((_, Mishap::Exhausted)) if self.evict(lease) > 0 => {}
                 Err((error, Mishap::Exhausted)) => {
-                    if lease.paused != Some(Paused::OutOfResources) {
-                        tracing::warn!(%error, "cannot accept: new clients wait until it is over");
-                    }
+                    self.warn_exhausted(lease, error);
                     self.pause(lease, Paused::OutOfResources);
                     return false;
                 }
@@ -253,18 +256,25 @@ impl Shard {
         core.wheel.insert(core.now + ticks_ceil(RETRY), Key::RetryAccept);
     }
 
+    /// One line a period: at the limit, a pause ends and begins with every connection that closes.
+    fn warn_exhausted(&self, lease: &mut Lease<'_, Core>, error: Errno) {
+        let now = lease.now;
+        let quiet_until = lease.warned.map(|at| at + ticks_ceil(WARN_EVERY));
+        if quiet_until.is_none_or(|until| now >= until) {
+            lease.warned = Some(now);
+            tracing::warn!(%error, "cannot accept: new clients wait until it is over");
+        }
+    }
+
     /// A connection was accepted: the shortage, if there was one, is over.
     fn recovered(&self, lease: &mut Lease<'_, Core>) {
         let core = &mut **lease;
-        if let Some(why) = core.paused.take() {
+        if core.paused.take().is_some() {
             for (source, number) in core.sources.iter().zip(0..) {
                 if source.kind == Kind::Connections {
                     let key = Key::Source(number).pack();
                     let _ = self.epoll.add(source, key, source.interest());
                 }
-            }
-            if why == Paused::OutOfResources {
-                tracing::info!("accepting again");
             }
         }
     }

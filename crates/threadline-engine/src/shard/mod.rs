@@ -86,8 +86,10 @@ pub(crate) struct Core {
     /// The time, as of the last wait.
     now: Ticks,
     sources: Vec<Source>,
-    /// Accepting is paused, and why has been logged.
+    /// Accepting is paused, and why.
     paused: Option<accept::Paused>,
+    /// When the log last said that descriptors have run out.
+    warned: Option<Ticks>,
     tally: Tally,
     /// Inline calls until one is timed, and timed calls left after a slow one.
     sample_in: u32,
@@ -174,6 +176,7 @@ impl Shard {
             now,
             sources,
             paused: None,
+            warned: None,
             tally: Tally::default(),
             sample_in: 0,
             close_watch: 0,
