@@ -262,6 +262,7 @@ impl Shard {
         let quiet_until = lease.warned.map(|at| at + ticks_ceil(WARN_EVERY));
         if quiet_until.is_none_or(|until| now >= until) {
             lease.warned = Some(now);
+            lease.all_clear_due = true;
             tracing::warn!(%error, "cannot accept: new clients wait until it is over");
         }
     }
@@ -269,6 +270,9 @@ impl Shard {
     /// A connection was accepted: the shortage, if there was one, is over.
     fn recovered(&self, lease: &mut Lease<'_, Core>) {
         let core = &mut **lease;
+        if std::mem::take(&mut core.all_clear_due) {
+            tracing::info!("accepting again");
+        }
         if core.paused.take().is_some() {
             for (source, number) in core.sources.iter().zip(0..) {
                 if source.kind == Kind::Connections {

@@ -90,6 +90,8 @@ pub(crate) struct Core {
     paused: Option<accept::Paused>,
     /// When the log last said that descriptors have run out.
     warned: Option<Ticks>,
+    /// It has not said since that accepting goes on.
+    all_clear_due: bool,
     tally: Tally,
     /// Inline calls until one is timed, and timed calls left after a slow one.
     sample_in: u32,
@@ -177,6 +179,7 @@ impl Shard {
             sources,
             paused: None,
             warned: None,
+            all_clear_due: false,
             tally: Tally::default(),
             sample_in: 0,
             close_watch: 0,
