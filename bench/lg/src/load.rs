@@ -188,7 +188,7 @@ impl Load<'_> {
         self.start_all()?;
         let mut next_drip = Duration::ZERO;
         let mut start: Option<(Duration, Option<Usage>)> = None;
-        let mut schedule = self.arguments.rate.map(|rate| Schedule::new(rate));
+        let mut schedule = self.arguments.rate.map(Schedule::new);
         let mut events = Vec::with_capacity(512);
         loop {
             let now = self.began.elapsed();
