@@ -67,7 +67,8 @@ impl Worker {
     /// # Errors
     /// The system's.
     pub fn follow_supervisor(&self) -> io::Result<()> {
-        rustix::process::set_parent_process_death_signal(Some(Signal::TERM))?;
+        let orphaned = Signal::from_named_raw(signals::ORPHANED);
+        rustix::process::set_parent_process_death_signal(orphaned)?;
         // It may have died before the line above.
         let parent = rustix::process::getppid().map_or(0, |pid| pid.as_raw_nonzero().get());
         if parent != self.supervisor {

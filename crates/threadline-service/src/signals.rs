@@ -1,13 +1,12 @@
 //! Waiting for the signals that end a service.
 
 use std::io;
-use std::os::unix::process::parent_id;
 use std::process;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
 
-use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM, SIGUSR2};
 use signal_hook::iterator::Signals;
 
 /// What a signal asks for.
@@ -27,10 +26,15 @@ pub enum Role {
     /// A supervisor: as `Single`, and its children's ends.
     Supervisor,
     /// A worker: only SIGTERM stops it. Ctrl-C reaches the whole process group, and it is the
-    /// supervisor's to act on it. A second SIGTERM ends it only once the supervisor is gone: service
+    /// supervisor's to act on it. A second SIGTERM means nothing while the supervisor is there: service
     /// managers signal every process of a service, and the supervisor passes its own on besides.
+    /// [`ORPHANED`] stops it as well, and ends it on the spot if it was stopping already.
     Worker,
 }
+
+/// What the kernel sends to a worker whose supervisor has died. Not SIGTERM: the kernel may send it
+/// once for each of the supervisor's threads, which must not look like being asked twice.
+pub(crate) const ORPHANED: i32 = SIGUSR2;
 
 /// Signals as they come. From [`listen`] on, they no longer end the process by themselves.
 #[derive(Debug)]
@@ -44,28 +48,26 @@ pub struct Listening {
 /// If the handlers cannot be installed.
 pub fn listen(role: Role) -> io::Result<Listening> {
     let mut signals = match role {
-        Role::Single | Role::Worker => Signals::new([SIGTERM, SIGINT])?,
+        Role::Single => Signals::new([SIGTERM, SIGINT])?,
+        Role::Worker => Signals::new([SIGTERM, SIGINT, ORPHANED])?,
         Role::Supervisor => Signals::new([SIGTERM, SIGINT, SIGCHLD])?,
     };
     let (sender, events) = channel();
-    let parent = parent_id();
     thread::Builder::new().name("tl-signals".into()).spawn(move || {
-        let mut stops = 0;
+        let (mut stops, mut orphaned) = (0, false);
         for signal in signals.forever() {
             let event = match (signal, role) {
                 (SIGCHLD, _) => Event::Child,
                 (SIGINT, Role::Worker) => continue,
+                (ORPHANED, _) if orphaned => continue,
+                (SIGTERM, Role::Worker) if stops > 0 && !orphaned => continue,
                 _ => Event::Stop,
             };
+            orphaned |= signal == ORPHANED;
             stops += u32::from(event == Event::Stop);
-            if stops > 1 && role == Role::Worker && parent_id() == parent {
-                // The kernel names a new parent before it tells us of the old one's death, so the
-                // signal that means "at once" is never taken for this one.
-                continue;
-            }
             if stops > 1 {
                 tracing::warn!("asked twice: ending on the spot");
-                process::exit(128 + signal);
+                process::exit(128 + if orphaned { SIGTERM } else { signal });
             }
             if sender.send(event).is_err() {
                 return;
