@@ -134,6 +134,17 @@ impl Engine {
     /// [`io::ErrorKind::InvalidInput`] for settings or services that make no sense, and the system's
     /// errors if descriptors or threads cannot be had.
     pub fn start(settings: Settings, services: Services) -> io::Result<Engine> {
+        let engine = Engine::prepare(settings, services)?;
+        engine.begin()?;
+        Ok(engine)
+    }
+
+    /// As [`Engine::start`], up to the moment before the first client is served: for those who want to
+    /// hand the engine to their handlers. [`Engine::begin`] does the rest.
+    ///
+    /// # Errors
+    /// As [`Engine::start`].
+    pub fn prepare(settings: Settings, services: Services) -> io::Result<Engine> {
         let invalid = |message| io::Error::new(io::ErrorKind::InvalidInput, message);
         settings.check().map_err(invalid)?;
         services.check()?;
@@ -158,14 +169,18 @@ impl Engine {
             .map(|(number, sources)| Shard::new(number, Arc::clone(&shared), sources))
             .collect::<io::Result<Vec<_>>>()?;
         let _ = shared.shards.set(shards.iter().map(Arc::downgrade).collect());
-        let engine = Engine { shared, shards, threads: Mutex::default() };
-        // On an error the engine is dropped, which ends the threads started so far.
-        engine.start_threads()?;
-        Ok(engine)
+        Ok(Engine { shared, shards, threads: Mutex::default() })
     }
 
-    fn start_threads(&self) -> io::Result<()> {
+    /// Starts to serve what [`Engine::prepare`] has prepared. Once; a second call does nothing.
+    ///
+    /// # Errors
+    /// If threads cannot be had. Those started so far end when the engine is dropped.
+    pub fn begin(&self) -> io::Result<()> {
         let mut threads = self.threads.lock();
+        if !threads.is_empty() {
+            return Ok(());
+        }
         for shard in &self.shards {
             let shard = Arc::clone(shard);
             let builder = thread::Builder::new().name(format!("tl-shard-{}", shard.number));

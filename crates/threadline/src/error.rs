@@ -6,6 +6,9 @@ use std::io;
 use threadline_engine::BadAddress;
 use threadline_http::RouterError;
 
+/// "Too many open files", errno(3): the same number on every Linux.
+const EMFILE: i32 = 24;
+
 /// The result of starting or running a service.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -28,7 +31,13 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Address(error) => error.fmt(f),
-            Error::Io(error) => error.fmt(f),
+            Error::Io(error) => {
+                error.fmt(f)?;
+                match error.raw_os_error() {
+                    Some(EMFILE) => f.write_str(": raise the descriptor limit (ulimit -n)"),
+                    _ => Ok(()),
+                }
+            }
             Error::Router(error) => error.fmt(f),
             Error::Settings(message) => write!(f, "bad settings: {message}"),
         }

@@ -340,9 +340,10 @@ impl Server {
                 }
             };
         }
-        let engine = Arc::new(Engine::start(settings, services)?);
-        // A monitor that was asked for before now sees this service.
+        let engine = Arc::new(Engine::prepare(settings, services)?);
+        // A monitor that was asked for sees the service before its first client does.
         let _ = self.monitor.engine.set(Arc::downgrade(&engine));
+        engine.begin()?;
         Ok(Running { engine, addresses, what, drain_timeout: self.drain_timeout })
     }
 }

@@ -253,6 +253,7 @@ impl Shard {
             self.shared.tell_others(self.number, Note::MakeRoom);
         }
         core.paused = Some(why);
+        self.starved.store(true, Ordering::Relaxed);
         core.wheel.insert(core.now + ticks_ceil(RETRY), Key::RetryAccept);
     }
 
@@ -274,6 +275,7 @@ impl Shard {
             tracing::info!("accepting again");
         }
         if core.paused.take().is_some() {
+            self.starved.store(false, Ordering::Relaxed);
             for (source, number) in core.sources.iter().zip(0..) {
                 if source.kind == Kind::Connections {
                     let key = Key::Source(number).pack();

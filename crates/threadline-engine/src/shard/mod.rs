@@ -68,6 +68,8 @@ pub(crate) struct Shard {
     calling: AtomicU32,
     /// The thread that holds the lease, or has lent it.
     holder: AtomicU32,
+    /// Accepting is paused. Written by the lease holder.
+    starved: AtomicBool,
 }
 
 /// What only the lease holder touches.
@@ -198,6 +200,7 @@ impl Shard {
             backed: AtomicBool::new(false),
             calling: AtomicU32::new(u32::MAX),
             holder: AtomicU32::new(0),
+            starved: AtomicBool::new(false),
         }))
     }
 
@@ -219,9 +222,14 @@ impl Shard {
         }
     }
 
-    /// Leaves a note that can wait until the shard runs for another reason.
-    fn tell_quietly(&self, note: Note) {
-        self.inbox.push(note);
+    /// Says that a slot is free. That can wait until the shard runs for another reason, unless clients
+    /// wait for the room it makes.
+    fn tell_freed(&self, index: u32) {
+        if self.starved.load(Ordering::Relaxed) {
+            self.tell(Note::Freed(index));
+        } else {
+            self.inbox.push(Note::Freed(index));
+        }
     }
 
     /// Whether the lease may be lent: a spare is reserved, or could be just now.

@@ -292,7 +292,7 @@ impl Shard {
 
     fn bury(&self, claim: Claim<'_>) {
         self.shared.connections.fetch_sub(1, Ordering::Relaxed);
-        self.tell_quietly(Note::Freed(claim.bury()));
+        self.tell_freed(claim.bury());
     }
 
     /// Ends the connection in that slot, from a thread without the shard.
@@ -305,7 +305,7 @@ impl Shard {
     fn finish_claim(self: &Arc<Self>, claim: Claim<'_>) {
         let index = self.end(claim);
         if index != NO_SLOT {
-            self.tell_quietly(Note::Freed(index));
+            self.tell_freed(index);
         }
     }
 }

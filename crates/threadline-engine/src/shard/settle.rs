@@ -169,7 +169,7 @@ impl Shard {
             Pause::Parked | Pause::Yield => self.tell(Note::Returned(claim.pass_on())),
             Pause::Over | Pause::Offload => {
                 let index = self.end(claim);
-                self.tell_quietly(Note::Freed(index));
+                self.tell_freed(index);
             }
         }
     }
