@@ -11,7 +11,7 @@
 //! once it has been fast 32 times in a row.
 
 use std::env;
-use std::error::Error;
+use std::process::exit;
 use std::thread;
 use std::time::Duration;
 
@@ -31,17 +31,17 @@ fn thread_name() -> String {
     thread::current().name().unwrap_or("a thread without a name").to_owned()
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let model: Model = match env::args().nth(1) {
-        Some(name) => name.parse()?,
-        None => Model::default(),
-    };
+fn main() -> threadline::Result<()> {
+    let name = env::args().nth(1).unwrap_or_else(|| Model::default().to_string());
+    let model: Model = name.parse().unwrap_or_else(|error| {
+        eprintln!("{error}");
+        exit(2)
+    });
     let mut server = Server::new()
         .http("127.0.0.1:8080", Router::new().get("/fast", fast).get("/slow", slow))
         .model(model); // the line that changes how it runs
-    if let Ok(shards) = env::var("SHARDS") {
-        server = server.shards(shards.parse()?);
+    if let Some(shards) = env::var("SHARDS").ok().and_then(|text| text.parse().ok()) {
+        server = server.shards(shards);
     }
-    server.run()?;
-    Ok(())
+    server.run()
 }
