@@ -74,7 +74,7 @@ counters! {
     spawn_failures,
     /// Panics of the engine itself, each a bug; the shard went on.
     engine_panics,
-    /// Connections that a drain's deadline cut off.
+    /// Parked connections that a drain's deadline cut off; `Drained::aborted` counts all.
     aborted,
     /// Datagrams received.
     datagrams,

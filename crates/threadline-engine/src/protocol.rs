@@ -108,7 +108,7 @@ pub enum Refusal {
     Overloaded,
     /// The message did not arrive within its phase's deadline, or slower than the minimum rate.
     TimedOut(Phase),
-    /// The connection limit is reached, for the service or for this peer.
+    /// This peer has as many connections as one may have.
     TooManyConnections,
 }
 

@@ -21,9 +21,9 @@ pub struct Settings {
     /// Connections at once from one IP address. Default: no limit, since many users may share one
     /// address. One more is told so and closed.
     pub connections_per_peer_max: Option<usize>,
-    /// Threads for handlers that may block, stream handlers included. Default 512: at 8 MB of
-    /// address space and 30 KB of memory each they cost little, and a database behind the service
-    /// rarely takes more.
+    /// Threads for handlers that may block, stream handlers included. Default 512: at 2 MB of
+    /// address space and some 30 KB of memory each they cost little, and a database behind the
+    /// service rarely takes more.
     pub pool_threads_max: usize,
     /// Calls that may wait for a pool thread. Default 4 096: at 512 threads and 50 ms a call, less
     /// than half a second's work. One more is refused.

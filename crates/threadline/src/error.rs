@@ -13,7 +13,8 @@ const EMFILE: i32 = 24;
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a service does not run. Once it runs, nothing that clients do ends it.
-#[derive(Debug)]
+///
+/// Its `Debug` is its message: `fn main() -> threadline::Result<()>` prints that.
 #[non_exhaustive]
 pub enum Error {
     /// An address cannot be read. The caller's mistake; the message says what to write.
@@ -41,6 +42,12 @@ impl fmt::Display for Error {
             Error::Router(error) => error.fmt(f),
             Error::Settings(message) => write!(f, "bad settings: {message}"),
         }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

@@ -40,7 +40,8 @@ use crate::{Error, Result, logging};
 pub struct Server {
     endpoints: Vec<Endpoint>,
     settings: Settings,
-    shards: Option<usize>,
+    /// The number of shards is the caller's choice, and not this machine's.
+    shards_chosen: bool,
     processes: Option<usize>,
     drain_timeout: Duration,
     monitor: Monitor,
@@ -119,7 +120,7 @@ impl Server {
         Server {
             endpoints: Vec::new(),
             settings: Settings::default(),
-            shards: None,
+            shards_chosen: false,
             processes: None,
             drain_timeout: Duration::from_secs(30),
             monitor: Monitor::default(),
@@ -198,7 +199,8 @@ impl Server {
 
     /// Event loops in each process. Default: one for each core, shared between the processes.
     pub fn shards(mut self, count: usize) -> Self {
-        self.shards = Some(count);
+        self.settings.shards = count;
+        self.shards_chosen = true;
         self
     }
 
@@ -229,7 +231,9 @@ impl Server {
     /// let server = Server::new().settings(|settings| settings.connections_max = 10_000);
     /// ```
     pub fn settings(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+        let before = self.settings.shards;
         change(&mut self.settings);
+        self.shards_chosen |= self.settings.shards != before;
         self
     }
 
@@ -305,8 +309,11 @@ impl Server {
 
     /// Cores are shared between worker processes.
     fn shard_count(&self, processes: usize) -> usize {
+        if self.shards_chosen {
+            return self.settings.shards;
+        }
         let cores = thread::available_parallelism().map_or(1, NonZero::get);
-        self.shards.unwrap_or((cores / processes).max(1))
+        (cores / processes).max(1)
     }
 
     fn bind(&mut self, shards: usize) -> Result<Vec<Listener>> {

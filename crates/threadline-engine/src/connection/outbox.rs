@@ -48,7 +48,8 @@ pub enum SendError {
     Closed,
     /// The receiver was too slow and [`SlowReceiver::Close`] has closed it just now.
     TooSlow,
-    /// The message alone is larger than the queue may be. It was not sent, the connection lives.
+    /// There is no room for it, even with every older push dropped: it is larger than the queue may
+    /// be, or replies fill the queue. It was not sent, the connection lives.
     TooLarge,
 }
 
@@ -57,7 +58,7 @@ impl fmt::Display for SendError {
         f.write_str(match self {
             SendError::Closed => "the connection is closed",
             SendError::TooSlow => "the receiver was too slow and has been closed",
-            SendError::TooLarge => "the message is larger than the send queue's limit",
+            SendError::TooLarge => "the send queue has no room for the message",
         })
     }
 }

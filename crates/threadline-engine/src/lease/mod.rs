@@ -36,7 +36,7 @@ pub(crate) struct Loan<'s, T> {
     loan: Snapshot,
 }
 
-#[allow(unsafe_code)] // the lease's cell, one of the two places for unsafe code
+#[allow(unsafe_code)] // the lease's cell
 // SAFETY: the value is reached only through a `Lease`. The word hands out one lease at a time, and
 // each hand-over (vacate/fill, lend/take, lend/take back) is a Release/Acquire pair, so threads use
 // the value one after another; that is moving it between threads, for which `T: Send` is enough.

@@ -101,10 +101,10 @@ impl<'s> OnPool<'s> {
 }
 
 impl Place for OnPool<'_> {
-    fn enter(&mut self, _route: &Route) -> bool {
+    fn enter(&mut self, route: &Route) -> bool {
         self.shard.counters.calls_pooled.increment();
         if self.shard.shared.settings.model == Model::Adaptive {
-            self.trial = Some(Trial::begin());
+            self.trial = Some(Trial::begin(route));
         }
         true
     }
