@@ -28,7 +28,7 @@ pub enum Role {
     /// A worker: only SIGTERM stops it. Ctrl-C reaches the whole process group, and it is the
     /// supervisor's to act on it. A second SIGTERM means nothing while the supervisor is there: service
     /// managers signal every process of a service, and the supervisor passes its own on besides.
-    /// [`ORPHANED`] stops it as well, and ends it on the spot if it was stopping already.
+    /// `ORPHANED` stops it as well, and ends it on the spot if it was stopping already.
     Worker,
 }
 
