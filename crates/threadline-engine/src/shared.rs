@@ -9,7 +9,6 @@ use parking_lot::Mutex;
 use rustix::net::Shutdown;
 use threadline_pool::ThreadPool;
 
-use crate::counters::Counters;
 use crate::monitor::Bell;
 use crate::route::Route;
 use crate::service::Service;
@@ -25,7 +24,6 @@ pub(crate) struct Shared {
     pub(crate) pool: ThreadPool,
     pub(crate) spares: Spares<Takeover>,
     pub(crate) bell: Bell,
-    pub(crate) counters: Counters,
     /// Connections of all shards and models.
     pub(crate) connections: AtomicUsize,
     pub(crate) peers: Peers,
@@ -66,7 +64,6 @@ impl Shared {
             services,
             pool,
             bell: Bell::default(),
-            counters: Counters::default(),
             connections: AtomicUsize::new(0),
             blocked: Blocked::default(),
             protocols: Route::new("protocol"),

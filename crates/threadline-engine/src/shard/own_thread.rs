@@ -302,7 +302,7 @@ impl Shard {
         }
     }
 
-    fn finish_claim(self: &Arc<Self>, claim: Claim<'_>) {
+    pub(super) fn finish_claim(self: &Arc<Self>, claim: Claim<'_>) {
         let index = self.end(claim);
         if index != NO_SLOT {
             self.tell_freed(index);

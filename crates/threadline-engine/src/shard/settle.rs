@@ -117,25 +117,17 @@ impl Shard {
         self: &'s Arc<Self>,
         lease: &mut Lease<'s, Core>,
         service: &MessageService,
-        mut claim: Claim<'s>,
-        mut pause: Pause,
+        claim: Claim<'s>,
+        pause: Pause,
         desk: &mut Desk,
     ) {
-        if pause == Pause::Offload {
-            claim = match self.offload(claim) {
-                Ok(()) => return,
-                Err(claim) => claim,
-            };
-            self.counters.refused_overload.increment();
-            pause = self.refuse(service, &mut claim, Refusal::Overloaded, desk);
-        }
+        let Some((claim, pause)) = self.offload_or_refuse(service, claim, pause, desk) else {
+            return;
+        };
         match pause {
             Pause::Parked => self.park(lease, &service.deadlines, claim),
             Pause::Yield => lease.ready.push_back(claim.pass_on()),
-            Pause::Over | Pause::Offload => {
-                let index = self.end(claim);
-                self.free_slot(lease, index);
-            }
+            Pause::Over | Pause::Offload => self.end_with_lease(lease, claim),
         }
     }
 
@@ -143,18 +135,13 @@ impl Shard {
     fn settle_elsewhere<'s>(
         self: &'s Arc<Self>,
         service: &MessageService,
-        mut claim: Claim<'s>,
-        mut pause: Pause,
+        claim: Claim<'s>,
+        pause: Pause,
         desk: &mut Desk,
     ) {
-        if pause == Pause::Offload {
-            claim = match self.offload(claim) {
-                Ok(()) => return,
-                Err(claim) => claim,
-            };
-            self.counters.refused_overload.increment();
-            pause = self.refuse(service, &mut claim, Refusal::Overloaded, desk);
-        }
+        let Some((claim, pause)) = self.offload_or_refuse(service, claim, pause, desk) else {
+            return;
+        };
         match pause {
             Pause::Parked if is_plainly_idle(&claim) => {
                 let now = now_ticks();
@@ -167,11 +154,26 @@ impl Shard {
             }
             // A deadline is to be set, and only the lease holder can.
             Pause::Parked | Pause::Yield => self.tell(Note::Returned(claim.pass_on())),
-            Pause::Over | Pause::Offload => {
-                let index = self.end(claim);
-                self.tell_freed(index);
-            }
+            Pause::Over | Pause::Offload => self.finish_claim(claim),
         }
+    }
+
+    /// Gives a message that belongs elsewhere to the pool; one that the pool has no room for is
+    /// refused, and its connection goes on to be settled like any other.
+    fn offload_or_refuse<'s>(
+        self: &Arc<Self>,
+        service: &MessageService,
+        claim: Claim<'s>,
+        pause: Pause,
+        desk: &mut Desk,
+    ) -> Option<(Claim<'s>, Pause)> {
+        if pause != Pause::Offload {
+            return Some((claim, pause));
+        }
+        let mut claim = self.offload(claim).err()?;
+        self.counters.refused_overload.increment();
+        let pause = self.refuse(service, &mut claim, Refusal::Overloaded, desk);
+        Some((claim, pause))
     }
 
     /// Turns the connection's message away, without a place to run user code.
