@@ -40,7 +40,7 @@ impl<'a> Request<'a> {
     /// The host that the client wants to talk to, with its port if it said one. `None` only in
     /// HTTP/1.0.
     pub fn host(&self) -> Option<&'a str> {
-        self.head.host
+        self.head.host()
     }
 
     /// All header fields.

@@ -63,7 +63,7 @@ pub(crate) fn write_own(out: &mut Vec<u8>, response: &Response, manner: Manner) 
     if write(out, response, manner).is_err() {
         // Not with the responses made here; a plain status is always right.
         out.truncate(start);
-        HeadWriter::with_date(out, Status::INTERNAL_SERVER_ERROR, &date::now())
+        HeadWriter::with_date(out, Status::INTERNAL_SERVER_ERROR, &date::preamble())
             .finish(Payload::Length(0), manner.persistence);
     }
 }
@@ -95,7 +95,7 @@ fn append<'r>(
     let content = response.body.as_bytes();
     // Room for a head of the usual size, so that the buffer grows once if at all.
     out.reserve(256 + content.len());
-    let mut writer = HeadWriter::with_date(out, response.status, &date::now());
+    let mut writer = HeadWriter::with_date(out, response.status, &date::preamble());
     if let Some(media_type) = &response.content_type {
         writer.content_type(media_type).map_err(|error| ("content-type", error))?;
     }

@@ -106,6 +106,7 @@ impl Session {
     }
 
     /// Writes a reply; what the kernel does not take at once waits in the outbox.
+    #[inline(always)]
     pub(crate) fn reply(&mut self, bytes: &[u8]) -> io::Result<()> {
         let sent = match &self.socket {
             Socket::Own(fd) => match send_now(fd.as_fd(), bytes)? {

@@ -46,6 +46,7 @@ impl Socket {
 }
 
 /// Writes what the socket takes right now.
+#[inline(always)]
 pub(crate) fn send_now(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<Sent> {
     let mut sent = 0;
     while sent < bytes.len() {

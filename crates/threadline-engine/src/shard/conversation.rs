@@ -59,11 +59,13 @@ pub(super) struct Conversation<'a> {
 impl Conversation<'_> {
     /// Goes on until the connection has to wait for something. With `until_dry`, a short read is no
     /// sign that the socket is empty: the peer has closed, or an edge may have been missed.
+    #[inline(always)]
     pub(super) fn run(&mut self, until_dry: bool) -> Pause {
         // An error means that the peer is gone; there is nobody to tell.
         self.go_on(until_dry).unwrap_or(Pause::Over)
     }
 
+    #[inline(always)]
     fn go_on(&mut self, until_dry: bool) -> io::Result<Pause> {
         if self.state.session.output_waits() {
             self.state.session.flush()?;
@@ -102,11 +104,14 @@ impl Conversation<'_> {
         state.partial.len() > state.seen && state.partial.len() >= state.want
     }
 
+    #[inline(always)]
     fn read(&mut self, until_dry: bool) -> io::Result<Option<Pause>> {
         let Some(fd) = self.state.session.fd() else { return Ok(Some(Pause::Over)) };
-        let count = match rustix::io::read(fd, &mut self.desk.input[..]) {
-            Ok(0) => return Ok(Some(Pause::Over)),
-            Ok(count) => count,
+        // Not `read`, which costs the kernel its checks for files on the way to the same place. On a
+        // connection's own thread the socket blocks, and this is where that thread waits.
+        let count = match rustix::net::recv(fd, &mut self.desk.input[..], RecvFlags::empty()) {
+            Ok((0, _)) => return Ok(Some(Pause::Over)),
+            Ok((count, _)) => count,
             Err(Errno::AGAIN) => {
                 self.state.unread = false;
                 self.dry = true;
@@ -126,6 +131,7 @@ impl Conversation<'_> {
     }
 
     /// The fast path: whole messages are answered from the thread's own buffer.
+    #[inline(always)]
     fn eat_fresh(&mut self, count: usize) -> io::Result<Option<Pause>> {
         let input = mem::take(&mut self.desk.input);
         let (used, eaten) = self.eat(&input[..count]);
@@ -209,6 +215,7 @@ impl Conversation<'_> {
     }
 
     /// Writes the replies and says how to go on; `None`: at once.
+    #[inline(always)]
     fn answer(&mut self, eaten: Eaten) -> io::Result<Option<Pause>> {
         self.write()?;
         let lost = self.place.lost();
@@ -234,6 +241,7 @@ impl Conversation<'_> {
         if self.state.unread || self.has_news() { Pause::Yield } else { Pause::Parked }
     }
 
+    #[inline(always)]
     fn write(&mut self) -> io::Result<()> {
         if self.desk.output.is_empty() {
             return Ok(());

@@ -166,6 +166,7 @@ impl Shard {
         }
     }
 
+    #[inline(always)]
     fn serve<'s>(
         self: &'s Arc<Self>,
         mut lease: Lease<'s, Core>,

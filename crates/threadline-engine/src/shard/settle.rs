@@ -22,6 +22,7 @@ pub(super) type Turned<'s> = Option<Lease<'s, Core>>;
 
 impl Shard {
     /// A connection's event.
+    #[inline(always)]
     pub(super) fn serve_connection<'s>(
         self: &'s Arc<Self>,
         lease: Lease<'s, Core>,
@@ -64,6 +65,7 @@ impl Shard {
         self.turn(lease, claim, true, desk)
     }
 
+    #[inline(always)]
     fn turn<'s>(
         self: &'s Arc<Self>,
         lease: Lease<'s, Core>,
@@ -98,6 +100,7 @@ impl Shard {
         }
     }
 
+    #[inline(always)]
     fn converse(
         &self,
         service: &MessageService,

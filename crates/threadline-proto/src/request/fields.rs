@@ -9,7 +9,7 @@ use crate::token::list;
 #[derive(Debug, Default)]
 pub(super) struct Findings<'i> {
     pub(super) framing: Framing,
-    pub(super) host: Option<&'i str>,
+    pub(super) host: Option<&'i [u8]>,
     close: bool,
     keep_alive: bool,
     pub(super) expects_continue: bool,
@@ -40,7 +40,10 @@ impl<'i> Findings<'i> {
     #[inline]
     fn field(&mut self, name: &str, value: &'i [u8], version: Version) -> Result<(), ParseError> {
         match name.len() {
-            4 if name.eq_ignore_ascii_case("host") => self.host(value),
+            // The spellings that come are compared as one word each.
+            4 if matches!(name, "Host" | "host") || name.eq_ignore_ascii_case("host") => {
+                self.host(value)
+            }
             6 if name.eq_ignore_ascii_case("expect") => self.expect(value, version),
             10 if name.eq_ignore_ascii_case("connection") => {
                 self.connection(value);
@@ -59,10 +62,10 @@ impl<'i> Findings<'i> {
         if self.host.is_some() {
             return Err(ParseError::HostDuplicate);
         }
-        match std::str::from_utf8(value) {
-            Ok(text) if host::is_valid(value) => self.host = Some(text),
-            _ => return Err(ParseError::HostInvalid),
+        if !host::is_valid(value) {
+            return Err(ParseError::HostInvalid);
         }
+        self.host = Some(value);
         Ok(())
     }
 

@@ -23,8 +23,12 @@ pub(super) fn is_valid(authority: &[u8]) -> bool {
     if let Some(literal) = authority.strip_prefix(b"[") {
         return is_valid_literal(literal);
     }
-    let name_len = authority.iter().take_while(|byte| NAME_BYTES[usize::from(**byte)]).count();
-    name_len > 0 && is_valid_port(&authority[name_len..])
+    for (at, byte) in authority.iter().enumerate() {
+        if !NAME_BYTES[usize::from(*byte)] {
+            return at > 0 && is_valid_port(&authority[at..]);
+        }
+    }
+    !authority.is_empty()
 }
 
 /// The rest of `[address]:port`, behind the first bracket.
@@ -36,23 +40,31 @@ fn is_valid_literal(literal: &[u8]) -> bool {
 
 /// Nothing, or a colon and a port. The grammar lets the port be empty.
 fn is_valid_port(rest: &[u8]) -> bool {
-    let [colon, port @ ..] = rest else { return true };
-    *colon == b':'
-        && port.len() <= 5
-        && port.iter().all(u8::is_ascii_digit)
-        && port.iter().fold(0, |sum, digit| sum * 10 + u32::from(digit - b'0')) <= 65_535
+    let [colon, digits @ ..] = rest else { return true };
+    if *colon != b':' || digits.len() > 5 {
+        return false;
+    }
+    let mut port = 0;
+    for byte in digits {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return false;
+        }
+        port = port * 10 + u32::from(digit);
+    }
+    port <= 65_535
 }
 
 /// Whether two authorities name the same host and port, as far as it can be told by looking.
-pub(super) fn is_same(left: &str, right: &str, secure: bool) -> bool {
-    let default_port = if secure { ":443" } else { ":80" };
-    let bare = |text: &str| -> usize {
+pub(super) fn is_same(left: &[u8], right: &[u8], secure: bool) -> bool {
+    let default_port: &[u8] = if secure { b":443" } else { b":80" };
+    let bare = |text: &[u8]| -> usize {
         let text_len = text.len();
         text_len
             - if text.ends_with(default_port) {
                 default_port.len()
             } else {
-                usize::from(text.ends_with(':'))
+                usize::from(text.ends_with(b":"))
             }
     };
     left[..bare(left)].eq_ignore_ascii_case(&right[..bare(right)])
@@ -90,11 +102,11 @@ mod tests {
 
     #[test]
     fn rfc9110_4_2_3_authorities_are_compared_without_case_and_default_port() {
-        assert!(is_same("Example.ORG", "example.org:80", false));
-        assert!(is_same("a:", "a:443", true));
-        assert!(is_same("a:8080", "A:8080", false));
-        assert!(!is_same("a:443", "a", false));
-        assert!(!is_same("a", "b", false));
-        assert!(!is_same("a:8080", "a", false));
+        assert!(is_same(b"Example.ORG", b"example.org:80", false));
+        assert!(is_same(b"a:", b"a:443", true));
+        assert!(is_same(b"a:8080", b"A:8080", false));
+        assert!(!is_same(b"a:443", b"a", false));
+        assert!(!is_same(b"a", b"b", false));
+        assert!(!is_same(b"a:8080", b"a", false));
     }
 }

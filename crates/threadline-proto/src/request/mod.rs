@@ -42,8 +42,8 @@ pub struct Head<'h, 'i> {
     pub version: Version,
     /// All fields, in order.
     pub headers: Headers<'h, 'i>,
-    /// The value of `Host`; `None` only in HTTP/1.0.
-    pub host: Option<&'i str>,
+    /// The value of `Host`, which is ASCII; see [`Head::host`].
+    host: Option<&'i [u8]>,
     /// Length of the head in bytes, with its empty line and a blank line before it: the body begins
     /// there.
     pub len: usize,
@@ -53,6 +53,14 @@ pub struct Head<'h, 'i> {
     pub keep_alive: bool,
     /// Whether the client waits for `100 Continue` before it sends the body.
     pub expects_continue: bool,
+}
+
+impl<'i> Head<'_, 'i> {
+    /// The value of `Host`; `None` only in HTTP/1.0.
+    pub fn host(&self) -> Option<&'i str> {
+        // Checked byte by byte when it came; made text only for the few that ask.
+        self.host.and_then(|host| std::str::from_utf8(host).ok())
+    }
 }
 
 /// The versions that are spoken here.

@@ -122,14 +122,14 @@ fn check_line_ends(head: &[u8], headers: &[httparse::Header<'_>]) -> Result<(), 
 
 /// A target that names a host must name the one that `Host` names.
 #[cold]
-fn check_authority(target: &Target<'_>, host: Option<&str>) -> Result<(), ParseError> {
+fn check_authority(target: &Target<'_>, host: Option<&[u8]>) -> Result<(), ParseError> {
     let (authority, secure) = match target.form() {
         Form::Absolute { authority, secure } => (authority, secure),
         Form::Authority(authority) => (authority, true),
         Form::Origin | Form::Asterisk => return Ok(()),
     };
     match host {
-        Some(host) if !host::is_same(authority, host, secure) => Err(ParseError::HostMismatch),
+        Some(host) if !host::is_same(authority.as_bytes(), host, secure) => Err(ParseError::HostMismatch),
         _ => Ok(()),
     }
 }

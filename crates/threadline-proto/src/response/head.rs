@@ -95,8 +95,30 @@ const RESERVED: [&str; 7] = [
     "date",
 ];
 
-/// The start of the commonest head there is; a date follows.
-const OK_WITH_DATE: &[u8] = b"HTTP/1.1 200 OK\r\ndate: ";
+/// How the commonest response begins: its status line and its date, ready to be copied.
+///
+/// Made once a second; every response begins with all of it, or with its date line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Preamble([u8; Preamble::LEN]);
+
+impl Preamble {
+    const STATUS_LINE: &[u8] = b"HTTP/1.1 200 OK\r\n";
+    const LEN: usize = Self::STATUS_LINE.len() + b"date: ".len() + 29 + b"\r\n".len();
+
+    /// `date` is an IMF-fixdate (RFC 9110 §5.6.7). The clock is the caller's.
+    pub fn new(date: &[u8; 29]) -> Self {
+        let parts = [Self::STATUS_LINE, b"date: ", date, b"\r\n"];
+        let mut text = [0; Self::LEN];
+        for (place, byte) in text.iter_mut().zip(parts.into_iter().flatten()) {
+            *place = *byte;
+        }
+        Preamble(text)
+    }
+
+    fn date_line(&self) -> &[u8] {
+        &self.0[Self::STATUS_LINE.len()..]
+    }
+}
 
 impl<'o> HeadWriter<'o> {
     /// Writes the status line.
@@ -120,19 +142,14 @@ impl<'o> HeadWriter<'o> {
 
     /// Writes the status line and the date, as every response to a request begins.
     ///
-    /// `date` is an IMF-fixdate (RFC 9110 §5.6.7). The clock is the caller's.
     #[inline]
-    pub fn with_date(out: &'o mut Vec<u8>, status: Status, date: &[u8; 29]) -> Self {
+    pub fn with_date(out: &'o mut Vec<u8>, status: Status, preamble: &Preamble) -> Self {
         if status == Status::OK {
-            out.extend_from_slice(OK_WITH_DATE);
-            out.extend_from_slice(date);
-            out.extend_from_slice(b"\r\n");
+            out.extend_from_slice(&preamble.0);
             HeadWriter { out, status }
         } else {
             let writer = HeadWriter::new(out, status);
-            writer.out.extend_from_slice(b"date: ");
-            writer.out.extend_from_slice(date);
-            writer.out.extend_from_slice(b"\r\n");
+            writer.out.extend_from_slice(preamble.date_line());
             writer
         }
     }
@@ -179,11 +196,11 @@ impl<'o> HeadWriter<'o> {
             self.out.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
             self.out.extend_from_slice(b"\r\n");
         }
-        self.out.extend_from_slice(match persistence {
-            Persistence::Implied => b"\r\n",
-            Persistence::KeepAlive => b"connection: keep-alive\r\n\r\n",
-            Persistence::Close => b"connection: close\r\n\r\n",
-        });
+        match persistence {
+            Persistence::Implied => self.out.extend_from_slice(b"\r\n"),
+            Persistence::KeepAlive => self.out.extend_from_slice(b"connection: keep-alive\r\n\r\n"),
+            Persistence::Close => self.out.extend_from_slice(b"connection: close\r\n\r\n"),
+        }
     }
 
     fn append(&mut self, name: &str, value: &[u8]) {

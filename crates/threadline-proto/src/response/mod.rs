@@ -6,5 +6,5 @@
 mod head;
 mod status;
 
-pub use head::{HeadWriter, HeaderError, Payload, Persistence};
+pub use head::{HeadWriter, HeaderError, Payload, Persistence, Preamble};
 pub use status::Status;
