@@ -66,8 +66,24 @@ counters! {
     timeouts_idle,
     /// Connections closed because the peer read nothing for `Timeouts::write`.
     timeouts_write,
-    /// Closed connections whose peer went on sending beyond the lingering bound.
+    /// Closed connections whose peer went on sending for longer, or more, than lingering allows.
     lingered_too_long,
+    /// Messages that broke the rules of their protocol.
+    malformed,
+    /// Messages whose head was larger than allowed, or had too many fields (HTTP: 431).
+    too_large_heads,
+    /// Requests whose target was longer than allowed (HTTP: 414).
+    too_long_targets,
+    /// Messages whose body was larger than allowed (HTTP: 413).
+    too_large_bodies,
+    /// Lines and frames that were longer than allowed.
+    too_long_messages,
+    /// Reads and writes of stream handlers that timed out.
+    timeouts_stream,
+    /// Pushed messages that were dropped because their receiver was slow.
+    pushes_dropped,
+    /// Connections closed because they were slow to receive what was pushed.
+    slow_receivers_closed,
     /// Turns that ended early so that other connections got theirs.
     yields,
     /// Threads that could not be started.

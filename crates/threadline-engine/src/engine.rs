@@ -197,7 +197,7 @@ impl Engine {
     /// What has happened so far.
     pub fn counts(&self) -> Counts {
         let mut sum = Counts::default();
-        self.shards.iter().for_each(|shard| shard.counters.add_to(&mut sum));
+        self.shards.iter().for_each(|shard| shard.home.counters.add_to(&mut sum));
         sum
     }
 

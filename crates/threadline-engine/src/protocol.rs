@@ -18,7 +18,7 @@
 
 use std::time::Duration;
 
-pub use crate::turn::{CallError, Turn};
+pub use crate::turn::{CallError, Offence, Turn};
 
 /// Cuts messages out of bytes and answers each.
 ///

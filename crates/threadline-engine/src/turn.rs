@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crate::connection::Session;
+use crate::counters::Counters;
 use crate::route::Route;
 
 /// One look at a connection's input: passed to [`Protocol::step`](crate::Protocol::step).
@@ -16,6 +17,22 @@ pub struct Turn<'t> {
     pub(crate) place: &'t mut (dyn Place + 't),
     pub(crate) seen: usize,
     pub(crate) draining: bool,
+    pub(crate) counters: &'t Counters,
+}
+
+/// What is wrong with a message that its protocol turns away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Offence {
+    /// It breaks the protocol's rules.
+    Malformed,
+    /// Its head is larger than allowed, or has too many parts.
+    HeadTooLarge,
+    /// What it asks for has too long a name.
+    TargetTooLong,
+    /// Its body is larger than allowed.
+    BodyTooLarge,
+    /// As a whole it is longer than allowed.
+    TooLong,
 }
 
 /// Why [`Turn::call`] has no result.
@@ -67,6 +84,18 @@ impl Turn<'_> {
         let result = contain(route, || code(self.session, self.out));
         self.place.leave(route);
         result.ok_or(CallError::Panicked)
+    }
+
+    /// Counts a message that the protocol turns away; see [`Counts`](crate::Counts).
+    pub fn count(&self, offence: Offence) {
+        let counter = match offence {
+            Offence::Malformed => &self.counters.malformed,
+            Offence::HeadTooLarge => &self.counters.too_large_heads,
+            Offence::TargetTooLong => &self.counters.too_long_targets,
+            Offence::BodyTooLarge => &self.counters.too_large_bodies,
+            Offence::TooLong => &self.counters.too_long_messages,
+        };
+        counter.increment();
     }
 
     /// Whether the service is going down: replies should say so, and close.

@@ -6,6 +6,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use threadline_engine::protocol::Offence;
 use threadline_engine::{CallError, Route, Turn};
 
 /// See [`Turn`]: the methods are its own.
@@ -17,6 +18,8 @@ pub(crate) trait Exchange {
         route: &Arc<Route>,
         code: impl FnOnce(&mut Vec<u8>) -> R,
     ) -> Result<R, CallError>;
+
+    fn count(&self, offence: Offence);
 
     fn draining(&self) -> bool;
 
@@ -36,6 +39,10 @@ impl Exchange for Turn<'_> {
         code: impl FnOnce(&mut Vec<u8>) -> R,
     ) -> Result<R, CallError> {
         Turn::call(self, route, |_session, out| code(out))
+    }
+
+    fn count(&self, offence: Offence) {
+        Turn::count(self, offence);
     }
 
     fn draining(&self) -> bool {

@@ -16,7 +16,9 @@
 
 use std::sync::Arc;
 
-use threadline_engine::protocol::{AfterRefusal, Phase, Protocol, Refusal, Step, Timeouts};
+use threadline_engine::protocol::{
+    AfterRefusal, Offence, Phase, Protocol, Refusal, Step, Timeouts,
+};
 use threadline_engine::{CallError, Route, Turn};
 use threadline_proto::request::{self, Body, Form, Head, HeaderSlots, Parsed};
 use threadline_proto::response::Status;
@@ -61,6 +63,7 @@ impl HttpService {
             Ok(Parsed::Head(head)) => head,
             Ok(Parsed::Partial) => return Step::Partial { phase: Phase::Head, want: 0 },
             Err(error) => {
+                exchange.count(offence(error.status()));
                 let response = Response::error(error.status(), error);
                 write_own(exchange.out(), &response, Manner::refusing(input));
                 return Step::Close;
@@ -74,6 +77,7 @@ impl HttpService {
             Ok(len) => len,
             // Where the next request begins is not known: the connection ends.
             Err(response) => {
+                exchange.count(offence(response.status()));
                 write_own(exchange.out(), &response, manner.closing());
                 return Step::Close;
             }
@@ -184,6 +188,16 @@ fn run(
             write_own(out, &internal_error(), manner.closing());
             Step::Close
         }
+    }
+}
+
+/// What a request is counted as that is refused with this status.
+fn offence(status: Status) -> Offence {
+    match status {
+        Status::CONTENT_TOO_LARGE => Offence::BodyTooLarge,
+        Status::URI_TOO_LONG => Offence::TargetTooLong,
+        Status::REQUEST_HEADER_FIELDS_TOO_LARGE => Offence::HeadTooLarge,
+        _ => Offence::Malformed,
     }
 }
 

@@ -4,6 +4,7 @@
 //! its shard can finish with its connection by reference, without a count per connection.
 //! [`Claim`] is the only way to a connection's state; whose turn it is, `ownership.rs` decides.
 
+mod home;
 mod outbox;
 mod ownership;
 mod session;
@@ -15,6 +16,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+pub(crate) use home::Home;
 pub(crate) use outbox::{Outbox, Watch};
 pub use outbox::{SendError, Sender, SlowReceiver};
 pub(crate) use ownership::Claimed;

@@ -14,9 +14,10 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 use rustix::net::Shutdown;
 
+use super::home::Home;
 use super::socket::{Sent, send_now};
 use crate::shared::Blockable;
-use crate::sys::{Epoll, Interest, Ticks, now_ticks};
+use crate::sys::{Interest, Ticks, now_ticks};
 
 /// How much may wait for a slow receiver before its [`SlowReceiver`] policy applies: 256 KB.
 const LIMIT_DEFAULT: usize = 256 * 1024;
@@ -124,7 +125,7 @@ pub(crate) enum Watch {
 /// Output that waits, and the descriptor it waits for.
 pub(crate) struct Outbox {
     socket: OwnedFd,
-    home: Arc<Epoll>,
+    home: Arc<Home>,
     key: u64,
     watch: Watch,
     queue: Mutex<Queue>,
@@ -158,7 +159,7 @@ impl fmt::Debug for Outbox {
 }
 
 impl Outbox {
-    pub(super) fn new(socket: OwnedFd, home: Arc<Epoll>, key: u64, watch: Watch) -> Self {
+    pub(super) fn new(socket: OwnedFd, home: Arc<Home>, key: u64, watch: Watch) -> Self {
         let queue = Queue {
             messages: VecDeque::new(),
             bytes: 0,
@@ -201,6 +202,7 @@ impl Outbox {
             return Err(SendError::TooLarge);
         }
         if queue.policy == SlowReceiver::Close {
+            self.home.counters.slow_receivers_closed.increment();
             self.close(queue);
             return Err(SendError::TooSlow);
         }
@@ -209,13 +211,18 @@ impl Outbox {
             let oldest = queue.messages.iter().position(|m| m.droppable && m.sent == 0);
             let Some(oldest) = oldest.and_then(|at| queue.messages.remove(at)) else {
                 // Nothing but replies wait: the new message is the oldest that can go.
-                queue.dropped += 1;
+                self.drop_one(queue);
                 return Err(SendError::TooLarge);
             };
             queue.bytes -= oldest.bytes.len();
-            queue.dropped += 1;
+            self.drop_one(queue);
         }
         Ok(())
+    }
+
+    fn drop_one(&self, queue: &mut Queue) {
+        queue.dropped += 1;
+        self.home.counters.pushes_dropped.increment();
     }
 
     fn write_or_queue(&self, queue: &mut Queue, bytes: &[u8], droppable: bool) -> io::Result<()> {
@@ -280,9 +287,9 @@ impl Outbox {
         if !queue.armed {
             match self.watch {
                 Watch::Input => {
-                    self.home.modify(&self.socket, self.key, Interest::InputAndOutput)?;
+                    self.home.epoll.modify(&self.socket, self.key, Interest::InputAndOutput)?;
                 }
-                Watch::Nothing => self.home.add(&self.socket, self.key, Interest::Output)?,
+                Watch::Nothing => self.home.epoll.add(&self.socket, self.key, Interest::Output)?,
             }
             queue.armed = true;
         }
@@ -292,8 +299,8 @@ impl Outbox {
     fn disarm(&self, queue: &mut Queue) -> io::Result<()> {
         if queue.armed {
             match self.watch {
-                Watch::Input => self.home.modify(&self.socket, self.key, Interest::Input)?,
-                Watch::Nothing => self.home.remove(&self.socket)?,
+                Watch::Input => self.home.epoll.modify(&self.socket, self.key, Interest::Input)?,
+                Watch::Nothing => self.home.epoll.remove(&self.socket)?,
             }
             queue.armed = false;
         }

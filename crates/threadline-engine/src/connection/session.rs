@@ -7,9 +7,10 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
+use super::home::Home;
 use super::outbox::{Outbox, Sender, Watch};
 use super::socket::{Sent, Socket, send_now};
-use crate::sys::{Epoll, Ticks};
+use crate::sys::Ticks;
 
 /// One connection, as its message handler sees it: who is at the other end, a place to keep things
 /// between messages, and a [`Sender`] to write to it later.
@@ -18,7 +19,7 @@ pub struct Session {
     socket: Socket,
     peer: Option<SocketAddr>,
     /// Where the socket is registered, and as what: an outbox asks for room there.
-    home: Arc<Epoll>,
+    home: Arc<Home>,
     key: u64,
     watch: Watch,
     close_after_reply: bool,
@@ -30,7 +31,7 @@ pub struct Session {
 pub(crate) struct SessionParts {
     pub(crate) socket: OwnedFd,
     pub(crate) peer: Option<SocketAddr>,
-    pub(crate) home: Arc<Epoll>,
+    pub(crate) home: Arc<Home>,
     pub(crate) key: u64,
     pub(crate) watch: Watch,
 }

@@ -4,7 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::connection::Session;
-use crate::protocol::{AfterRefusal, CallError, Phase, Protocol, Refusal, Step, Timeouts, Turn};
+use crate::protocol::{
+    AfterRefusal, CallError, Offence, Phase, Protocol, Refusal, Step, Timeouts, Turn,
+};
 use crate::route::{Hint, Route};
 
 type Handler = dyn Fn(&[u8], &mut Session) -> Option<Vec<u8>> + Send + Sync;
@@ -110,6 +112,7 @@ impl Protocol for Frames {
             return Step::Partial { phase: Phase::Head, want: PREFIX };
         };
         if length > self.length_max {
+            turn.count(Offence::TooLong);
             push_frame(turn.out(), &[]);
             return Step::Close;
         }

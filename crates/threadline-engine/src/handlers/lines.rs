@@ -4,7 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::connection::Session;
-use crate::protocol::{AfterRefusal, CallError, Phase, Protocol, Refusal, Step, Timeouts, Turn};
+use crate::protocol::{
+    AfterRefusal, CallError, Offence, Phase, Protocol, Refusal, Step, Timeouts, Turn,
+};
 use crate::route::{Hint, Route};
 
 type Handler = dyn Fn(&str, &mut Session) -> Option<String> + Send + Sync;
@@ -116,6 +118,7 @@ impl Lines {
             Ok(text) => text.into(),
             Err(_) if self.invalid == Invalid::Replace => String::from_utf8_lossy(line),
             Err(_) => {
+                turn.count(Offence::Malformed);
                 turn.out().extend_from_slice(b"error: the line is not UTF-8\n");
                 return match self.invalid {
                     Invalid::Close => Step::Close,
@@ -161,6 +164,7 @@ impl Protocol for Lines {
         };
         if line.len() > self.length_max {
             let message = format!("error: the line is longer than {} bytes\n", self.length_max);
+            turn.count(Offence::TooLong);
             turn.out().extend_from_slice(message.as_bytes());
             return Step::Close;
         }

@@ -7,9 +7,10 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::net::SendFlags;
+use rustix::net::{RecvFlags, SendFlags};
 use socket2::SockRef;
 
+use crate::connection::Home;
 use crate::shared::Blockable;
 
 /// Bytes that a [`Connection`] reads ahead, once [`BufRead`] is used: 8 KB.
@@ -111,6 +112,7 @@ pub struct Connection {
 #[derive(Debug)]
 struct Stream {
     socket: OwnedFd,
+    home: Arc<Home>,
 }
 
 impl Blockable for Stream {
@@ -123,13 +125,14 @@ impl Connection {
     pub(crate) fn new(
         socket: OwnedFd,
         peer: Option<SocketAddr>,
+        home: &Arc<Home>,
         options: &StreamOptions,
     ) -> io::Result<Self> {
         rustix::io::ioctl_fionbio(&socket, false)?;
         let settings = SockRef::from(&socket);
         settings.set_read_timeout(options.read)?;
         settings.set_write_timeout(options.write)?;
-        let stream = Arc::new(Stream { socket });
+        let stream = Arc::new(Stream { socket, home: Arc::clone(home) });
         Ok(Connection { stream, peer, ahead: Vec::new(), taken: 0 })
     }
 
@@ -190,11 +193,11 @@ impl Connection {
 
     fn receive(stream: &Stream, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
-            match rustix::io::read(&stream.socket, &mut *buffer) {
+            match rustix::net::recv(&stream.socket, &mut *buffer, RecvFlags::empty()) {
                 Err(Errno::INTR) => {}
                 // The kernel's word for "timed out" on a blocking socket.
-                Err(Errno::AGAIN) => return Err(timed_out("the client sent nothing")),
-                other => return Ok(other?),
+                Err(Errno::AGAIN) => return Err(stream.timed_out("the client sent nothing")),
+                other => return Ok(other?.0),
             }
         }
     }
@@ -208,8 +211,11 @@ fn not_zero(limit: Option<Duration>) -> io::Result<Option<Duration>> {
     Ok(limit)
 }
 
-fn timed_out(what: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::TimedOut, format!("timed out: {what} for too long"))
+impl Stream {
+    fn timed_out(&self, what: &str) -> io::Error {
+        self.home.counters.timeouts_stream.increment();
+        io::Error::new(io::ErrorKind::TimedOut, format!("timed out: {what} for too long"))
+    }
 }
 
 impl Read for Connection {
@@ -245,7 +251,7 @@ impl Write for Connection {
         loop {
             match rustix::net::send(&self.stream.socket, bytes, SendFlags::NOSIGNAL) {
                 Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => return Err(timed_out("the client read nothing")),
+                Err(Errno::AGAIN) => return Err(self.stream.timed_out("the client read nothing")),
                 other => return Ok(other?),
             }
         }

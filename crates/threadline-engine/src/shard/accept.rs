@@ -103,7 +103,7 @@ impl Shard {
             match accepted.map_err(|error| (error, Mishap::from(error))) {
                 Ok((socket, peer)) => {
                     let peer = peer.and_then(|peer| peer.try_into().ok());
-                    self.counters.accepted.increment();
+                    self.home.counters.accepted.increment();
                     self.recovered(lease);
                     if let Err(error) = self.admit(lease, socket, peer, service) {
                         tracing::debug!(%error, "a connection was lost before it was served");
@@ -111,7 +111,7 @@ impl Shard {
                 }
                 Err((_, Mishap::Empty)) => return true,
                 Err((error, Mishap::Next)) => {
-                    self.counters.accept_errors.increment();
+                    self.home.counters.accept_errors.increment();
                     tracing::debug!(%error, "a connection failed before it was accepted");
                 }
                 // Those who have been idle longest make room; if none is, new clients wait.
@@ -135,7 +135,7 @@ impl Shard {
         service: u32,
     ) -> io::Result<()> {
         if !self.shared.peers.admit(peer) {
-            self.counters.refused_per_peer.increment();
+            self.home.counters.refused_per_peer.increment();
             self.turn_away(&socket, service);
             return Ok(());
         }
@@ -148,7 +148,7 @@ impl Shard {
         let key = Key::Connection { index, generation: connection.generation() }.pack();
         let own_thread = self.shared.settings.model == Model::ThreadPerConnection;
         let watch = if own_thread { Watch::Nothing } else { Watch::Input };
-        let parts = SessionParts { socket, peer, home: Arc::clone(&self.epoll), key, watch };
+        let parts = SessionParts { socket, peer, home: Arc::clone(&self.home), key, watch };
         let state = State::new(Session::new(parts), service);
         let mut claim = connection.admit(index, state, lease.now);
 
@@ -180,7 +180,7 @@ impl Shard {
 
     fn register(&self, session: &Session, key: u64) -> io::Result<()> {
         let fd = session.fd().ok_or(io::ErrorKind::NotConnected)?;
-        self.epoll.add(fd, key, Interest::Input)
+        self.home.epoll.add(fd, key, Interest::Input)
     }
 
     /// Tells a peer why it is not served, as far as it fits the socket's buffer.
@@ -225,7 +225,7 @@ impl Shard {
                 claim.park_with_lease();
                 continue;
             }
-            self.counters.evicted.increment();
+            self.home.counters.evicted.increment();
             let index = self.end(claim);
             if index != super::settle::NO_SLOT {
                 lease.free.push(index);
@@ -239,13 +239,13 @@ impl Shard {
         let core = &mut **lease;
         if core.paused.is_none() {
             for source in core.sources.iter().filter(|source| source.kind == Kind::Connections) {
-                let _ = self.epoll.remove(source);
+                let _ = self.home.epoll.remove(source);
             }
         }
         if core.paused != Some(why) {
             match why {
-                Paused::AtLimit => self.counters.paused_at_limit.increment(),
-                Paused::OutOfResources => self.counters.paused_out_of_resources.increment(),
+                Paused::AtLimit => self.home.counters.paused_at_limit.increment(),
+                Paused::OutOfResources => self.home.counters.paused_out_of_resources.increment(),
             }
         }
         if core.paused != Some(why) && why == Paused::AtLimit {
@@ -279,7 +279,7 @@ impl Shard {
             for (source, number) in core.sources.iter().zip(0..) {
                 if source.kind == Kind::Connections {
                     let key = Key::Source(number).pack();
-                    let _ = self.epoll.add(source, key, source.interest());
+                    let _ = self.home.epoll.add(source, key, source.interest());
                 }
             }
         }

@@ -158,7 +158,7 @@ impl Conversation<'_> {
         let mut used = 0;
         while used < input.len() {
             if self.budget == 0 {
-                self.shard.counters.yields.increment();
+                self.shard.home.counters.yields.increment();
                 return (used, Eaten::Enough);
             }
             match self.step(&input[used..]) {
@@ -192,6 +192,7 @@ impl Conversation<'_> {
             place: &mut *self.place,
             seen: self.state.seen,
             draining: self.shard.shared.phase().is_draining(),
+            counters: &self.shard.home.counters,
         };
         // User code inside is contained already; this is for a protocol that panics itself. Whether its
         // reply is whole nobody knows: the connection ends.
@@ -274,7 +275,7 @@ impl Conversation<'_> {
                 Err(error) => return Err(error.into()),
             }
             if thrown > self.shard.shared.settings.linger_bytes_max {
-                self.shard.counters.lingered_too_long.increment();
+                self.shard.home.counters.lingered_too_long.increment();
                 return Ok(Pause::Over);
             }
         }

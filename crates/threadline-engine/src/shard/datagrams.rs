@@ -37,9 +37,9 @@ impl Shard {
                 // Errors of earlier sends (ECONNREFUSED) are reported here; they are nobody's.
                 Err(_) => continue,
             };
-            self.counters.datagrams.increment();
+            self.home.counters.datagrams.increment();
             let (Some(peer), true) = (peer, count <= desk.input.len()) else {
-                self.counters.datagrams_dropped.increment();
+                self.home.counters.datagrams_dropped.increment();
                 continue;
             };
             let socket = source.socket();
@@ -67,7 +67,7 @@ impl Shard {
             && rustix::net::sendto(socket, &reply, SendFlags::DONTWAIT, &peer).is_err()
         {
             // Too large, or the socket's buffer is full: datagrams may be lost, threads may not wait.
-            self.counters.datagrams_dropped.increment();
+            self.home.counters.datagrams_dropped.increment();
         }
     }
 
@@ -86,8 +86,8 @@ impl Shard {
             place.leave(&service.route);
         });
         if submitted.is_err() {
-            self.counters.refused_overload.increment();
-            self.counters.datagrams_dropped.increment();
+            self.home.counters.refused_overload.increment();
+            self.home.counters.datagrams_dropped.increment();
         }
     }
 }

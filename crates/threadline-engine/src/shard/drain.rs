@@ -47,7 +47,7 @@ impl Shard {
         }
         lease.drain = Some(Drain { began: lease.now });
         for source in &lease.sources {
-            let _ = self.epoll.remove(source);
+            let _ = self.home.epoll.remove(source);
         }
         lease.sources.clear();
         self.drain_further(lease);
@@ -87,7 +87,7 @@ impl Shard {
         for index in 0..lease.fresh {
             let Some(slot) = self.slab.get(index).filter(|slot| slot.is_idle()) else { continue };
             if let Ok(claim) = slot.claim(index) {
-                self.counters.aborted.increment();
+                self.home.counters.aborted.increment();
                 self.end_with_lease(lease, claim);
             }
         }

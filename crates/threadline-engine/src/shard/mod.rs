@@ -29,8 +29,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use crate::connection::Slab;
-use crate::counters::Counters;
+use crate::connection::{Home, Slab};
 use crate::lease::{Lease, Leased, Snapshot};
 use crate::listener::Source;
 use crate::route::{Route, Tally};
@@ -55,10 +54,9 @@ const OUTPUT_KEPT: usize = 64 * 1024;
 pub(crate) struct Shard {
     pub(crate) number: usize,
     pub(crate) shared: Arc<Shared>,
-    pub(crate) counters: Counters,
+    pub(crate) home: Arc<Home>,
     core: Leased<Core>,
     slab: Slab,
-    epoll: Arc<Epoll>,
     waker: Waker,
     alarm: Alarm,
     inbox: Inbox,
@@ -162,7 +160,7 @@ impl Shard {
         sources: Vec<Source>,
     ) -> io::Result<Arc<Shard>> {
         let now = now_ticks();
-        let epoll = Arc::new(Epoll::new()?);
+        let epoll = Epoll::new()?;
         let (waker, alarm) = (Waker::new()?, Alarm::new()?);
         epoll.add(&waker, Key::Waker.pack(), Interest::Source)?;
         epoll.add(&alarm, Key::Alarm.pack(), Interest::Source)?;
@@ -189,11 +187,10 @@ impl Shard {
         };
         Ok(Arc::new(Shard {
             number,
-            counters: Counters::default(),
+            home: Arc::new(Home::new(epoll)),
             core: Leased::new(core),
             slab: Slab::new(shared.settings.connections_max.min(Key::CONNECTIONS_MAX)),
             shared,
-            epoll,
             waker,
             alarm,
             inbox: Inbox::default(),
@@ -241,7 +238,7 @@ impl Shard {
     fn back(&self) -> bool {
         let start = || run::start_spare(&self.shared);
         let reserved = self.shared.spares.reserve(start).unwrap_or_else(|error| {
-            self.counters.spawn_failures.increment();
+            self.home.counters.spawn_failures.increment();
             tracing::debug!(%error, "cannot start a spare thread");
             false
         });

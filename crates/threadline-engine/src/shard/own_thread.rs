@@ -37,7 +37,7 @@ impl Shard {
     pub(super) fn start_stream(self: &Arc<Self>, service: &StreamService, mut claim: Claim<'_>) {
         let own_thread = self.shared.settings.model == Model::ThreadPerConnection;
         if let (Some(fd), false) = (claim.session.fd(), own_thread) {
-            let _ = self.epoll.remove(fd);
+            let _ = self.home.epoll.remove(fd);
         }
         let (shard, service, index) = (Arc::clone(self), service.clone(), claim.index);
         let peer = claim.session.peer_addr();
@@ -50,7 +50,7 @@ impl Shard {
                 self.give_up(index, &error);
             }
         } else if let Err(_rejected) = self.shared.pool.try_submit(job) {
-            self.counters.refused_overload.increment();
+            self.home.counters.refused_overload.increment();
             self.finish(index);
         }
     }
@@ -62,8 +62,8 @@ impl Shard {
         socket: OwnedFd,
         peer: Option<SocketAddr>,
     ) {
-        self.counters.calls_pooled.increment();
-        match Connection::new(socket, peer, &service.options) {
+        self.home.counters.calls_pooled.increment();
+        match Connection::new(socket, peer, &self.home, &service.options) {
             Ok(connection) => {
                 let socket: Weak<dyn Blockable> = connection.blockable();
                 self.shared.blocked.enter(self.number, index, socket);
@@ -89,7 +89,7 @@ impl Shard {
 
     /// No thread could be had: the thread limit is back-pressure, not a crash.
     fn give_up(self: &Arc<Self>, index: u32, error: &io::Error) {
-        self.counters.spawn_failures.increment();
+        self.home.counters.spawn_failures.increment();
         tracing::warn!(%error, "no thread for a new connection: it is refused");
         if let Some(connection) = self.slab.get(index) {
             let mut claim = connection.accept_claim(index);
@@ -185,7 +185,7 @@ impl Shard {
         match poll(&mut fds, timeout.as_ref()) {
             Ok(0) => {
                 if waits {
-                    self.counters.timeouts_write.increment();
+                    self.home.counters.timeouts_write.increment();
                 }
                 Ok(Pause::Over)
             }
@@ -221,7 +221,7 @@ impl Shard {
             if claim.session.has_sender() {
                 return Pause::Yield;
             }
-            self.counters.timeouts_idle.increment();
+            self.home.counters.timeouts_idle.increment();
             return Pause::Over;
         };
         self.say_timed_out(service, phase, claim, desk)
@@ -243,7 +243,7 @@ impl Shard {
             shard.tell(Note::Returned(claim.pass_on()));
         };
         if self.shared.pool.try_submit(job).is_err() {
-            self.counters.refused_overload.increment();
+            self.home.counters.refused_overload.increment();
             let Some(connection) = self.slab.get(index) else { return };
             let mut claim = connection.accept_claim(index);
             claim.opened = false;

@@ -44,18 +44,18 @@ impl Place for OnShard<'_> {
                     return false;
                 }
                 if !self.shard.is_backed() {
-                    self.shard.counters.calls_without_spare.increment();
+                    self.shard.home.counters.calls_without_spare.increment();
                     return false;
                 }
             }
             // Never handed off, so not lent either.
             Model::EventLoop => {
-                self.shard.counters.calls_inline.increment_alone();
+                self.shard.home.counters.calls_inline.increment_alone();
                 return true;
             }
             Model::Pool | Model::ThreadPerConnection => return false,
         }
-        self.shard.counters.calls_inline.increment_alone();
+        self.shard.home.counters.calls_inline.increment_alone();
         lease.tally.count(route);
         self.timed = (lease.sample_in == 0).then(Instant::now);
         lease.sample_in = lease.sample_in.saturating_sub(1);
@@ -102,7 +102,7 @@ impl<'s> OnPool<'s> {
 
 impl Place for OnPool<'_> {
     fn enter(&mut self, route: &Route) -> bool {
-        self.shard.counters.calls_pooled.increment();
+        self.shard.home.counters.calls_pooled.increment();
         if self.shard.shared.settings.model == Model::Adaptive {
             self.trial = Some(Trial::begin(route));
         }
@@ -131,7 +131,7 @@ impl<'s> OnOwnThread<'s> {
 
 impl Place for OnOwnThread<'_> {
     fn enter(&mut self, _route: &Route) -> bool {
-        self.shard.counters.calls_pooled.increment();
+        self.shard.home.counters.calls_pooled.increment();
         true
     }
 

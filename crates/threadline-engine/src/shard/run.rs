@@ -72,7 +72,7 @@ fn take_over(takeover: &Takeover, desk: &mut Desk) -> Ended {
         // Its holder came back in time.
         return Ended::Lost;
     };
-    shard.counters.handoffs.increment();
+    shard.home.counters.handoffs.increment();
     let number = shard.calling.load(Ordering::Relaxed);
     if let Some(route) = route::by_number(number) {
         lease.tally.stalled(&route, shard.shared.settings.proving_streak);
@@ -91,7 +91,7 @@ fn run_contained<'s>(shard: &'s Arc<Shard>, mut lease: Lease<'s, Core>, desk: &m
         }
         match shard.fill() {
             Some(again) => {
-                shard.counters.engine_panics.increment();
+                shard.home.counters.engine_panics.increment();
                 tracing::error!(shard = shard.number, "the engine panicked: please report this");
                 *desk = Desk::new();
                 lease = again;
@@ -149,7 +149,7 @@ impl Shard {
             || busy || !self.inbox.is_empty(),
             |core, sleep| {
                 core.cursor = 0;
-                self.epoll.wait(&mut desk.events, &mut core.events, sleep)
+                self.home.epoll.wait(&mut desk.events, &mut core.events, sleep)
             },
         );
         if let Err(error) = result {

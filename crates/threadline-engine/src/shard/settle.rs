@@ -174,7 +174,7 @@ impl Shard {
             return Some((claim, pause));
         }
         let mut claim = self.offload(claim).err()?;
-        self.counters.refused_overload.increment();
+        self.home.counters.refused_overload.increment();
         let pause = self.refuse(service, &mut claim, Refusal::Overloaded, desk);
         Some((claim, pause))
     }
@@ -293,7 +293,7 @@ impl Shard {
 
     /// Ends a connection from any thread; the caller gives the slot back to the shard.
     pub(super) fn end(self: &Arc<Self>, mut claim: Claim<'_>) -> u32 {
-        self.counters.closed.increment();
+        self.home.counters.closed.increment();
         self.shared.peers.leave(claim.session.peer_addr());
         if claim.opened {
             claim = match self.close_hook(claim) {

@@ -81,7 +81,7 @@ impl Shard {
             Service::Messages(service) => service,
             // Its first byte never came.
             _ => {
-                self.counters.timeouts_idle.increment();
+                self.home.counters.timeouts_idle.increment();
                 return self.end_with_lease(lease, claim);
             }
         };
@@ -90,16 +90,17 @@ impl Shard {
             if lease.now.saturating_sub(since) < limit {
                 return self.park(lease, &service.deadlines, claim);
             }
-            self.counters.timeouts_write.increment();
+            self.home.counters.timeouts_write.increment();
             return self.end_with_lease(lease, claim);
         }
         if claim.ending != Ending::No {
+            self.home.counters.lingered_too_long.increment();
             return self.end_with_lease(lease, claim);
         }
         match claim.phase {
             None if claim.session.has_sender() => self.park(lease, &service.deadlines, claim),
             None => {
-                self.counters.timeouts_idle.increment();
+                self.home.counters.timeouts_idle.increment();
                 self.end_with_lease(lease, claim);
             }
             Some(Phase::Body) if self.body_comes_along(&service.deadlines, &claim, lease.now) => {
@@ -131,8 +132,8 @@ impl Shard {
         desk: &mut Desk,
     ) -> Pause {
         match phase {
-            Phase::Head => self.counters.timeouts_head.increment(),
-            Phase::Body => self.counters.timeouts_body.increment(),
+            Phase::Head => self.home.counters.timeouts_head.increment(),
+            Phase::Body => self.home.counters.timeouts_body.increment(),
         }
         self.refuse(service, claim, Refusal::TimedOut(phase), desk)
     }

@@ -129,7 +129,9 @@ fn check_authority(target: &Target<'_>, host: Option<&[u8]>) -> Result<(), Parse
         Form::Origin | Form::Asterisk => return Ok(()),
     };
     match host {
-        Some(host) if !host::is_same(authority.as_bytes(), host, secure) => Err(ParseError::HostMismatch),
+        Some(host) if !host::is_same(authority.as_bytes(), host, secure) => {
+            Err(ParseError::HostMismatch)
+        }
         _ => Ok(()),
     }
 }

@@ -30,6 +30,7 @@ every_model! {
         // The length alone decides: nothing is kept for 4 GB that may never come.
         client.send(u32::MAX.to_be_bytes());
         assert_eq!(client.rest(), frame(b""));
+        assert_eq!(service.counts().too_long_messages, 1);
     }
 
     fn a_large_frame_arrives_whole(model) {

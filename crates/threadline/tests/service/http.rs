@@ -118,6 +118,7 @@ every_model! {
         let refused = client.reply();
         assert_eq!((refused.status, refused.closes), (413, true));
         client.assert_closed();
+        assert_eq!(service.counts().too_large_bodies, 1);
     }
 
     fn head_is_get_without_the_body(model) {
@@ -150,6 +151,23 @@ every_model! {
         let headers: String = (0..101).map(|n| format!("X{n}: y\r\n")).collect();
         client.send(format!("GET / HTTP/1.1\r\nHost: t\r\n{headers}\r\n"));
         assert_eq!(client.reply().status, 431);
+        assert_eq!(service.counts().too_large_heads, 2);
+    }
+
+    fn a_target_that_is_too_long_is_refused(model) {
+        let service = web(model);
+        let mut client = Client::to(&service);
+        client.send(format!("GET /{} HTTP/1.1\r\nHost: t\r\n\r\n", "x".repeat(8_000)));
+        assert_eq!(client.reply().status, 414);
+        assert_eq!(service.counts().too_long_targets, 1);
+    }
+
+    fn a_request_that_breaks_the_rules_is_counted(model) {
+        let service = web(model);
+        let mut client = Client::to(&service);
+        client.send("GET / HTTP/1.1\r\nHost : t\r\n\r\n");
+        assert_eq!(client.reply().status, 400);
+        assert_eq!(service.counts().malformed, 1);
     }
 
     fn a_panic_is_a_500_and_closes_its_own_connection(model) {

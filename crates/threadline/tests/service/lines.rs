@@ -48,6 +48,7 @@ every_model! {
         let error = client.line().expect("an error line");
         assert!(error.contains("longer than 100 bytes"), "{error}");
         client.assert_closed();
+        assert_eq!(service.counts().too_long_messages, 1);
     }
 
     fn a_line_that_is_not_utf8_is_an_error_and_a_close(model) {
@@ -57,6 +58,7 @@ every_model! {
         assert_eq!(client.line().as_deref(), Some("good"), "what came before is answered");
         assert!(client.line().expect("an error line").contains("not UTF-8"));
         client.assert_closed();
+        assert_eq!(service.counts().malformed, 1);
     }
 
     fn bad_utf8_can_be_answered_or_replaced(model) {

@@ -80,6 +80,7 @@ every_model! {
             }
         };
         assert_eq!(error, SendError::TooSlow);
+        assert_eq!(service.counts().slow_receivers_closed, 1);
         assert_eq!(sender.send("more"), Err(SendError::Closed));
         eventually("the connection is gone", || service.gauges().connections == 0);
         assert!(sender.is_closed());
@@ -102,6 +103,7 @@ every_model! {
         }
         assert!(got.is_sorted(), "in order");
         assert_eq!(got.len() as u64 + sender.dropped(), u64::from(sent), "each once or dropped");
+        assert_eq!(service.counts().pushes_dropped, sender.dropped());
         assert_eq!(client.ask("next"), "next");
     }
 

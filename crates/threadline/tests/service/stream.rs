@@ -87,6 +87,7 @@ every_model! {
         client.send("abc");
         let said = String::from_utf8(client.rest()).expect("text");
         assert!(said.starts_with("3 then timed out"), "{said}");
+        assert_eq!(service.counts().timeouts_stream, 1);
     }
 
     fn the_server_may_speak_first(model) {

@@ -40,6 +40,8 @@ impl Exchange for Script {
         catch_unwind(AssertUnwindSafe(|| code(&mut self.out))).map_err(|_| CallError::Panicked)
     }
 
+    fn count(&self, _offence: Offence) {}
+
     fn draining(&self) -> bool {
         self.draining
     }

@@ -43,6 +43,8 @@ impl Exchange for Quick {
         Ok(code(&mut self.out))
     }
 
+    fn count(&self, _offence: Offence) {}
+
     fn draining(&self) -> bool {
         false
     }
