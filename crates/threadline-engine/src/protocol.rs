@@ -18,7 +18,7 @@
 
 use std::time::Duration;
 
-pub use crate::turn::{CallError, Offence, Turn};
+pub use crate::turn::{CallError, Offence, Turn, Waiting};
 
 /// Cuts messages out of bytes and answers each.
 ///
@@ -68,15 +68,25 @@ pub trait Protocol: Send + Sync + 'static {
 }
 
 /// What [`Protocol::step`] made of the input.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
     /// The first `consumed` bytes were a message and it has been answered into [`Turn::out`].
     Next {
         /// Length of the message in bytes, at least 1.
         consumed: usize,
     },
+    /// All of the input was the start of a message whose rest the step has read itself, by
+    /// [`Session::receive`](crate::Session::receive), and it has been answered.
+    Streamed {
+        /// What was read beyond the message: the start of the next.
+        rest: Vec<u8>,
+    },
     /// As `Next`, and the connection is closed once the answer is written.
     Close,
+    /// As `Close`, but the answer goes on for as long as there is a [`Sender`](crate::Sender) to the
+    /// connection: no more messages are looked at, and it closes behind what the last of them has
+    /// sent.
+    Push,
     /// The message is not whole yet.
     Partial {
         /// What is still missing, and so which deadline applies.

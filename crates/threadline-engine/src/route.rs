@@ -89,6 +89,11 @@ impl Route {
         &self.name
     }
 
+    /// What was known of it beforehand.
+    pub fn hint(&self) -> Hint {
+        self.hint
+    }
+
     /// Whether its calls run on their shard's thread at present.
     pub fn is_proven(&self) -> bool {
         self.standing.load(Ordering::Relaxed) & PROVEN != 0

@@ -46,6 +46,17 @@ pub enum CallError {
     Panicked,
 }
 
+/// Where code may wait for the peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waiting {
+    /// Here: nobody else relies on this thread.
+    Here,
+    /// Not here, but on the thread where a message goes with [`Step::Offload`](crate::Step::Offload).
+    Elsewhere,
+    /// Nowhere: there is only the event loop.
+    Nowhere,
+}
+
 /// Where user code runs: on a shard's thread, on the pool, or on the connection's own thread.
 pub(crate) trait Place: std::fmt::Debug {
     /// Prepares for a call; false if it must not run here.
@@ -53,6 +64,11 @@ pub(crate) trait Place: std::fmt::Debug {
 
     /// The call that was entered has returned or panicked.
     fn leave(&mut self, route: &Route);
+
+    /// Where code may wait for the peer.
+    fn waiting(&self) -> Waiting {
+        Waiting::Here
+    }
 
     /// Whether the thread has lost its shard in a call, and so has only its reply left to do.
     fn lost(&self) -> bool {
@@ -84,6 +100,11 @@ impl Turn<'_> {
         let result = contain(route, || code(self.session, self.out));
         self.place.leave(route);
         result.ok_or(CallError::Panicked)
+    }
+
+    /// Where code may wait for the peer: [`Session::receive`] and [`Session::send`] do.
+    pub fn waiting(&self) -> Waiting {
+        self.place.waiting()
     }
 
     /// Counts a message that the protocol turns away; see [`Counts`](crate::Counts).

@@ -3,21 +3,30 @@
 //! [`Turn`] is the only implementation that serves anybody. Tests have another, so that the
 //! service's rules are tested on bytes alone, without an engine.
 
+use std::fs::File;
+use std::io;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
-use threadline_engine::protocol::Offence;
-use threadline_engine::{CallError, Route, Turn};
+use threadline_engine::protocol::{Offence, Waiting};
+use threadline_engine::{CallError, Route, Sender, Session, Turn};
 
 /// See [`Turn`]: the methods are its own.
 pub(crate) trait Exchange {
+    /// What user code is run with.
+    type Line: Line;
+
     fn out(&mut self) -> &mut Vec<u8>;
 
     fn call<R>(
         &mut self,
         route: &Arc<Route>,
-        code: impl FnOnce(&mut Vec<u8>) -> R,
+        code: impl FnOnce(&mut Self::Line, &mut Vec<u8>) -> R,
     ) -> Result<R, CallError>;
+
+    fn waiting(&self) -> Waiting;
 
     fn count(&self, offence: Offence);
 
@@ -28,7 +37,20 @@ pub(crate) trait Exchange {
     fn peer_addr(&self) -> Option<SocketAddr>;
 }
 
+/// See [`Session`]: the methods are its own. A connection, for code that may wait for its peer.
+pub(crate) trait Line {
+    fn receive(&mut self, buffer: &mut [u8], limit: Option<Duration>) -> io::Result<usize>;
+
+    fn send(&mut self, bytes: &[u8], limit: Option<Duration>) -> io::Result<()>;
+
+    fn send_file(&mut self, head: &[u8], file: File, range: Range<u64>) -> io::Result<()>;
+
+    fn sender(&mut self) -> Sender;
+}
+
 impl Exchange for Turn<'_> {
+    type Line = Session;
+
     fn out(&mut self) -> &mut Vec<u8> {
         Turn::out(self)
     }
@@ -36,9 +58,13 @@ impl Exchange for Turn<'_> {
     fn call<R>(
         &mut self,
         route: &Arc<Route>,
-        code: impl FnOnce(&mut Vec<u8>) -> R,
+        code: impl FnOnce(&mut Session, &mut Vec<u8>) -> R,
     ) -> Result<R, CallError> {
-        Turn::call(self, route, |_session, out| code(out))
+        Turn::call(self, route, code)
+    }
+
+    fn waiting(&self) -> Waiting {
+        Turn::waiting(self)
     }
 
     fn count(&self, offence: Offence) {
@@ -55,5 +81,23 @@ impl Exchange for Turn<'_> {
 
     fn peer_addr(&self) -> Option<SocketAddr> {
         Turn::peer_addr(self)
+    }
+}
+
+impl Line for Session {
+    fn receive(&mut self, buffer: &mut [u8], limit: Option<Duration>) -> io::Result<usize> {
+        Session::receive(self, buffer, limit)
+    }
+
+    fn send(&mut self, bytes: &[u8], limit: Option<Duration>) -> io::Result<()> {
+        Session::send(self, bytes, limit)
+    }
+
+    fn send_file(&mut self, head: &[u8], file: File, range: Range<u64>) -> io::Result<()> {
+        Session::send_file(self, head, file, range)
+    }
+
+    fn sender(&mut self) -> Sender {
+        Session::sender(self)
     }
 }

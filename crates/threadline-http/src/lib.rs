@@ -5,14 +5,14 @@
 //! parameters, what they return becomes the response:
 //!
 //! ```
-//! use threadline_http::{Path, Request, Response, Router, Status};
+//! use threadline_http::{Path, Response, Router, Status};
 //!
 //! fn greet(Path(name): Path<String>) -> String {
 //!     format!("hello, {name}\n")
 //! }
 //!
-//! fn store(Path(id): Path<u32>, request: &Request<'_>) -> Result<Response, Status> {
-//!     if request.body().is_empty() {
+//! fn store(Path(id): Path<u32>, note: Vec<u8>) -> Result<Response, Status> {
+//!     if note.is_empty() {
 //!         return Err(Status::UNPROCESSABLE_CONTENT);
 //!     }
 //!     Ok(Response::new(Status::CREATED).with_header("location", format!("/notes/{id}")))
@@ -39,7 +39,9 @@
 mod body;
 mod date;
 mod exchange;
+mod extensions;
 mod handler;
+mod middleware;
 mod refusal;
 mod request;
 mod response;
@@ -48,11 +50,13 @@ mod service;
 mod settings;
 mod write;
 
-pub use body::Body;
+pub use body::{Body, BodyError, BodyReader, BodySender};
+pub use extensions::Extensions;
 pub use handler::{
-    AndRequest, Extracted, FromParam, FromParams, FromRequest, Handler, IntoResponse, Path,
-    PathRejection,
+    AndRequest, Extension, Extracted, FromParam, FromParams, FromRequest, Handler, IntoResponse,
+    Needs, NotThere, Path, PathRejection, State,
 };
+pub use middleware::{Middleware, Next};
 pub use request::Request;
 pub use response::Response;
 pub use router::{Router, RouterError};

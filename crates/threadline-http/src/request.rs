@@ -1,5 +1,6 @@
 //! What a handler sees of a request: a view of the bytes where they arrived.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
 
@@ -7,19 +8,31 @@ use matchit::Params;
 use threadline_proto::Method;
 use threadline_proto::request::{Head, Headers, Version};
 
+use crate::body::{BodyError, BodyReader, Incoming};
+use crate::extensions::{Extensions, States};
+
 /// A request. Borrows everything; it lives as long as the handler's call.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct Request<'a> {
     pub(crate) head: &'a Head<'a, 'a>,
+    pub(crate) method: Method<'a>,
     pub(crate) params: &'a Params<'a, 'a>,
-    pub(crate) body: &'a [u8],
+    pub(crate) body: Incoming<'a>,
     pub(crate) peer_addr: Option<SocketAddr>,
+    pub(crate) around: &'a Around<'a>,
+}
+
+/// What is around a request: its route, its service, and what middleware leaves with it.
+pub(crate) struct Around<'a> {
+    pub(crate) route: &'a str,
+    pub(crate) states: &'a States,
+    pub(crate) extensions: Extensions,
 }
 
 impl<'a> Request<'a> {
     /// What is to be done.
     pub fn method(&self) -> Method<'a> {
-        self.head.method
+        self.method
     }
 
     /// The path as it came: percent-encoded, without the query.
@@ -63,9 +76,57 @@ impl<'a> Request<'a> {
         self.params.iter()
     }
 
-    /// The whole body; empty if there is none.
-    pub fn body(&self) -> &'a [u8] {
-        self.body
+    /// The whole body; empty if there is none. One that is still arriving is waited for.
+    ///
+    /// # Errors
+    /// [`BodyError`] says why it cannot be had. It is a response: return it.
+    pub fn bytes(&self) -> Result<Cow<'a, [u8]>, BodyError> {
+        self.body.bytes()
+    }
+
+    /// Reads the body while it arrives.
+    pub fn reader(&self) -> BodyReader<'a> {
+        BodyReader(self.body)
+    }
+
+    /// The body's length in bytes, where the client has said it or the body is here.
+    pub fn content_length(&self) -> Option<u64> {
+        match (self.body, self.head.body) {
+            (Incoming::Whole(bytes), _) => Some(bytes.len() as u64),
+            (_, threadline_proto::request::Body::Length(len)) => Some(len),
+            _ => None,
+        }
+    }
+
+    /// The name of the route that answers it, like `GET /hello/{name}`.
+    pub fn route(&self) -> &'a str {
+        self.around.route
+    }
+
+    /// What the service shares under that type; see [`Router::state`](crate::Router::state).
+    pub fn state<T: 'static>(&self) -> Option<&'a T> {
+        self.around.states.get()
+    }
+
+    /// What middleware has left with the request.
+    pub fn extensions(&self) -> &'a Extensions {
+        &self.around.extensions
+    }
+
+    /// The same request with another body, for middleware that decodes it.
+    pub fn with_body<'b>(&self, body: &'b [u8]) -> Request<'b>
+    where
+        'a: 'b,
+    {
+        Request { body: Incoming::Whole(body), ..self.clone() }
+    }
+
+    /// The same request with another method, as far as the handler can see. The route stays.
+    pub fn with_method<'b>(&self, method: Method<'b>) -> Request<'b>
+    where
+        'a: 'b,
+    {
+        Request { method, ..self.clone() }
     }
 
     /// The peer's address; `None` on a Unix socket.
@@ -81,7 +142,7 @@ impl fmt::Debug for Request<'_> {
             .field("path", &self.path())
             .field("query", &self.query())
             .field("headers", &self.headers())
-            .field("body_len", &self.body.len())
+            .field("body", &self.body)
             .field("peer_addr", &self.peer_addr)
             .finish()
     }

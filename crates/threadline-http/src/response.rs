@@ -26,7 +26,7 @@ const BYTES: &str = "application/octet-stream";
 ///     .with_body(r#"{"id": 7}"#);
 /// assert_eq!(response.status(), Status::CREATED);
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 #[must_use = "a response does nothing until it is returned from a handler"]
 pub struct Response {
     pub(crate) status: Status,
@@ -98,6 +98,38 @@ impl Response {
         self
     }
 
+    /// Sets a header field, in place of all earlier ones of that name.
+    pub fn set_header(
+        &mut self,
+        name: impl Into<Cow<'static, str>>,
+        value: impl Into<Cow<'static, str>>,
+    ) {
+        let (name, value) = (name.into(), value.into());
+        if name.eq_ignore_ascii_case("content-type") {
+            self.content_type = Some(value);
+            return;
+        }
+        self.remove_header(&name);
+        self.headers.push((name, value));
+    }
+
+    /// Adds a header field beside earlier ones of that name.
+    pub fn append_header(
+        &mut self,
+        name: impl Into<Cow<'static, str>>,
+        value: impl Into<Cow<'static, str>>,
+    ) {
+        self.headers.push((name.into(), value.into()));
+    }
+
+    /// Removes all header fields of that name.
+    pub fn remove_header(&mut self, name: &str) {
+        if name.eq_ignore_ascii_case("content-type") {
+            self.content_type = None;
+        }
+        self.headers.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
+    }
+
     /// Sets the media type of the body.
     pub fn with_content_type(mut self, media_type: impl Into<Cow<'static, str>>) -> Self {
         self.content_type = Some(media_type.into());
@@ -126,6 +158,14 @@ impl Response {
         self.content_type.as_deref()
     }
 
+    /// The value of the first header field of that name, in any case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        if name.eq_ignore_ascii_case("content-type") {
+            return self.content_type();
+        }
+        self.headers().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
     /// The other header fields, in order.
     pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
         self.headers.iter().map(|(name, value)| (&**name, &**value))
@@ -134,5 +174,20 @@ impl Response {
     /// The body.
     pub fn body(&self) -> &Body {
         &self.body
+    }
+
+    /// Takes the body out; the response is left without content.
+    pub fn take_body(&mut self) -> Body {
+        std::mem::take(&mut self.body)
+    }
+
+    /// Puts another body in place of this one.
+    pub fn set_body(&mut self, body: impl Into<Body>) {
+        self.body = body.into();
+    }
+
+    /// The body alone.
+    pub fn into_body(self) -> Body {
+        self.body
     }
 }

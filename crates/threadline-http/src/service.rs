@@ -1,46 +1,67 @@
 //! [`HttpService`]: the engine's protocol for HTTP/1.1.
 //!
-//! One step per request: parse, wait for the body, find the endpoint, run it, write the response.
-//! It keeps nothing between steps, so any thread can take the next one.
+//! One step per request: parse, find the endpoint, wait for a small body or have the handler read a
+//! large one, run the handler, send the response. It keeps nothing between steps, so any thread can
+//! take the next one.
 //!
 //! ```text
-//!            +--> parse error ------------------> its status, Close
-//!   parse ---+--> Partial ----------------------> Partial(Head)
-//!            +--> Head --+--> body too large ---> 413, Close
-//!                        +--> body not whole ---> (100 Continue) Partial(Body)
-//!                        +--> no endpoint ------> 404 405 501, Next
-//!                        +--> endpoint --+------> response, Next or Close
-//!                                        +------> Offload: the same again on a pool thread
-//!                                        +------> panicked: 500, Close
+//!            +--> parse error -------------------> its status, Close
+//!   parse ---+--> Partial -----------------------> Partial(Head)
+//!            +--> Head --+--> no endpoint -------> 404 405 501, Next or Close
+//!                        +--> body too large ----> 413, Close
+//!                        +--> small, not whole --> (100 Continue) Partial(Body)
+//!                        +--> large, on a shard -> Offload: the same again on a pool thread
+//!                        +--> handler --+--------> response, Next, Streamed or Close
+//!                                       +--------> pushed response, Push
+//!                                       +--------> Offload: the same again on a pool thread
+//!                                       +--------> panicked: 500, Close
 //! ```
+
+mod body;
+mod call;
 
 use std::sync::Arc;
 
+use matchit::Params;
 use threadline_engine::protocol::{
     AfterRefusal, Offence, Phase, Protocol, Refusal, Step, Timeouts,
 };
-use threadline_engine::{CallError, Route, Turn};
-use threadline_proto::request::{self, Body, Form, Head, HeaderSlots, Parsed};
+use threadline_engine::{Route, Turn};
+use threadline_proto::request::{self, Form, Head, HeaderSlots, Parsed};
 use threadline_proto::response::Status;
 
+use crate::body::BodyError;
 use crate::exchange::Exchange;
+use crate::handler::IntoResponse;
+use crate::middleware::Next;
 use crate::refusal;
-use crate::request::Request;
 use crate::response::Response;
 use crate::router::{Endpoint, Found, Table};
 use crate::settings::HttpSettings;
-use crate::write::{Manner, write, write_own};
+use crate::write::{Manner, write_own};
+use body::Content;
+use call::Call;
 
 /// A router with its settings, ready to be served.
 #[derive(Debug)]
 pub struct HttpService {
     table: Table,
     settings: HttpSettings,
+    /// The route of middleware around answers that have no route.
+    unrouted: Arc<Route>,
+}
+
+/// A request as it has arrived, and how it is to be answered.
+#[derive(Clone, Copy)]
+struct Message<'m, 'i> {
+    head: &'m Head<'m, 'i>,
+    input: &'i [u8],
+    manner: Manner,
 }
 
 impl HttpService {
     pub(crate) fn new(table: Table, settings: HttpSettings) -> Self {
-        HttpService { table, settings }
+        HttpService { table, settings, unrouted: Route::new("no route") }
     }
 
     /// Its settings.
@@ -63,151 +84,109 @@ impl HttpService {
             Ok(Parsed::Head(head)) => head,
             Ok(Parsed::Partial) => return Step::Partial { phase: Phase::Head, want: 0 },
             Err(error) => {
-                exchange.count(offence(error.status()));
                 let response = Response::error(error.status(), error);
-                write_own(exchange.out(), &response, Manner::refusing(input));
-                return Step::Close;
+                return refuse(&response, Manner::refusing(input), exchange);
             }
         };
         let mut manner = Manner::answering(&head);
         if exchange.draining() {
             manner = manner.closing();
         }
-        let body_len = match self.body_len(&head) {
-            Ok(len) => len,
-            // Where the next request begins is not known: the connection ends.
-            Err(response) => {
-                exchange.count(offence(response.status()));
-                write_own(exchange.out(), &response, manner.closing());
-                return Step::Close;
-            }
-        };
-        let len = head.len + body_len;
-        let Some(body) = input.get(head.len..len) else {
-            // Once per request: the first look that sees the whole head, and none of the body.
-            if head.expects_continue && seen < head.len && input.len() == head.len {
-                exchange.out().extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
-            }
-            return Step::Partial { phase: Phase::Body, want: len };
-        };
-        self.dispatch(&head, body, len, manner, exchange)
-    }
-
-    /// How many bytes of body to wait for.
-    #[inline]
-    fn body_len(&self, head: &Head<'_, '_>) -> Result<usize, Response> {
-        let max = self.settings.body_len_max;
-        match head.body {
-            Body::Empty => Ok(0),
-            Body::Length(len) => {
-                usize::try_from(len).ok().filter(|len| *len <= max).ok_or_else(|| {
-                    let hint = format_args!("the body may have at most {max} bytes");
-                    Response::error(Status::CONTENT_TOO_LARGE, hint)
-                })
-            }
-            Body::Chunked => Err(Response::error(
-                Status::NOT_IMPLEMENTED,
-                "send the body with Content-Length instead of Transfer-Encoding",
-            )),
-        }
-    }
-
-    /// Answers a whole message.
-    #[inline]
-    fn dispatch(
-        &self,
-        head: &Head<'_, '_>,
-        body: &[u8],
-        len: usize,
-        manner: Manner,
-        exchange: &mut impl Exchange,
-    ) -> Step {
+        let message = Message { head: &head, input, manner };
         let found = match head.target.form() {
             Form::Origin | Form::Absolute { .. } => {
                 self.table.find(head.method, head.target.path())
             }
             Form::Asterisk => Found::Options(self.table.allow()),
-            Form::Authority(_) => {
-                // What follows is meant for the tunnel, not for us.
-                let hint = "this server is no proxy";
-                let response = Response::error(Status::NOT_IMPLEMENTED, hint);
-                write_own(exchange.out(), &response, manner.closing());
-                return Step::Close;
-            }
+            Form::Authority(_) => Found::NoProxy,
         };
-        let response = match found {
-            Found::Endpoint(endpoint, params) => {
-                let peer_addr = exchange.peer_addr();
-                let request = Request { head, params: &params, body, peer_addr };
-                return run(endpoint, &request, len, manner, exchange);
+        match found {
+            Found::Endpoint(endpoint, params) => self.meet(endpoint, &params, message, exchange),
+            found => self.answer_unrouted(&found, message, exchange),
+        }
+    }
+
+    /// Answers a request that has an endpoint, once enough of its body is here.
+    #[inline]
+    fn meet(
+        &self,
+        endpoint: &Endpoint,
+        params: &Params<'_, '_>,
+        message: Message<'_, '_>,
+        exchange: &mut impl Exchange,
+    ) -> Step {
+        let max = endpoint.body_max.unwrap_or(self.settings.body_len_max);
+        let content = match self.content(message, max, exchange) {
+            Ok(content) => content,
+            Err(Step::Close) => {
+                let response = BodyError::TooLarge { max }.into_response();
+                return refuse(&response, message.manner, exchange);
             }
-            Found::Options(allow) => {
-                Response::new(Status::NO_CONTENT).with_header("allow", allow.to_owned())
-            }
-            Found::OtherMethods(allow) => {
-                let hint = format_args!("this path answers {allow}");
-                Response::error(Status::METHOD_NOT_ALLOWED, hint)
-                    .with_header("allow", allow.to_owned())
-            }
-            Found::UnknownMethod => {
-                Response::error(Status::NOT_IMPLEMENTED, "nothing here knows this method")
-            }
-            Found::Nothing => Response::error(Status::NOT_FOUND, "nothing is served at this path"),
+            Err(step) => return step,
         };
-        write_own(exchange.out(), &response, manner);
-        next(manner, len)
+        let call = Call { service: self, route: endpoint.route(), params, message };
+        call.run(content, |request| endpoint.answer(request), exchange)
+    }
+
+    /// Answers what has no endpoint. A body that is not whole is not waited for: the connection ends
+    /// behind the answer.
+    #[cold]
+    fn answer_unrouted(
+        &self,
+        found: &Found<'_, '_>,
+        mut message: Message<'_, '_>,
+        exchange: &mut impl Exchange,
+    ) -> Step {
+        let len = body::whole_len(message);
+        if len.is_none() || matches!(found, Found::NoProxy) {
+            // What follows is a body, or meant for a tunnel.
+            message.manner = message.manner.closing();
+        }
+        let content = Content::Whole { body: &[], len: len.unwrap_or(message.head.len) };
+        let params = Params::new();
+        let call = Call { service: self, route: &self.unrouted, params: &params, message };
+        let layers = self.table.layers();
+        if layers.is_empty() {
+            return call.answer_here(&content, &unrouted(found), exchange);
+        }
+        // Middleware sees these too, and may block.
+        let handler = |_: &crate::Request<'_>| unrouted(found);
+        call.run(content, |request| Next::new(layers, &handler).run(request), exchange)
     }
 }
 
-/// Runs a handler, where the engine lets it run here.
-#[inline]
-fn run(
-    endpoint: &Endpoint,
-    request: &Request<'_>,
-    len: usize,
-    manner: Manner,
-    exchange: &mut impl Exchange,
-) -> Step {
-    let start = exchange.out().len();
-    let called = exchange.call(endpoint.route(), |out| {
-        let response = (endpoint.handler)(request);
-        let manner = if response.close { manner.closing() } else { manner };
-        if let Err((name, error)) = write(out, &response, manner) {
-            let route = endpoint.route().name();
-            tracing::error!(route, header = name, "the response is not sent: {error}");
-            write_own(out, &internal_error(), manner);
+/// What a request without an endpoint is answered.
+fn unrouted(found: &Found<'_, '_>) -> Response {
+    match found {
+        Found::Options(allow) => {
+            Response::new(Status::NO_CONTENT).with_header("allow", (*allow).to_owned())
         }
-        manner
-    });
-    match called {
-        Ok(manner) => next(manner, len),
-        Err(CallError::Offload) => Step::Offload { len },
-        Err(CallError::Panicked) => {
-            let out = exchange.out();
-            out.truncate(start);
-            write_own(out, &internal_error(), manner.closing());
-            Step::Close
+        Found::OtherMethods(allow) => {
+            let hint = format_args!("this path answers {allow}");
+            Response::error(Status::METHOD_NOT_ALLOWED, hint)
+                .with_header("allow", (*allow).to_owned())
+        }
+        Found::UnknownMethod => {
+            Response::error(Status::NOT_IMPLEMENTED, "nothing here knows this method")
+        }
+        Found::NoProxy => Response::error(Status::NOT_IMPLEMENTED, "this server is no proxy"),
+        Found::Nothing | Found::Endpoint(..) => {
+            Response::error(Status::NOT_FOUND, "nothing is served at this path")
         }
     }
 }
 
-/// What a request is counted as that is refused with this status.
-fn offence(status: Status) -> Offence {
-    match status {
+/// Refuses a request and the connection with it: where the next one begins is not known.
+#[cold]
+fn refuse(response: &Response, manner: Manner, exchange: &mut impl Exchange) -> Step {
+    exchange.count(match response.status() {
         Status::CONTENT_TOO_LARGE => Offence::BodyTooLarge,
         Status::URI_TOO_LONG => Offence::TargetTooLong,
         Status::REQUEST_HEADER_FIELDS_TOO_LARGE => Offence::HeadTooLarge,
         _ => Offence::Malformed,
-    }
-}
-
-fn internal_error() -> Response {
-    Response::error(Status::INTERNAL_SERVER_ERROR, "the service's log says why")
-}
-
-#[inline]
-fn next(manner: Manner, consumed: usize) -> Step {
-    if manner.closes() { Step::Close } else { Step::Next { consumed } }
+    });
+    write_own(exchange.out(), response, manner.closing());
+    Step::Close
 }
 
 impl Protocol for HttpService {

@@ -9,9 +9,12 @@ use threadline_proto::request::Limits;
 pub struct HttpSettings {
     /// Bounds on request heads: 16 KB, 100 headers, a target of 8 000 bytes.
     pub limits: Limits,
-    /// The longest request body in bytes. Beyond: 413. Default 2 MB: a body is kept in memory until
-    /// it is whole.
-    pub body_len_max: usize,
+    /// The longest request body in bytes, where its route says nothing else. Beyond: 413. Default
+    /// 2 MB.
+    pub body_len_max: u64,
+    /// Up to so many bytes a body is whole before its handler is called; the handler reads a longer
+    /// one while it arrives, on a thread that may wait. Default 64 KB.
+    pub body_buffer_max: usize,
     /// How long each phase of a connection may take.
     pub timeouts: Timeouts,
 }
@@ -21,6 +24,7 @@ impl Default for HttpSettings {
         HttpSettings {
             limits: Limits::default(),
             body_len_max: 2 * 1024 * 1024,
+            body_buffer_max: 64 * 1024,
             timeouts: Timeouts::default(),
         }
     }
@@ -34,8 +38,14 @@ impl HttpSettings {
     }
 
     /// Sets the longest request body in bytes.
-    pub fn body_len_max(mut self, bytes: usize) -> Self {
+    pub fn body_len_max(mut self, bytes: u64) -> Self {
         self.body_len_max = bytes;
+        self
+    }
+
+    /// Sets up to how many bytes a body is whole before its handler is called.
+    pub fn body_buffer_max(mut self, bytes: usize) -> Self {
+        self.body_buffer_max = bytes;
         self
     }
 

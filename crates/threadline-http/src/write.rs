@@ -3,11 +3,17 @@
 //! The one place where a handler's header fields meet the wire, and where a message's framing is
 //! decided. It appends; what it wrote of a bad response it takes back.
 
+use std::cell::Cell;
+use std::io::{self, Read, Write};
+use std::time::Duration;
+
 use threadline_proto::Method;
 use threadline_proto::request::{Head, Version};
 use threadline_proto::response::{HeadWriter, HeaderError, Payload, Persistence, Status};
 
+use crate::body::{BodySender, Kind, PushFraming, Start};
 use crate::date;
+use crate::exchange::Line;
 use crate::response::Response;
 
 /// How a response is to be written, whatever it says.
@@ -68,6 +74,154 @@ pub(crate) fn write_own(out: &mut Vec<u8>, response: &Response, manner: Manner) 
     }
 }
 
+/// What becomes of the connection behind a response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum After {
+    Next,
+    Close,
+    Push,
+}
+
+/// Sends a response: bytes are left in `out` for the engine, everything else is sent on the line, and
+/// what stood in `out` before goes first.
+pub(crate) struct Responder<'e, L> {
+    pub(crate) line: &'e mut L,
+    pub(crate) out: &'e mut Vec<u8>,
+    pub(crate) manner: Manner,
+    pub(crate) is_http_11: bool,
+    /// How long the client may take to read a byte.
+    pub(crate) stall: Option<Duration>,
+    /// Something of the response is on its way: it cannot become another.
+    pub(crate) begun: &'e Cell<bool>,
+}
+
+/// Why a response is not sent as the handler has made it.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// A header field is refused: nothing is sent.
+    Header(String, HeaderError),
+    /// The client is gone.
+    Line(io::Error),
+    /// The body could not be made, or is not as long as it said.
+    Body(io::Error),
+}
+
+impl<L: Line> Responder<'_, L> {
+    #[inline]
+    pub(crate) fn respond(mut self, response: Response) -> Result<After, Failure> {
+        if let Kind::Bytes(_) = response.body.0 {
+            write(self.out, &response, self.manner)
+                .map_err(|(name, error)| Failure::Header(name.to_owned(), error))?;
+            return Ok(self.after());
+        }
+        self.stream(response)
+    }
+
+    fn after(&self) -> After {
+        if self.manner.closes() { After::Close } else { After::Next }
+    }
+
+    #[cold]
+    fn stream(&mut self, mut response: Response) -> Result<After, Failure> {
+        let body = response.take_body();
+        let chunked = body.len().is_none() && self.is_http_11;
+        if matches!(body.0, Kind::Push(_)) || (body.len().is_none() && !self.is_http_11) {
+            self.manner = self.manner.closing();
+        }
+        let payload = match body.len() {
+            Some(len) => Payload::Length(usize::try_from(len).unwrap_or(usize::MAX)),
+            None if chunked => Payload::Chunked,
+            None => Payload::Unsaid,
+        };
+        let start = self.out.len();
+        write_head(self.out, &response, payload, self.manner.persistence).map_err(
+            |(name, error)| {
+                self.out.truncate(start);
+                Failure::Header(name.to_owned(), error)
+            },
+        )?;
+        if self.manner.content == Content::LeftOut || response.status.forbids_content() {
+            return Ok(self.after());
+        }
+        self.begun.set(true);
+        match body.0 {
+            Kind::Bytes(_) => {}
+            Kind::File { file, range } => {
+                self.line.send_file(self.out, file, range).map_err(Failure::Line)?;
+                self.out.clear();
+            }
+            Kind::Reader { reader, len: Some(len) } => self.copy(reader, len)?,
+            Kind::Reader { reader, len: None } => self.copy_to_end(reader, chunked)?,
+            Kind::Push(Start(start)) => {
+                self.flush()?;
+                let framing = if chunked { PushFraming::Chunked } else { PushFraming::UntilClose };
+                start(BodySender::new(self.line.sender(), framing));
+                return Ok(After::Push);
+            }
+        }
+        Ok(self.after())
+    }
+
+    /// Exactly `len` bytes.
+    fn copy(&mut self, mut reader: impl Read, mut len: u64) -> Result<(), Failure> {
+        let mut piece = [0; PIECE];
+        while len > 0 {
+            let room = PIECE.min(usize::try_from(len).unwrap_or(PIECE));
+            let count = read(&mut reader, &mut piece[..room])?;
+            if count == 0 {
+                return Err(Failure::Body(io::ErrorKind::UnexpectedEof.into()));
+            }
+            self.out.extend_from_slice(&piece[..count]);
+            len -= count as u64;
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    fn copy_to_end(&mut self, mut reader: impl Read, chunked: bool) -> Result<(), Failure> {
+        // The head goes out before the first piece is there: it may take long.
+        self.flush()?;
+        let mut piece = [0; PIECE];
+        loop {
+            let count = read(&mut reader, &mut piece)?;
+            if count == 0 {
+                break;
+            }
+            if chunked {
+                // Writing to a vector cannot fail.
+                let _ = write!(self.out, "{count:x}\r\n");
+            }
+            self.out.extend_from_slice(&piece[..count]);
+            if chunked {
+                self.out.extend_from_slice(b"\r\n");
+            }
+            self.flush()?;
+        }
+        if chunked {
+            self.out.extend_from_slice(b"0\r\n\r\n");
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), Failure> {
+        let sent = self.line.send(self.out, self.stall);
+        self.out.clear();
+        sent.map_err(Failure::Line)
+    }
+}
+
+/// How much of a body is read and sent at a time.
+const PIECE: usize = 16 * 1024;
+
+fn read(reader: &mut impl Read, piece: &mut [u8]) -> Result<usize, Failure> {
+    loop {
+        match reader.read(piece) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => return other.map_err(Failure::Body),
+        }
+    }
+}
+
 /// Writes a response. When it is refused, `out` is as it was.
 ///
 /// # Errors
@@ -92,9 +246,23 @@ fn append<'r>(
     response: &'r Response,
     manner: Manner,
 ) -> Result<(), (&'r str, HeaderError)> {
-    let content = response.body.as_bytes();
+    let content = response.body.as_bytes().unwrap_or_default();
     // Room for a head of the usual size, so that the buffer grows once if at all.
     out.reserve(256 + content.len());
+    write_head(out, response, Payload::Length(content.len()), manner.persistence)?;
+    if manner.content == Content::Sent && !response.status.forbids_content() {
+        out.extend_from_slice(content);
+    }
+    Ok(())
+}
+
+#[inline]
+fn write_head<'r>(
+    out: &mut Vec<u8>,
+    response: &'r Response,
+    payload: Payload,
+    persistence: Persistence,
+) -> Result<(), (&'r str, HeaderError)> {
     let mut writer = HeadWriter::with_date(out, response.status, &date::preamble());
     if let Some(media_type) = &response.content_type {
         writer.content_type(media_type).map_err(|error| ("content-type", error))?;
@@ -102,9 +270,6 @@ fn append<'r>(
     for (name, value) in &response.headers {
         writer.header(name, value.as_bytes()).map_err(|error| (&**name, error))?;
     }
-    writer.finish(Payload::Length(content.len()), manner.persistence);
-    if manner.content == Content::Sent && !response.status.forbids_content() {
-        out.extend_from_slice(content);
-    }
+    writer.finish(payload, persistence);
     Ok(())
 }

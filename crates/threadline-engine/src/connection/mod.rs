@@ -9,6 +9,7 @@ mod outbox;
 mod ownership;
 mod session;
 mod socket;
+mod waiting;
 
 use std::cell::UnsafeCell;
 use std::fmt;
@@ -79,6 +80,9 @@ pub(crate) enum Ending {
     No,
     /// No more messages; close when the output is out.
     AfterOutput,
+    /// No more messages; close when the output is out and nobody holds a sender any more. Counts the
+    /// bytes thrown away.
+    Pushing(u32),
     /// Our side is closed. Input is thrown away until the peer closes too, or a bound is reached:
     /// closing at once would make the kernel answer unread input with a reset, which can destroy
     /// the reply on its way (RFC 9112 §9.6). Counts the bytes thrown away.

@@ -7,6 +7,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Weak};
@@ -15,7 +16,7 @@ use parking_lot::Mutex;
 use rustix::net::Shutdown;
 
 use super::home::Home;
-use super::socket::{Sent, send_now};
+use super::socket::{Sent, send_file_now, send_now};
 use crate::shared::Blockable;
 use crate::sys::{Interest, Ticks, now_ticks};
 
@@ -100,6 +101,19 @@ impl Sender {
         self.outbox.upgrade().map_or(0, |outbox| outbox.queue.lock().dropped)
     }
 
+    /// Says that nothing more is sent: the connection is closed once what waits is out. Meant for
+    /// the end of a reply that [`Step::Push`](crate::Step::Push) has begun; sends that come later
+    /// fail.
+    pub fn finish(self) {
+        let Some(outbox) = self.outbox.upgrade() else { return };
+        let mut queue = outbox.queue.lock();
+        queue.finished = true;
+        if queue.messages.is_empty() {
+            // The peer closes too when it has read the end, and the shard hears of that.
+            outbox.shut_down(Shutdown::Write);
+        }
+    }
+
     /// Whether the connection has ended.
     pub fn is_closed(&self) -> bool {
         self.outbox.upgrade().is_none_or(|outbox| outbox.queue.lock().closed)
@@ -140,16 +154,55 @@ struct Queue {
     /// The shard has been asked to tell when there is room.
     armed: bool,
     closed: bool,
+    /// Nothing more is pushed: our side closes once nothing waits.
+    finished: bool,
     /// When the peer last took a byte, or the queue began to fill.
     moved: Ticks,
     dropped: u64,
 }
 
 struct Message {
-    bytes: Box<[u8]>,
-    sent: usize,
+    content: Content,
     /// A reply is never dropped.
     droppable: bool,
+}
+
+/// What waits to be sent.
+pub(super) enum Content {
+    Bytes { bytes: Box<[u8]>, sent: usize },
+    File { file: File, offset: u64, end: u64 },
+}
+
+impl Content {
+    /// Bytes in memory that are still to be sent.
+    fn held(&self) -> usize {
+        match self {
+            Content::Bytes { bytes, sent } => bytes.len() - sent,
+            Content::File { .. } => 0,
+        }
+    }
+
+    /// Sends what the socket takes. Says whether that was all, and whether it was anything.
+    fn send_some(&mut self, socket: BorrowedFd<'_>) -> io::Result<(bool, bool)> {
+        match self {
+            Content::Bytes { bytes, sent } => match send_now(socket, &bytes[*sent..])? {
+                Sent::All => Ok((true, true)),
+                Sent::Part(count) => {
+                    *sent += count;
+                    Ok((false, count > 0))
+                }
+            },
+            Content::File { file, offset, end } => {
+                let from = *offset;
+                send_file_now(socket, file, offset, *end)?;
+                Ok((offset == end, *offset > from))
+            }
+        }
+    }
+
+    fn is_begun(&self) -> bool {
+        !matches!(self, Content::Bytes { sent: 0, .. })
+    }
 }
 
 impl fmt::Debug for Outbox {
@@ -167,6 +220,7 @@ impl Outbox {
             policy: SlowReceiver::default(),
             armed: false,
             closed: false,
+            finished: false,
             moved: 0,
             dropped: 0,
         };
@@ -185,7 +239,7 @@ impl Outbox {
 
     fn push(&self, bytes: &[u8]) -> Result<(), SendError> {
         let mut queue = self.queue.lock();
-        if queue.closed {
+        if queue.closed || queue.finished {
             return Err(SendError::Closed);
         }
         if queue.bytes > 0 && queue.bytes + bytes.len() > queue.bytes_max {
@@ -208,13 +262,14 @@ impl Outbox {
         }
         while queue.bytes + need > queue.bytes_max {
             // One that is partly sent must go on, or the peer would read a broken message.
-            let oldest = queue.messages.iter().position(|m| m.droppable && m.sent == 0);
+            let can_go = |message: &Message| message.droppable && !message.content.is_begun();
+            let oldest = queue.messages.iter().position(can_go);
             let Some(oldest) = oldest.and_then(|at| queue.messages.remove(at)) else {
                 // Nothing but replies wait: the new message is the oldest that can go.
                 self.drop_one(queue);
                 return Err(SendError::TooLarge);
             };
-            queue.bytes -= oldest.bytes.len();
+            queue.bytes -= oldest.content.held();
             self.drop_one(queue);
         }
         Ok(())
@@ -235,33 +290,63 @@ impl Outbox {
             queue.moved = now_ticks();
         }
         queue.bytes += bytes.len() - sent;
-        queue.messages.push_back(Message { bytes: bytes.into(), sent, droppable });
+        let content = Content::Bytes { bytes: bytes[sent..].into(), sent: 0 };
+        queue.messages.push_back(Message { content, droppable: droppable && sent == 0 });
         self.arm(queue)
     }
 
     /// Writes what fits. Called when the kernel says that there is room.
     pub(crate) fn flush(&self) -> io::Result<()> {
-        let mut queue = self.queue.lock();
+        self.flush_queue(&mut self.queue.lock())
+    }
+
+    fn flush_queue(&self, queue: &mut Queue) -> io::Result<()> {
         while let Some(message) = queue.messages.front_mut() {
-            match send_now(self.socket.as_fd(), &message.bytes[message.sent..])? {
-                Sent::All => {
-                    let rest = message.bytes.len() - message.sent;
-                    queue.bytes -= rest;
-                    queue.messages.pop_front();
-                    queue.moved = now_ticks();
-                }
-                Sent::Part(0) => return Ok(()),
-                Sent::Part(count) => {
-                    message.sent += count;
-                    queue.bytes -= count;
-                    queue.moved = now_ticks();
-                    return Ok(());
-                }
+            let held = message.content.held();
+            let (all, some) = message.content.send_some(self.socket.as_fd())?;
+            queue.bytes -= held - if all { 0 } else { message.content.held() };
+            if some {
+                queue.moved = now_ticks();
             }
+            if !all {
+                return Ok(());
+            }
+            queue.messages.pop_front();
         }
         // A queue that has been full once gives its memory back.
         queue.messages = VecDeque::new();
-        self.disarm(&mut queue)
+        if queue.finished {
+            self.shut_down(Shutdown::Write);
+        }
+        self.disarm(queue)
+    }
+
+    /// Sends what the socket takes right now, if nothing waits before it: for a thread that waits for
+    /// room itself.
+    pub(super) fn send_part(&self, bytes: &[u8]) -> io::Result<Sent> {
+        let mut queue = self.queue.lock();
+        if queue.closed {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        self.flush_queue(&mut queue)?;
+        if queue.messages.is_empty() {
+            send_now(self.socket.as_fd(), bytes)
+        } else {
+            Ok(Sent::Part(0))
+        }
+    }
+
+    /// Has a file sent behind what waits.
+    pub(super) fn queue_file(&self, content: Content) -> io::Result<()> {
+        let mut queue = self.queue.lock();
+        if queue.closed {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        if queue.messages.is_empty() {
+            queue.moved = now_ticks();
+        }
+        queue.messages.push_back(Message { content, droppable: false });
+        self.arm(&mut queue)
     }
 
     /// Whether output waits for the peer to read.

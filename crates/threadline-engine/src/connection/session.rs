@@ -16,10 +16,10 @@ use crate::sys::Ticks;
 /// between messages, and a [`Sender`] to write to it later.
 #[derive(Debug)]
 pub struct Session {
-    socket: Socket,
+    pub(super) socket: Socket,
     peer: Option<SocketAddr>,
     /// Where the socket is registered, and as what: an outbox asks for room there.
-    home: Arc<Home>,
+    pub(super) home: Arc<Home>,
     key: u64,
     watch: Watch,
     close_after_reply: bool,

@@ -1,5 +1,6 @@
 //! A connection's descriptor, and how to write to it without waiting.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -43,6 +44,29 @@ impl Socket {
             Socket::Gone => None,
         }
     }
+}
+
+/// How much of a file one system call sends: 1 MB, so that the descriptor is looked at in between.
+const FILE_PART: u64 = 1 << 20;
+
+/// Sends what the socket takes right now of a file, from `offset` on, which moves.
+pub(crate) fn send_file_now(
+    fd: BorrowedFd<'_>,
+    file: &File,
+    offset: &mut u64,
+    end: u64,
+) -> io::Result<()> {
+    while *offset < end {
+        let count = (end - *offset).min(FILE_PART) as usize;
+        match rustix::fs::sendfile(fd, file, Some(offset), count) {
+            // The file has become shorter: the client must not take what comes next for its rest.
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
 }
 
 /// Writes what the socket takes right now.

@@ -42,6 +42,8 @@ enum Eaten {
     Enough,
     /// The protocol closes the connection.
     Close,
+    /// The reply goes on by senders, and is the connection's last.
+    Push,
 }
 
 pub(super) struct Conversation<'a> {
@@ -78,7 +80,7 @@ impl Conversation<'_> {
             match self.state.ending {
                 Ending::No => {}
                 Ending::AfterOutput => self.close_our_side(),
-                Ending::Lingering(_) => return self.linger(),
+                Ending::Lingering(_) | Ending::Pushing(_) => return self.linger(),
             }
             if self.state.ending == Ending::No && self.has_news() {
                 if let Some(pause) = self.eat_partial()? {
@@ -135,7 +137,7 @@ impl Conversation<'_> {
     fn eat_fresh(&mut self, count: usize) -> io::Result<Option<Pause>> {
         let input = mem::take(&mut self.desk.input);
         let (used, eaten) = self.eat(&input[..count]);
-        if used < count && !matches!(eaten, Eaten::Close) {
+        if used < count && !matches!(eaten, Eaten::Close | Eaten::Push) {
             self.state.partial.extend_from_slice(&input[used..count]);
         }
         self.desk.input = input;
@@ -145,7 +147,7 @@ impl Conversation<'_> {
     fn eat_partial(&mut self) -> io::Result<Option<Pause>> {
         let mut input = mem::take(&mut self.state.partial);
         let (used, eaten) = self.eat(&input);
-        if used < input.len() && !matches!(eaten, Eaten::Close) {
+        if used < input.len() && !matches!(eaten, Eaten::Close | Eaten::Push) {
             input.drain(..used);
             self.state.partial = input;
         }
@@ -174,6 +176,16 @@ impl Conversation<'_> {
                         return (used, Eaten::Enough);
                     }
                 }
+                Step::Streamed { rest } => {
+                    // Nothing of the input is left: the step has read on from its end.
+                    self.between_messages();
+                    self.state.partial = rest;
+                    self.state.unread = true;
+                    let then =
+                        if self.state.session.closes() { Eaten::Close } else { Eaten::Enough };
+                    return (input.len(), then);
+                }
+                Step::Push => return (used, Eaten::Push),
                 Step::Close => return (used, Eaten::Close),
                 Step::Partial { phase, want } => {
                     self.wait_for(phase, want, input.len() - used);
@@ -234,6 +246,11 @@ impl Conversation<'_> {
                 self.state.ending = Ending::AfterOutput;
                 None
             }
+            Eaten::Push => {
+                self.state.ending = Ending::Pushing(0);
+                self.state.unread = true;
+                None
+            }
         })
     }
 
@@ -265,22 +282,23 @@ impl Conversation<'_> {
     /// Throws input away until the peer closes.
     fn linger(&mut self) -> io::Result<Pause> {
         let Some(fd) = self.state.session.fd() else { return Ok(Pause::Over) };
-        let Ending::Lingering(mut thrown) = self.state.ending else { return Ok(Pause::Over) };
+        let (Ending::Lingering(thrown) | Ending::Pushing(thrown)) = &mut self.state.ending else {
+            return Ok(Pause::Over);
+        };
         loop {
             match rustix::net::recv(fd, &mut self.desk.input[..], RecvFlags::DONTWAIT) {
                 Ok((0, _)) => return Ok(Pause::Over),
-                Ok((count, _)) => thrown = thrown.saturating_add(count as u32),
+                Ok((count, _)) => *thrown = thrown.saturating_add(count as u32),
                 Err(Errno::AGAIN) => break,
                 Err(Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }
-            if thrown > self.shard.shared.settings.linger_bytes_max {
+            if *thrown > self.shard.shared.settings.linger_bytes_max {
                 self.shard.home.counters.lingered_too_long.increment();
                 return Ok(Pause::Over);
             }
         }
         self.state.unread = false;
-        self.state.ending = Ending::Lingering(thrown);
         Ok(Pause::Parked)
     }
 

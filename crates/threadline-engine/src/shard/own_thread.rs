@@ -186,6 +186,8 @@ impl Shard {
             Ok(0) => {
                 if waits {
                     self.home.counters.timeouts_write.increment();
+                } else if matches!(claim.ending, Ending::Pushing(_)) && claim.session.has_sender() {
+                    return Ok(Pause::Yield);
                 }
                 Ok(Pause::Over)
             }
@@ -201,6 +203,9 @@ impl Shard {
             return timeouts.write;
         }
         let spent = ticks_long(now_ticks().saturating_sub(state.phase_began));
+        if let Ending::Pushing(_) = state.ending {
+            return timeouts.idle;
+        }
         if state.ending != Ending::No {
             return Some(self.shared.settings.linger.saturating_sub(spent));
         }

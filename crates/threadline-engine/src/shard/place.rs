@@ -6,7 +6,7 @@ use super::{Core, Shard};
 use crate::lease::{Lease, Loan};
 use crate::model::Model;
 use crate::route::{Route, Trial};
-use crate::turn::Place;
+use crate::turn::{Place, Waiting};
 
 /// One inline call in so many is timed, to find handlers that are slow but never slow enough for the
 /// monitor to see. Two clock reads in 64 calls cost nothing that can be measured.
@@ -79,6 +79,13 @@ impl Place for OnShard<'_> {
             }
             lease.close_watch = lease.close_watch.saturating_sub(1);
             lease.sample_in = if lease.close_watch > 0 { 0 } else { SAMPLE_EVERY };
+        }
+    }
+
+    fn waiting(&self) -> Waiting {
+        match self.shard.shared.settings.model {
+            Model::EventLoop => Waiting::Nowhere,
+            _ => Waiting::Elsewhere,
         }
     }
 

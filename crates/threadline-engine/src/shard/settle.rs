@@ -275,6 +275,9 @@ impl Shard {
             return deadlines.write;
         }
         let spent = now.saturating_sub(state.phase_began);
+        if let Ending::Pushing(_) = state.ending {
+            return deadlines.idle;
+        }
         if state.ending != Ending::No {
             let linger = ticks_ceil(self.shared.settings.linger);
             return Some(linger.saturating_sub(spent).max(1));

@@ -93,6 +93,9 @@ impl Shard {
             self.home.counters.timeouts_write.increment();
             return self.end_with_lease(lease, claim);
         }
+        if matches!(claim.ending, Ending::Pushing(_)) && claim.session.has_sender() {
+            return self.park(lease, &service.deadlines, claim);
+        }
         if claim.ending != Ending::No {
             self.home.counters.lingered_too_long.increment();
             return self.end_with_lease(lease, claim);

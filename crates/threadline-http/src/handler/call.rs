@@ -6,21 +6,21 @@
 
 use std::marker::PhantomData;
 
-use crate::handler::{FromRequest, IntoResponse};
+use crate::handler::{FromRequest, IntoResponse, Needs};
 use crate::request::Request;
 use crate::response::Response;
 
-/// A function that answers requests: up to four extractors, then `&Request<'_>` if it wants, and a
+/// A function that answers requests: up to twelve extractors, then `&Request<'_>` if it wants, and a
 /// result that is a response.
 ///
 /// ```
-/// # use threadline_http::{Path, Request, Response, Router, Status};
+/// # use threadline_http::{BodyError, Path, Request, Response, Router, Status};
 /// fn fixed() -> &'static str { "always the same" }
 /// fn greet(Path(name): Path<String>) -> String { format!("hello, {name}") }
 /// fn sum(Path((a, b)): Path<(i64, i64)>) -> String { (a + b).to_string() }
-/// fn echo(request: &Request<'_>) -> Vec<u8> { request.body().to_vec() }
+/// fn echo(request: &Request<'_>) -> Result<Vec<u8>, BodyError> { Ok(request.bytes()?.into_owned()) }
 /// fn put(Path(id): Path<u64>, request: &Request<'_>) -> (Status, String) {
-///     (Status::CREATED, format!("{id}: {} bytes", request.body().len()))
+///     (Status::CREATED, format!("{id} by {:?}", request.peer_addr()))
 /// }
 /// # Router::new().get("/", fixed).get("/a/{name}", greet).get("/{a}/plus/{b}", sum)
 /// #     .post("/", echo).put("/{id}", put).get("/b", |_: &Request<'_>| "closure").build().unwrap();
@@ -28,7 +28,7 @@ use crate::response::Response;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a handler",
     label = "not a function that can answer requests",
-    note = "a handler takes up to four parameters that implement `FromRequest`, such as `Path<T>`, \
+    note = "a handler takes up to twelve parameters that implement `FromRequest`, such as `Path<T>`, \
             and then, if it wants, `&Request<'_>`",
     note = "it returns something that implements `IntoResponse`, such as `String`, `Response` or a \
             `Result` of them",
@@ -40,6 +40,9 @@ pub trait Handler<Args>: Send + Sync + 'static {
 
     /// How many path parameters its extractors need, where that is known.
     fn params(&self) -> Option<usize>;
+
+    /// What its extractors need of the service.
+    fn needs(&self, needs: &mut Needs);
 }
 
 /// Marks handlers whose parameters are all extractors.
@@ -60,10 +63,10 @@ pub(crate) fn erase<Args>(handler: impl Handler<Args>) -> Erased {
 
 macro_rules! handlers {
     ($($extractor:ident $value:ident),*) => {
-        impl<F, R, $($extractor),*> Handler<Extracted<($($extractor,)*)>> for F
+        impl<Fun, Out, $($extractor),*> Handler<Extracted<($($extractor,)*)>> for Fun
         where
-            F: Fn($($extractor),*) -> R + Send + Sync + 'static,
-            R: IntoResponse,
+            Fun: Fn($($extractor),*) -> Out + Send + Sync + 'static,
+            Out: IntoResponse,
             $($extractor: FromRequest,)*
         {
             #[inline]
@@ -79,12 +82,17 @@ macro_rules! handlers {
             fn params(&self) -> Option<usize> {
                 None$(.or($extractor::PARAMS))*
             }
+
+            fn needs(&self, needs: &mut Needs) {
+                let _ = &needs;
+                $($extractor::needs(needs);)*
+            }
         }
 
-        impl<F, R, $($extractor),*> Handler<AndRequest<($($extractor,)*)>> for F
+        impl<Fun, Out, $($extractor),*> Handler<AndRequest<($($extractor,)*)>> for Fun
         where
-            F: for<'r> Fn($($extractor,)* &'r Request<'r>) -> R + Send + Sync + 'static,
-            R: IntoResponse,
+            Fun: for<'r> Fn($($extractor,)* &'r Request<'r>) -> Out + Send + Sync + 'static,
+            Out: IntoResponse,
             $($extractor: FromRequest,)*
         {
             #[inline]
@@ -99,6 +107,11 @@ macro_rules! handlers {
             fn params(&self) -> Option<usize> {
                 None$(.or($extractor::PARAMS))*
             }
+
+            fn needs(&self, needs: &mut Needs) {
+                let _ = &needs;
+                $($extractor::needs(needs);)*
+            }
         }
     };
 }
@@ -108,3 +121,11 @@ handlers!(A a);
 handlers!(A a, B b);
 handlers!(A a, B b, C c);
 handlers!(A a, B b, C c, D d);
+handlers!(A a, B b, C c, D d, E e);
+handlers!(A a, B b, C c, D d, E e, F f);
+handlers!(A a, B b, C c, D d, E e, F f, G g);
+handlers!(A a, B b, C c, D d, E e, F f, G g, H h);
+handlers!(A a, B b, C c, D d, E e, F f, G g, H h, I i);
+handlers!(A a, B b, C c, D d, E e, F f, G g, H h, I i, J j);
+handlers!(A a, B b, C c, D d, E e, F f, G g, H h, I i, J j, K k);
+handlers!(A a, B b, C c, D d, E e, F f, G g, H h, I i, J j, K k, L l);

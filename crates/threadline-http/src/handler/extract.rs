@@ -1,5 +1,8 @@
 //! What can be a parameter of a handler.
 
+use std::any::{TypeId, type_name};
+
+use crate::body::BodyError;
 use crate::handler::IntoResponse;
 use crate::request::Request;
 
@@ -33,9 +36,35 @@ pub trait FromRequest: Sized {
     /// How many path parameters it needs, where that is known: checked when the router is built.
     const PARAMS: Option<usize> = None;
 
+    /// Says what it needs of the service: checked when the router is built.
+    fn needs(needs: &mut Needs) {
+        let _ = needs;
+    }
+
     /// Takes it out of the request.
     ///
     /// # Errors
     /// The response that the client gets instead of the handler's.
     fn from_request(request: &Request<'_>) -> Result<Self, Self::Rejection>;
+}
+
+/// What a handler's parameters need of the service.
+#[derive(Debug, Default)]
+pub struct Needs {
+    pub(crate) states: Vec<(TypeId, &'static str)>,
+}
+
+impl Needs {
+    /// A value of this type must have been given to [`Router::state`](crate::Router::state).
+    pub fn state<T: 'static>(&mut self) {
+        self.states.push((TypeId::of::<T>(), type_name::<T>()));
+    }
+}
+
+impl FromRequest for Vec<u8> {
+    type Rejection = BodyError;
+
+    fn from_request(request: &Request<'_>) -> Result<Self, BodyError> {
+        Ok(request.bytes()?.into_owned())
+    }
 }

@@ -34,6 +34,13 @@ pub enum RouterError {
         /// How many the handler takes.
         takes: usize,
     },
+    /// A handler takes a `State<T>` that nobody has given to the router.
+    StateMissing {
+        /// The route, as `GET /path`.
+        route: String,
+        /// The name of the type.
+        state: String,
+    },
     /// A method that has no path to route by, or is no token.
     Method {
         /// The route, as `CONNECT /path`.
@@ -54,6 +61,11 @@ impl fmt::Display for RouterError {
             RouterError::Params { route, has, takes } => write!(
                 f,
                 "the route `{route}` has {has} path parameter(s), but its handler takes {takes}"
+            ),
+            RouterError::StateMissing { route, state } => write!(
+                f,
+                "the handler of `{route}` takes a `State<{state}>`: add `.state(…)` with one to the \
+                 router"
             ),
             RouterError::Method { route } => {
                 write!(f, "the route `{route}` has a method that cannot be routed")

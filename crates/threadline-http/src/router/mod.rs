@@ -12,7 +12,9 @@ use std::sync::Arc;
 use threadline_engine::{Hint, Route};
 use threadline_proto::Method;
 
-use crate::handler::{Handler, erase};
+use crate::extensions::States;
+use crate::handler::{Handler, Needs, erase};
+use crate::middleware::{Layers, Middleware};
 use crate::service::HttpService;
 use crate::settings::HttpSettings;
 
@@ -42,6 +44,9 @@ pub(crate) use table::{Endpoint, Found, Table};
 pub struct Router {
     routes: Vec<Planned>,
     fallback: Option<Endpoint>,
+    states: States,
+    /// Around everything, answers without a route included. The outermost first.
+    layers: Layers,
     settings: HttpSettings,
 }
 
@@ -76,6 +81,16 @@ impl Router {
     /// Answers `PATCH`.
     pub fn patch<Args>(self, pattern: &str, handler: impl Handler<Args>) -> Self {
         self.route(Method::Patch, pattern, handler)
+    }
+
+    /// Answers `HEAD` otherwise than `GET` without its body.
+    pub fn head<Args>(self, pattern: &str, handler: impl Handler<Args>) -> Self {
+        self.route(Method::Head, pattern, handler)
+    }
+
+    /// Answers `OPTIONS` otherwise than with the methods there are.
+    pub fn options<Args>(self, pattern: &str, handler: impl Handler<Args>) -> Self {
+        self.route(Method::Options, pattern, handler)
     }
 
     /// Answers `DELETE`.
@@ -118,6 +133,63 @@ impl Router {
         self
     }
 
+    /// Sets the longest request body of the last route in bytes, in place of
+    /// [`HttpSettings::body_len_max`].
+    pub fn body_max(mut self, bytes: u64) -> Self {
+        if let Some(planned) = self.routes.last_mut() {
+            planned.endpoint.body_max = Some(bytes);
+        }
+        self
+    }
+
+    /// Shares a value with all handlers: by [`State<T>`](crate::State), or
+    /// [`Request::state`](crate::Request::state). One for each type.
+    pub fn state<T: Send + Sync + 'static>(mut self, value: T) -> Self {
+        self.states.insert(value);
+        self
+    }
+
+    /// Puts middleware around everything that this router answers, those routes included that are
+    /// added later, and the answers where no route is found. The layer that is added last is the
+    /// outermost.
+    pub fn layer(mut self, middleware: impl Middleware) -> Self {
+        self.layers.add(middleware);
+        self
+    }
+
+    /// Takes over the routes of another router, behind a prefix such as `/api`. Its layers stay
+    /// around its routes alone; its states are shared where this router has none of the type; its
+    /// fallback and settings are left behind.
+    ///
+    /// ```
+    /// use threadline_http::{Path, Router};
+    ///
+    /// let users = Router::new().get("/", || "all").get("/{id}", |Path(id): Path<u64>| id.to_string());
+    /// let router = Router::new().get("/", || "front").nest("/users", users);
+    /// # router.build().unwrap();
+    /// ```
+    pub fn nest(mut self, prefix: &str, inner: Router) -> Self {
+        for mut planned in inner.routes {
+            planned.pattern = match (&*planned.pattern, prefix.trim_end_matches('/')) {
+                // The inner router's front page is the prefix itself.
+                ("/", prefix) if !prefix.is_empty() => prefix.to_owned(),
+                (pattern, prefix) => format!("{prefix}{pattern}"),
+            };
+            let route = &mut planned.endpoint.route;
+            *route =
+                Route::with_hint(format!("{} {}", planned.method, planned.pattern), route.hint());
+            planned.endpoint.layers.add_all(&inner.layers);
+            self.routes.push(planned);
+        }
+        self.states.merge(inner.states);
+        self
+    }
+
+    /// Takes over the routes of another router as they are; as [`Router::nest`] without a prefix.
+    pub fn merge(self, other: Router) -> Self {
+        self.nest("", other)
+    }
+
     /// Sets limits and deadlines.
     pub fn settings(mut self, settings: HttpSettings) -> Self {
         self.settings = settings;
@@ -129,7 +201,7 @@ impl Router {
     /// # Errors
     /// [`RouterError`] names the first route that cannot work.
     pub fn build(self) -> Result<HttpService, RouterError> {
-        let mut table = Table::new(self.fallback)?;
+        let mut table = Table::new(self.fallback, self.states, self.layers)?;
         for Planned { method, pattern, endpoint } in self.routes {
             table.plan(method, pattern, endpoint)?;
         }
@@ -138,7 +210,16 @@ impl Router {
 }
 
 fn endpoint<Args>(name: String, handler: impl Handler<Args>) -> Endpoint {
-    Endpoint { route: Route::new(name), params: handler.params(), handler: erase(handler) }
+    let mut needs = Needs::default();
+    handler.needs(&mut needs);
+    Endpoint {
+        route: Route::new(name),
+        params: handler.params(),
+        needs,
+        body_max: None,
+        layers: Layers::default(),
+        handler: erase(handler),
+    }
 }
 
 impl Endpoint {

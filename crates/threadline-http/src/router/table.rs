@@ -7,7 +7,11 @@ use matchit::{InsertError, Params};
 use threadline_engine::Route;
 use threadline_proto::Method;
 
-use crate::handler::Erased;
+use crate::extensions::States;
+use crate::handler::{Erased, Needs};
+use crate::middleware::{Layers, Next};
+use crate::request::Request;
+use crate::response::Response;
 use crate::router::RouterError;
 
 /// One handler with its engine route.
@@ -15,7 +19,23 @@ pub(crate) struct Endpoint {
     pub(super) route: Arc<Route>,
     /// How many path parameters the handler needs, where that is known.
     pub(super) params: Option<usize>,
-    pub(crate) handler: Erased,
+    pub(super) needs: Needs,
+    /// The longest body in bytes, where the service's setting does not hold.
+    pub(crate) body_max: Option<u64>,
+    /// Around the handler. The outermost first.
+    pub(super) layers: Layers,
+    pub(super) handler: Erased,
+}
+
+impl Endpoint {
+    /// Answers a request: the layers, then the handler.
+    #[inline]
+    pub(crate) fn answer(&self, request: &Request<'_>) -> Response {
+        if self.layers.is_empty() {
+            return (self.handler)(request);
+        }
+        Next::new(&self.layers, &*self.handler).run(request)
+    }
 }
 
 impl fmt::Debug for Endpoint {
@@ -47,6 +67,8 @@ pub(crate) enum Found<'t, 'p> {
     UnknownMethod,
     /// Nothing at this path.
     Nothing,
+    /// `CONNECT`: there is no tunnel here.
+    NoProxy,
 }
 
 /// The routes of a service.
@@ -57,18 +79,50 @@ pub(crate) struct Table {
     /// From path to index in `places`.
     tree: matchit::Router<usize>,
     fallback: Option<Endpoint>,
+    states: States,
+    /// Around every answer.
+    layers: Layers,
     /// `Allow` for `OPTIONS *`: every method there is.
     allow: String,
 }
 
 impl Table {
     /// An empty table.
-    pub(super) fn new(fallback: Option<Endpoint>) -> Result<Self, RouterError> {
-        if let Some(endpoint) = &fallback {
-            check_params(endpoint, 0)?;
-        }
+    pub(super) fn new(
+        fallback: Option<Endpoint>,
+        states: States,
+        layers: Layers,
+    ) -> Result<Self, RouterError> {
         let tree = matchit::Router::new();
-        Ok(Table { places: Vec::new(), tree, fallback, allow: String::new() })
+        let (places, allow) = (Vec::new(), String::new());
+        let mut table = Table { places, tree, fallback: None, states, layers, allow };
+        if let Some(mut endpoint) = fallback {
+            check_params(&endpoint, 0)?;
+            table.complete(&mut endpoint)?;
+            table.fallback = Some(endpoint);
+        }
+        Ok(table)
+    }
+
+    /// What the handlers share.
+    pub(crate) fn states(&self) -> &States {
+        &self.states
+    }
+
+    /// What is around every answer.
+    pub(crate) fn layers(&self) -> &Layers {
+        &self.layers
+    }
+
+    /// Checks what an endpoint needs, and puts the outer layers around it.
+    fn complete(&self, endpoint: &mut Endpoint) -> Result<(), RouterError> {
+        let missing = endpoint.needs.states.iter().find(|(id, _)| !self.states.has(*id));
+        if let Some((_, name)) = missing {
+            let route = endpoint.route.name().to_owned();
+            return Err(RouterError::StateMissing { route, state: (*name).to_owned() });
+        }
+        endpoint.layers.add_all(&self.layers);
+        Ok(())
     }
 
     /// Adds one route. Nothing is found until the table is grown.
@@ -76,8 +130,9 @@ impl Table {
         &mut self,
         method: Method<'static>,
         pattern: String,
-        endpoint: Endpoint,
+        mut endpoint: Endpoint,
     ) -> Result<(), RouterError> {
+        self.complete(&mut endpoint)?;
         let route = || endpoint.route.name().to_owned();
         if Method::from_token(method.as_str()) != method
             || method == Method::Connect

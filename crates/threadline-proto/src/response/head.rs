@@ -41,6 +41,8 @@ pub enum Payload {
     /// So many bytes, or the answer to a `HEAD` that would have had so many. Nothing is said of
     /// them where the status forbids content (RFC 9110 §8.6).
     Length(usize),
+    /// Chunks, as the length is not known (RFC 9112 §7.1).
+    Chunked,
     /// Nothing, and no length is known: an interim response, or a `304` whose length is not known.
     Unsaid,
 }
@@ -195,6 +197,9 @@ impl<'o> HeadWriter<'o> {
             self.out.extend_from_slice(b"content-length: ");
             self.out.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
             self.out.extend_from_slice(b"\r\n");
+        }
+        if payload == Payload::Chunked && !self.status.forbids_content() {
+            self.out.extend_from_slice(b"transfer-encoding: chunked\r\n");
         }
         match persistence {
             Persistence::Implied => self.out.extend_from_slice(b"\r\n"),

@@ -12,7 +12,7 @@ fn router() -> Router {
     Router::new()
         .get("/", || "Hello, World!")
         .get("/hello/{name}", |Path(name): Path<String>| format!("hello, {name}\n"))
-        .post("/echo", |request: &Request<'_>| request.body().to_vec())
+        .post("/echo", |body: Vec<u8>| body)
         .get("/panic", || -> &'static str { panic!("as asked") })
 }
 

@@ -7,8 +7,8 @@ fn a_body_is_waited_for_and_handed_over() {
     let head = "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n";
     let want = head.len() + 5;
     let partial = Step::Partial { phase: Phase::Body, want };
-    assert_eq!(step(head), (partial, String::new()));
-    assert_eq!(step(format!("{head}hell")), (partial, String::new()));
+    assert_eq!(step(head), (partial.clone(), String::new()));
+    assert_eq!(step(format!("{head}hell")), (partial.clone(), String::new()));
     let (step, response) = step(format!("{head}helloGET"));
     assert_eq!(step, Step::Next { consumed: want });
     assert!(response.ends_with("content-length: 5\r\n\r\nhello"));
@@ -53,9 +53,9 @@ fn rfc9110_10_1_1_continue_is_sent_once_and_only_when_waited_for() {
 fn a_partial_head_waits() {
     let partial = Step::Partial { phase: Phase::Head, want: 0 };
     for input in ["G", "GET / HTTP/1.1\r\nHost:", "GET / HTTP/1.1\r\nHost: x\r\n\r", "\r\n"] {
-        assert_eq!(step(input), (partial, String::new()), "{input:?}");
+        assert_eq!(step(input), (partial.clone(), String::new()), "{input:?}");
         let script = Script { seen: input.len() - 1, ..Script::default() };
-        assert_eq!(step_with(script, input), (partial, String::new()), "{input:?}");
+        assert_eq!(step_with(script, input), (partial.clone(), String::new()), "{input:?}");
     }
 }
 

@@ -7,11 +7,22 @@ mod responses;
 mod routing;
 mod speed;
 
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::mem;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use std::time::Duration;
+
+use threadline_engine::protocol::Waiting;
+use threadline_engine::{CallError, Sender};
+
 use super::*;
-use crate::{Path, Router};
+use crate::exchange::Line;
+use crate::{Path, Request, Router};
 
 /// A turn whose every answer is set beforehand.
 #[derive(Default)]
@@ -21,9 +32,37 @@ struct Script {
     draining: bool,
     offload: bool,
     called: Vec<String>,
+    /// What comes from the client when the handler waits for it.
+    arriving: VecDeque<u8>,
+    /// What went to the client before the step ended.
+    sent: Vec<u8>,
+    nowhere: bool,
+}
+
+impl Line for Script {
+    fn receive(&mut self, buffer: &mut [u8], _limit: Option<Duration>) -> io::Result<usize> {
+        self.arriving.read(buffer)
+    }
+
+    fn send(&mut self, bytes: &[u8], _limit: Option<Duration>) -> io::Result<()> {
+        self.sent.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn send_file(&mut self, head: &[u8], mut file: File, range: Range<u64>) -> io::Result<()> {
+        self.sent.extend_from_slice(head);
+        file.seek(SeekFrom::Start(range.start))?;
+        file.take(range.end - range.start).read_to_end(&mut self.sent).map(drop)
+    }
+
+    fn sender(&mut self) -> Sender {
+        unreachable!("pushing needs an engine")
+    }
 }
 
 impl Exchange for Script {
+    type Line = Script;
+
     fn out(&mut self) -> &mut Vec<u8> {
         &mut self.out
     }
@@ -31,13 +70,20 @@ impl Exchange for Script {
     fn call<R>(
         &mut self,
         route: &Arc<Route>,
-        code: impl FnOnce(&mut Vec<u8>) -> R,
+        code: impl FnOnce(&mut Script, &mut Vec<u8>) -> R,
     ) -> Result<R, CallError> {
         if self.offload {
             return Err(CallError::Offload);
         }
         self.called.push(route.name().to_owned());
-        catch_unwind(AssertUnwindSafe(|| code(&mut self.out))).map_err(|_| CallError::Panicked)
+        let mut out = mem::take(&mut self.out);
+        let called = catch_unwind(AssertUnwindSafe(|| code(self, &mut out)));
+        self.out = out;
+        called.map_err(|_| CallError::Panicked)
+    }
+
+    fn waiting(&self) -> Waiting {
+        if self.nowhere { Waiting::Nowhere } else { Waiting::Here }
     }
 
     fn count(&self, _offence: Offence) {}
@@ -66,7 +112,7 @@ fn service() -> HttpService {
         .get("/frames", || Response::text("a").with_header("Content-Length", "7"))
         .get("/leaves", || Response::text("bye").with_close())
         .get("/empty", || (Status::NO_CONTENT, "never sent"))
-        .post("/echo", |request: &Request<'_>| request.body().to_vec())
+        .post("/echo", |body: Vec<u8>| body)
         .get("/me", |request: &Request<'_>| {
             format!(
                 "{:?} {:?} {:?}",

@@ -17,6 +17,7 @@ fn feed<'p>(pieces: impl IntoIterator<Item = &'p [u8]>) -> (String, bool) {
                 }
                 Step::Partial { want: bytes, .. } => (script.seen, want) = (kept.len(), bytes),
                 Step::Close => return (undated(&script.out), true),
+                Step::Streamed { .. } | Step::Push => unreachable!("nothing here is that large"),
                 Step::Offload { .. } => unreachable!("the script runs everything here"),
             }
         }

@@ -1,0 +1,142 @@
+//! The content of a request: whole where it is small, read while it arrives where it is not.
+//!
+//! A small body is here before its handler is called, so that a proven handler never waits for a
+//! client. A larger one is read by the handler, on a thread that may wait.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::io::{self, Read};
+
+use threadline_proto::response::Status;
+
+use crate::handler::IntoResponse;
+use crate::response::Response;
+
+/// Why a request's body cannot be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum BodyError {
+    /// It is longer than allowed: 413.
+    TooLarge {
+        /// The limit in bytes.
+        max: u64,
+    },
+    /// Its framing is broken: 400.
+    Malformed,
+    /// It came too slowly: 408.
+    TimedOut,
+    /// The client went away in the middle of it: 400, which nobody reads.
+    Incomplete,
+    /// Something has read a part of it already: the service's fault, 500.
+    Consumed,
+}
+
+impl BodyError {
+    /// The status it answers with.
+    pub fn status(self) -> Status {
+        match self {
+            BodyError::TooLarge { .. } => Status::CONTENT_TOO_LARGE,
+            BodyError::Malformed | BodyError::Incomplete => Status::BAD_REQUEST,
+            BodyError::TimedOut => Status::REQUEST_TIMEOUT,
+            BodyError::Consumed => Status::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// The error behind an [`io::Error`] of a [`BodyReader`].
+    pub fn of(error: &io::Error) -> Option<BodyError> {
+        error.get_ref()?.downcast_ref().copied()
+    }
+}
+
+impl fmt::Display for BodyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BodyError::TooLarge { max } => write!(f, "the body may have at most {max} bytes"),
+            BodyError::Malformed => f.write_str("the body is not framed as RFC 9112 has it"),
+            BodyError::TimedOut => f.write_str("the body did not arrive in time"),
+            BodyError::Incomplete => f.write_str("the connection closed in the middle of the body"),
+            BodyError::Consumed => f.write_str("a part of the body has been read already"),
+        }
+    }
+}
+
+impl std::error::Error for BodyError {}
+
+impl IntoResponse for BodyError {
+    fn into_response(self) -> Response {
+        let response = Response::error(self.status(), self);
+        // What follows on the connection is the rest of the body.
+        if self == BodyError::Consumed { response } else { response.with_close() }
+    }
+}
+
+impl From<BodyError> for io::Error {
+    fn from(error: BodyError) -> Self {
+        let kind = match error {
+            BodyError::TimedOut => io::ErrorKind::TimedOut,
+            BodyError::Incomplete => io::ErrorKind::UnexpectedEof,
+            BodyError::TooLarge { .. } | BodyError::Malformed => io::ErrorKind::InvalidData,
+            BodyError::Consumed => io::ErrorKind::Other,
+        };
+        io::Error::new(kind, error)
+    }
+}
+
+/// A body that is read while it arrives.
+pub(crate) trait ReadBody {
+    /// As [`Read::read`]; errors are [`BodyError`]s.
+    fn read(&self, buffer: &mut [u8]) -> Result<usize, BodyError>;
+
+    /// Whether anything has been read yet.
+    fn is_touched(&self) -> bool;
+}
+
+/// The body of a request, as it is held.
+#[derive(Clone, Copy)]
+pub(crate) enum Incoming<'a> {
+    Whole(&'a [u8]),
+    Arriving(&'a (dyn ReadBody + 'a)),
+}
+
+impl<'a> Incoming<'a> {
+    /// The whole of it, waited for where need be.
+    pub(crate) fn bytes(self) -> Result<Cow<'a, [u8]>, BodyError> {
+        match self {
+            Incoming::Whole(bytes) => Ok(Cow::Borrowed(bytes)),
+            Incoming::Arriving(body) if body.is_touched() => Err(BodyError::Consumed),
+            Incoming::Arriving(body) => {
+                let mut bytes = Vec::new();
+                let mut buffer = [0; 16 * 1024];
+                loop {
+                    match body.read(&mut buffer)? {
+                        0 => return Ok(Cow::Owned(bytes)),
+                        count => bytes.extend_from_slice(&buffer[..count]),
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Incoming<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Incoming::Whole(bytes) => write!(f, "{} bytes", bytes.len()),
+            Incoming::Arriving(_) => f.write_str("arriving"),
+        }
+    }
+}
+
+/// Reads a request's body while it arrives. Blocks; the route's limit, the deadline and the minimum
+/// rate of the service's settings hold. Errors carry a [`BodyError`].
+#[derive(Debug)]
+pub struct BodyReader<'a>(pub(crate) Incoming<'a>);
+
+impl Read for BodyReader<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match &mut self.0 {
+            Incoming::Whole(bytes) => bytes.read(buffer),
+            Incoming::Arriving(body) => Ok(body.read(buffer)?),
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! The content of messages.
+//!
+//! | file | |
+//! | --- | --- |
+//! | `outgoing.rs` | [`Body`]: the content of a response, in memory or made while it is sent |
+//! | `push.rs` | [`BodySender`]: content that is pushed from anywhere, without a thread |
+//! | `incoming.rs` | the content of a request: whole, or read while it arrives |
+//! | `arriving.rs` | the latter |
+
+mod arriving;
+mod incoming;
+mod outgoing;
+mod push;
+
+pub(crate) use arriving::{Arriving, Patience};
+pub use incoming::{BodyError, BodyReader};
+pub(crate) use incoming::{Incoming, ReadBody};
+pub use outgoing::Body;
+pub(crate) use outgoing::Kind;
+pub use push::BodySender;
+pub(crate) use push::{PushFraming, Start};

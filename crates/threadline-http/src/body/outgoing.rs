@@ -1,0 +1,275 @@
+//! The content of a response.
+//!
+//! Bytes are written behind the head at once. All other kinds are sent piece by piece, by the thread
+//! that ran the handler, which may wait for a slow client; a file is sent by the kernel and waits
+//! without a thread.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Cursor, Read, Seek, SeekFrom};
+use std::ops::Range;
+
+use crate::body::{BodySender, Start};
+
+/// The content of a response. Made with `Body::from` a string or bytes (static ones are not copied),
+/// or from something that is read while it is sent.
+///
+/// ```
+/// use threadline_http::{Body, Response, Status};
+///
+/// fn countdown() -> Response {
+///     let lines = (0..3).rev().map(|n| format!("{n}\n").into_bytes());
+///     Response::new(Status::OK).with_body(Body::chunks(lines))
+/// }
+/// assert_eq!(countdown().into_body().into_bytes().unwrap(), b"2\n1\n0\n");
+/// ```
+#[derive(Default)]
+pub struct Body(pub(crate) Kind);
+
+/// What a body is made of.
+pub(crate) enum Kind {
+    /// Bytes in memory.
+    Bytes(Cow<'static, [u8]>),
+    /// Read while it is sent. Of so many bytes, or in chunks until its end.
+    Reader { reader: Box<dyn Read + Send>, len: Option<u64> },
+    /// Pushed from anywhere.
+    Push(Start),
+    /// A part of a file.
+    File { file: File, range: Range<u64> },
+}
+
+impl Default for Kind {
+    fn default() -> Self {
+        Kind::Bytes(Cow::Borrowed(b""))
+    }
+}
+
+impl Body {
+    /// No content.
+    pub const EMPTY: Body = Body(Kind::Bytes(Cow::Borrowed(b"")));
+
+    /// Content that is read while it is sent, until the reader's end: chunked, as its length is not
+    /// known. An error of the reader ends the connection, so that the client sees that something is
+    /// missing.
+    pub fn reader(reader: impl Read + Send + 'static) -> Self {
+        Body(Kind::Reader { reader: Box::new(reader), len: None })
+    }
+
+    /// As [`Body::reader`], of exactly `len` bytes: with `Content-Length`. A reader that ends early
+    /// ends the connection; of a longer one the rest is not read.
+    pub fn sized_reader(reader: impl Read + Send + 'static, len: u64) -> Self {
+        Body(Kind::Reader { reader: Box::new(reader), len: Some(len) })
+    }
+
+    /// Content that is made piece by piece while it is sent. Each piece goes out at once; the thread
+    /// is held until the last one.
+    pub fn chunks<I>(chunks: I) -> Self
+    where
+        I: IntoIterator<Item = Vec<u8>>,
+        I::IntoIter: Send + 'static,
+    {
+        Body::reader(Chunks { chunks: chunks.into_iter(), current: Cursor::default() })
+    }
+
+    /// Content that is pushed from any thread, for as long as it likes, while the connection is
+    /// parked: `start` is given the sender once the head is out, and keeps it somewhere. An open push
+    /// costs no thread. The connection ends with the content.
+    ///
+    /// ```
+    /// use std::sync::Mutex;
+    /// use threadline_http::{Body, BodySender, Response, Status};
+    ///
+    /// static LISTENERS: Mutex<Vec<BodySender>> = Mutex::new(Vec::new());
+    ///
+    /// fn listen() -> Response {
+    ///     let body = Body::push(|sender| LISTENERS.lock().unwrap().push(sender));
+    ///     Response::new(Status::OK).with_body(body)
+    /// }
+    ///
+    /// fn tell_all(news: &str) {
+    ///     LISTENERS.lock().unwrap().retain(|listener| listener.send(news).is_ok());
+    /// }
+    /// ```
+    pub fn push(start: impl FnOnce(BodySender) + Send + 'static) -> Self {
+        Body(Kind::Push(Start(Box::new(start))))
+    }
+
+    /// A whole file. Sent by the kernel (`sendfile`), and waits for a slow client without a thread.
+    ///
+    /// # Errors
+    /// If its length cannot be had.
+    pub fn file(file: File) -> io::Result<Self> {
+        let len = file.metadata()?.len();
+        Ok(Body::file_range(file, 0..len))
+    }
+
+    /// A part of a file, in bytes from its start. The file should have them: if it has become
+    /// shorter, the connection ends early.
+    pub fn file_range(file: File, range: Range<u64>) -> Self {
+        Body(Kind::File { file, range })
+    }
+
+    /// Its length in bytes, where that is known beforehand.
+    pub fn len(&self) -> Option<u64> {
+        match &self.0 {
+            Kind::Bytes(bytes) => Some(bytes.len() as u64),
+            Kind::Reader { len, .. } => *len,
+            Kind::Push(_) => None,
+            Kind::File { range, .. } => Some(range.end.saturating_sub(range.start)),
+        }
+    }
+
+    /// Whether it is known to be empty.
+    pub fn is_empty(&self) -> bool {
+        self.len() == Some(0)
+    }
+
+    /// Its bytes, if they are in memory.
+    pub fn as_bytes(&self) -> Option<&[u8]> {
+        match &self.0 {
+            Kind::Bytes(bytes) => Some(bytes),
+            _ => None,
+        }
+    }
+
+    /// Reads all of it into memory.
+    ///
+    /// # Errors
+    /// Those of the reader or the file; [`io::ErrorKind::UnexpectedEof`] if it ends early.
+    pub fn into_bytes(self) -> io::Result<Vec<u8>> {
+        let len = self.len();
+        let mut bytes = Vec::new();
+        self.into_reader()?.read_to_end(&mut bytes)?;
+        match len {
+            Some(len) if len != bytes.len() as u64 => Err(io::ErrorKind::UnexpectedEof.into()),
+            _ => Ok(bytes),
+        }
+    }
+
+    /// Something that reads it, for middleware that changes content on its way.
+    ///
+    /// # Errors
+    /// If a file's part cannot be found; [`io::ErrorKind::Unsupported`] for a pushed body.
+    pub fn into_reader(self) -> io::Result<Box<dyn Read + Send>> {
+        Ok(match self.0 {
+            Kind::Bytes(bytes) => Box::new(Cursor::new(bytes)),
+            Kind::Reader { reader, len: Some(len) } => Box::new(reader.take(len)),
+            Kind::Reader { reader, len: None } => reader,
+            Kind::Push(_) => {
+                let message = "a pushed body cannot be read: it is made later";
+                return Err(io::Error::new(io::ErrorKind::Unsupported, message));
+            }
+            Kind::File { mut file, range } => {
+                file.seek(SeekFrom::Start(range.start))?;
+                Box::new(file.take(range.end.saturating_sub(range.start)))
+            }
+        })
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Kind::Bytes(bytes) => write!(f, "Body({} bytes)", bytes.len()),
+            Kind::Reader { len, .. } => write!(f, "Body(reader of {len:?})"),
+            Kind::Push(_) => f.write_str("Body(pushed)"),
+            Kind::File { range, .. } => write!(f, "Body(file {range:?})"),
+        }
+    }
+}
+
+/// Reads the pieces of an iterator one after the other.
+struct Chunks<I> {
+    chunks: I,
+    current: Cursor<Vec<u8>>,
+}
+
+impl<I: Iterator<Item = Vec<u8>>> Read for Chunks<I> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            // Never two pieces in one read: each goes out when it is made.
+            let count = self.current.read(buffer)?;
+            if count > 0 || buffer.is_empty() {
+                return Ok(count);
+            }
+            match self.chunks.next() {
+                Some(chunk) => self.current = Cursor::new(chunk),
+                None => return Ok(0),
+            }
+        }
+    }
+}
+
+impl From<&'static str> for Body {
+    fn from(text: &'static str) -> Self {
+        Body(Kind::Bytes(Cow::Borrowed(text.as_bytes())))
+    }
+}
+
+impl From<String> for Body {
+    fn from(text: String) -> Self {
+        Body(Kind::Bytes(Cow::Owned(text.into_bytes())))
+    }
+}
+
+impl From<Cow<'static, str>> for Body {
+    fn from(text: Cow<'static, str>) -> Self {
+        match text {
+            Cow::Borrowed(text) => text.into(),
+            Cow::Owned(text) => text.into(),
+        }
+    }
+}
+
+impl From<&'static [u8]> for Body {
+    fn from(bytes: &'static [u8]) -> Self {
+        Body(Kind::Bytes(Cow::Borrowed(bytes)))
+    }
+}
+
+impl From<Vec<u8>> for Body {
+    fn from(bytes: Vec<u8>) -> Self {
+        Body(Kind::Bytes(Cow::Owned(bytes)))
+    }
+}
+
+impl From<Cow<'static, [u8]>> for Body {
+    fn from(bytes: Cow<'static, [u8]>) -> Self {
+        Body(Kind::Bytes(bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn every_kind_can_be_read() {
+        let mut file = tempfile::tempfile().expect("a file");
+        file.write_all(b"0123456789").expect("written");
+        assert_eq!(Body::file_range(file, 2..5).into_bytes().expect("read"), b"234");
+        assert_eq!(Body::from("ab").into_bytes().expect("read"), b"ab");
+        assert_eq!(Body::reader(&b"ab"[..]).into_bytes().expect("read"), b"ab");
+        assert_eq!(Body::sized_reader(&b"abc"[..], 2).into_bytes().expect("read"), b"ab");
+        let chunks = [b"a".to_vec(), vec![], b"bc".to_vec()];
+        assert_eq!(Body::chunks(chunks).into_bytes().expect("read"), b"abc");
+    }
+
+    #[test]
+    fn a_body_that_is_shorter_than_it_says_is_an_error() {
+        let short = Body::sized_reader(&b"a"[..], 2).into_bytes();
+        assert_eq!(short.expect_err("too short").kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[test]
+    fn a_chunk_is_not_joined_with_the_next() {
+        let mut reader = Body::chunks([vec![1, 2], vec![3]]).into_reader().expect("a reader");
+        let mut buffer = [0; 10];
+        assert_eq!(reader.read(&mut buffer).expect("read"), 2);
+        assert_eq!(reader.read(&mut buffer).expect("read"), 1);
+        assert_eq!(reader.read(&mut buffer).expect("read"), 0);
+    }
+}

@@ -1,0 +1,101 @@
+//! Values by type: [`Extensions`] of one request, [`States`] of a service.
+//!
+//! Middleware leaves values for handlers in a request's extensions; what the whole service shares is
+//! its state. Both are few, so a list is searched.
+
+use std::any::{Any, TypeId, type_name};
+use std::cell::RefCell;
+use std::fmt;
+use std::rc::Rc;
+
+/// What middleware has left with a request. Lives as long as the handler's call.
+#[derive(Default)]
+pub struct Extensions(RefCell<Vec<(TypeId, Rc<dyn Any>)>>);
+
+impl Extensions {
+    pub(crate) const fn new() -> Self {
+        Extensions(RefCell::new(Vec::new()))
+    }
+
+    /// Keeps a value, in place of an earlier one of its type.
+    pub fn insert<T: 'static>(&self, value: T) {
+        let mut values = self.0.borrow_mut();
+        values.retain(|(id, _)| *id != TypeId::of::<T>());
+        values.push((TypeId::of::<T>(), Rc::new(value)));
+    }
+
+    /// The value of that type, if there is one.
+    pub fn get<T: 'static>(&self) -> Option<Rc<T>> {
+        let values = self.0.borrow();
+        let (_, value) = values.iter().find(|(id, _)| *id == TypeId::of::<T>())?;
+        Rc::clone(value).downcast().ok()
+    }
+}
+
+impl fmt::Debug for Extensions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Extensions({})", self.0.borrow().len())
+    }
+}
+
+/// What a service's handlers share, by type.
+#[derive(Default)]
+pub(crate) struct States(Vec<(TypeId, &'static str, Box<dyn Any + Send + Sync>)>);
+
+impl States {
+    pub(crate) fn insert<T: Send + Sync + 'static>(&mut self, value: T) {
+        self.0.retain(|(id, ..)| *id != TypeId::of::<T>());
+        self.0.push((TypeId::of::<T>(), type_name::<T>(), Box::new(value)));
+    }
+
+    pub(crate) fn get<T: 'static>(&self) -> Option<&T> {
+        let (.., value) = self.0.iter().find(|(id, ..)| *id == TypeId::of::<T>())?;
+        value.downcast_ref()
+    }
+
+    pub(crate) fn has(&self, id: TypeId) -> bool {
+        self.0.iter().any(|(known, ..)| *known == id)
+    }
+
+    /// Takes over what `other` has and this one has not.
+    pub(crate) fn merge(&mut self, other: States) {
+        for entry in other.0 {
+            if !self.has(entry.0) {
+                self.0.push(entry);
+            }
+        }
+    }
+}
+
+impl fmt::Debug for States {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|(_, name, _)| name)).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_found_by_its_type_and_replaced_by_another_of_it() {
+        let extensions = Extensions::default();
+        assert!(extensions.get::<u8>().is_none());
+        extensions.insert(1_u8);
+        extensions.insert("x");
+        extensions.insert(2_u8);
+        assert_eq!(extensions.get::<u8>().as_deref(), Some(&2));
+        assert_eq!(extensions.get::<&str>().as_deref(), Some(&"x"));
+    }
+
+    #[test]
+    fn an_inner_state_gives_way_to_an_outer_one() {
+        let (mut outer, mut inner) = (States::default(), States::default());
+        outer.insert(1_u8);
+        inner.insert(2_u8);
+        inner.insert(3_u16);
+        outer.merge(inner);
+        assert_eq!((outer.get::<u8>(), outer.get::<u16>()), (Some(&1), Some(&3)));
+        assert!(outer.get::<u32>().is_none());
+    }
+}

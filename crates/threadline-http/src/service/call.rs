@@ -1,0 +1,164 @@
+//! Running a handler for a request, and sending what it returns.
+
+use std::cell::Cell;
+use std::sync::Arc;
+
+use matchit::Params;
+use threadline_engine::protocol::Step;
+use threadline_engine::{CallError, Route};
+use threadline_proto::request::Version;
+use threadline_proto::response::Status;
+
+use super::body::Content;
+use super::{HttpService, Message};
+use crate::body::{Arriving, Incoming, Patience};
+use crate::exchange::{Exchange, Line};
+use crate::extensions::Extensions;
+use crate::request::{Around, Request};
+use crate::response::Response;
+use crate::write::{After, Failure, Manner, Responder, write_own};
+
+/// What is known before the handler runs.
+pub(super) struct Call<'c, 'i> {
+    pub(super) service: &'c HttpService,
+    pub(super) route: &'c Arc<Route>,
+    pub(super) params: &'c Params<'c, 'c>,
+    pub(super) message: Message<'c, 'i>,
+}
+
+/// How a call has ended.
+struct Ended {
+    after: After,
+    /// What came behind a body that the handler has read itself.
+    rest: Option<Vec<u8>>,
+}
+
+impl Call<'_, '_> {
+    /// Runs the handler, where the engine lets it run here.
+    #[inline]
+    pub(super) fn run<E: Exchange>(
+        &self,
+        content: Content<'_>,
+        handler: impl Fn(&Request<'_>) -> Response,
+        exchange: &mut E,
+    ) -> Step {
+        let peer_addr = exchange.peer_addr();
+        let begun = Cell::new(false);
+        let start = exchange.out().len();
+        let called = exchange.call(self.route, |line, out| {
+            let service = self.service;
+            let extensions = Extensions::new();
+            let states = service.table.states();
+            let around = Around { route: self.route.name(), states, extensions };
+            let Message { head, manner, .. } = self.message;
+            let request = |body| {
+                let (method, params, around) = (head.method, self.params, &around);
+                Request { head, method, params, body, peer_addr, around }
+            };
+            let (response, rest, manner) = match &content {
+                Content::Whole { body, .. } => {
+                    (handler(&request(Incoming::Whole(body))), None, manner)
+                }
+                Content::Arriving => {
+                    let arriving = self.arriving(line);
+                    let response = handler(&request(Incoming::Arriving(&arriving)));
+                    match arriving.finish() {
+                        Some(rest) => (response, Some(rest), manner),
+                        // What comes is the rest of the body: thrown away, off the loop.
+                        None => (response, None, manner.closing()),
+                    }
+                }
+            };
+            Ended { after: self.respond(response, manner, line, out, &begun), rest }
+        });
+        match called {
+            Ok(Ended { after: After::Next, rest: Some(rest) }) => Step::Streamed { rest },
+            Ok(Ended { after: After::Next, rest: None }) => Step::Next { consumed: content.len() },
+            Ok(Ended { after: After::Push, .. }) => Step::Push,
+            Ok(Ended { after: After::Close, .. }) => Step::Close,
+            Err(CallError::Offload) => Step::Offload { len: content.len() },
+            Err(CallError::Panicked) => {
+                let out = exchange.out();
+                if begun.get() {
+                    // A part of the response is out: only the connection's end can tell the client.
+                    out.clear();
+                } else {
+                    out.truncate(start);
+                    write_own(out, &internal_error(), self.message.manner.closing());
+                }
+                Step::Close
+            }
+        }
+    }
+
+    /// Answers without user code.
+    pub(super) fn answer_here(
+        &self,
+        content: &Content<'_>,
+        response: &Response,
+        exchange: &mut impl Exchange,
+    ) -> Step {
+        let manner = self.message.manner;
+        write_own(exchange.out(), response, manner);
+        if manner.closes() { Step::Close } else { Step::Next { consumed: content.len() } }
+    }
+
+    #[cold]
+    fn arriving<'l, L: Line>(&'l self, line: &'l mut L) -> Arriving<'l, L> {
+        let Message { head, input, .. } = self.message;
+        let patience = Patience::of(&self.service.settings.timeouts);
+        Arriving::new(line, head, input.get(head.len..).unwrap_or_default(), patience)
+    }
+
+    #[inline]
+    fn respond<L: Line>(
+        &self,
+        response: Response,
+        manner: Manner,
+        line: &mut L,
+        out: &mut Vec<u8>,
+        begun: &Cell<bool>,
+    ) -> After {
+        let manner = if response.close { manner.closing() } else { manner };
+        let is_http_11 = self.message.head.version == Version::Http11;
+        let stall = self.service.settings.timeouts.write;
+        let responder = Responder { line, out: &mut *out, manner, is_http_11, stall, begun };
+        responder.respond(response).unwrap_or_else(|failure| {
+            self.report(&failure);
+            if begun.get() {
+                out.clear();
+                return After::Close;
+            }
+            write_own(out, &internal_error(), manner);
+            if manner.closes() { After::Close } else { After::Next }
+        })
+    }
+
+    #[cold]
+    fn report(&self, failure: &Failure) {
+        let route = self.route.name();
+        match failure {
+            Failure::Header(name, error) => {
+                tracing::error!(route, header = name, "the response is not sent: {error}");
+            }
+            Failure::Body(error) => tracing::error!(route, "the response is cut off: {error}"),
+            // The client's business.
+            Failure::Line(error) => tracing::debug!(route, "the client is gone: {error}"),
+        }
+    }
+}
+
+impl Content<'_> {
+    /// The length of the message, as far as the engine has it.
+    fn len(&self) -> usize {
+        match self {
+            Content::Whole { len, .. } => *len,
+            // Only ever asked for where the message is run, and then it has no other end.
+            Content::Arriving => 0,
+        }
+    }
+}
+
+fn internal_error() -> Response {
+    Response::error(Status::INTERNAL_SERVER_ERROR, "the service's log says why")
+}
