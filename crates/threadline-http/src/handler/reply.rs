@@ -110,7 +110,11 @@ mod tests {
     fn summary(reply: impl IntoResponse) -> (u16, Option<String>, Vec<u8>) {
         let response = reply.into_response();
         let content_type = response.content_type().map(str::to_owned);
-        (response.status().code(), content_type, response.body().as_bytes().expect("bytes").to_vec())
+        (
+            response.status().code(),
+            content_type,
+            response.body().as_bytes().expect("bytes").to_vec(),
+        )
     }
 
     #[test]

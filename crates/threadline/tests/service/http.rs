@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::common::{ANY, Client, Gate, PATIENCE, eventually, every_model, server, start};
-use threadline::http::{HttpSettings, Path, Request, Router};
+use crate::http_client::{Reply, ok};
+use threadline::http::{HttpSettings, Path, Router};
 use threadline::{Model, Running, Timeouts};
 
 fn router() -> Router {
@@ -18,49 +19,6 @@ fn router() -> Router {
 
 fn web(model: Model) -> Running {
     start(server(model).http(ANY, router()))
-}
-
-/// A response as a client sees it.
-#[derive(Debug, PartialEq)]
-struct Reply {
-    status: u16,
-    body: String,
-    closes: bool,
-}
-
-impl Client {
-    fn reply_to(&mut self, head_only: bool) -> Reply {
-        let status = self.line().expect("a status line");
-        let status = status.strip_prefix("HTTP/1.1 ").expect("HTTP/1.1")[..3].parse();
-        let (mut length, mut closes, mut dated) = (0, false, false);
-        loop {
-            let line = self.line().expect("a header").to_lowercase();
-            match line.split_once(": ") {
-                Some(("content-length", value)) => length = value.parse().expect("a length"),
-                Some(("connection", value)) => closes = value == "close",
-                Some(("date", _)) => dated = true,
-                Some(_) => {}
-                None => break,
-            }
-        }
-        assert!(dated, "RFC 9110 §6.6.1: a server with a clock sends Date");
-        let body = if head_only { Vec::new() } else { self.exactly(length) };
-        let body = String::from_utf8(body).expect("text");
-        Reply { status: status.expect("a status"), body, closes }
-    }
-
-    fn reply(&mut self) -> Reply {
-        self.reply_to(false)
-    }
-
-    fn get(&mut self, path: &str) -> Reply {
-        self.send(format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n"));
-        self.reply()
-    }
-}
-
-fn ok(body: &str) -> Reply {
-    Reply { status: 200, body: body.to_owned(), closes: false }
 }
 
 every_model! {
