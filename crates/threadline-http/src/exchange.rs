@@ -11,7 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use threadline_engine::protocol::{Offence, Waiting};
-use threadline_engine::{CallError, Route, Sender, Session, Turn};
+use threadline_engine::{CallError, Route, Session, Turn};
+
+use crate::body::Push;
 
 /// See [`Turn`]: the methods are its own.
 pub(crate) trait Exchange {
@@ -45,7 +47,7 @@ pub(crate) trait Line {
 
     fn send_file(&mut self, head: &[u8], file: File, range: Range<u64>) -> io::Result<()>;
 
-    fn sender(&mut self) -> Sender;
+    fn sender(&mut self) -> Box<dyn Push>;
 }
 
 impl Exchange for Turn<'_> {
@@ -97,7 +99,7 @@ impl Line for Session {
         Session::send_file(self, head, file, range)
     }
 
-    fn sender(&mut self) -> Sender {
-        Session::sender(self)
+    fn sender(&mut self) -> Box<dyn Push> {
+        Box::new(Session::sender(self))
     }
 }

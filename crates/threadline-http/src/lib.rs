@@ -48,6 +48,7 @@ mod response;
 mod router;
 mod service;
 mod settings;
+pub mod testing;
 mod write;
 
 pub use body::{Body, BodyError, BodyReader, BodySender};

@@ -74,7 +74,7 @@ impl HttpService {
         self.table.endpoints().map(Endpoint::route)
     }
 
-    fn answer(&self, input: &[u8], exchange: &mut impl Exchange) -> Step {
+    pub(crate) fn answer(&self, input: &[u8], exchange: &mut impl Exchange) -> Step {
         let (seen, limits) = (exchange.seen(), &self.settings.limits);
         if !request::worth_parsing(input, seen, limits) {
             return Step::Partial { phase: Phase::Head, want: 0 };

@@ -36,9 +36,11 @@
 
 mod error;
 mod server;
+mod testing;
 
 pub use error::{Error, Result};
 pub use server::{Monitor, Running, Server, ToAddress};
+pub use testing::TestServer;
 
 pub use threadline_engine::{
     Address, Connection, Counts, Drained, Frames, Gauges, Hint, Invalid, Lines, Model, Route,

@@ -8,10 +8,39 @@ use threadline_engine::{SendError, Sender, SlowReceiver};
 ///
 /// Made by [`Body::push`](crate::Body::push). Never blocks: what a slow client does not take waits, up
 /// to a bound ([`BodySender::limit`]). Dropping it ends the content, and the connection.
-#[derive(Debug)]
 pub struct BodySender {
-    sender: Option<Sender>,
+    line: Box<dyn Push>,
     framing: PushFraming,
+}
+
+/// Where pushed bytes go.
+pub(crate) trait Push: Send + Sync {
+    fn send(&self, bytes: &[u8]) -> Result<(), SendError>;
+
+    fn limit(&self, bytes_max: usize, then: SlowReceiver);
+
+    fn is_closed(&self) -> bool;
+
+    /// Nothing more comes.
+    fn finish(&self);
+}
+
+impl Push for Sender {
+    fn send(&self, bytes: &[u8]) -> Result<(), SendError> {
+        Sender::send(self, bytes)
+    }
+
+    fn limit(&self, bytes_max: usize, then: SlowReceiver) {
+        Sender::limit(self, bytes_max, then);
+    }
+
+    fn is_closed(&self) -> bool {
+        Sender::is_closed(self)
+    }
+
+    fn finish(&self) {
+        self.clone().finish();
+    }
 }
 
 /// How pieces are told apart on the wire.
@@ -24,8 +53,8 @@ pub(crate) enum PushFraming {
 }
 
 impl BodySender {
-    pub(crate) fn new(sender: Sender, framing: PushFraming) -> Self {
-        BodySender { sender: Some(sender), framing }
+    pub(crate) fn new(line: Box<dyn Push>, framing: PushFraming) -> Self {
+        BodySender { line, framing }
     }
 
     /// Sends one piece. An empty one does nothing.
@@ -33,42 +62,44 @@ impl BodySender {
     /// # Errors
     /// [`SendError`] says whether to go on: after `Closed` and `TooSlow` there is nobody left.
     pub fn send(&self, piece: impl AsRef<[u8]>) -> Result<(), SendError> {
-        let (Some(sender), piece) = (&self.sender, piece.as_ref()) else { return Ok(()) };
+        let piece = piece.as_ref();
         match self.framing {
             _ if piece.is_empty() => Ok(()),
             PushFraming::Chunked => {
                 let mut chunk = format!("{:x}\r\n", piece.len()).into_bytes();
                 chunk.extend_from_slice(piece);
                 chunk.extend_from_slice(b"\r\n");
-                sender.send(chunk)
+                self.line.send(&chunk)
             }
-            PushFraming::UntilClose => sender.send(piece),
+            PushFraming::UntilClose => self.line.send(piece),
         }
     }
 
     /// Sets how many bytes may wait for a slow client, and what happens beyond. Default: 256 KB, then
     /// close. Whole pieces are dropped, so the framing stays right.
     pub fn limit(&self, bytes_max: usize, then: SlowReceiver) {
-        if let Some(sender) = &self.sender {
-            sender.limit(bytes_max, then);
-        }
+        self.line.limit(bytes_max, then);
     }
 
     /// Whether the client is gone.
     pub fn is_closed(&self) -> bool {
-        self.sender.as_ref().is_none_or(Sender::is_closed)
+        self.line.is_closed()
     }
 }
 
 impl Drop for BodySender {
     fn drop(&mut self) {
-        if let Some(sender) = self.sender.take() {
-            if self.framing == PushFraming::Chunked {
-                // If the client is gone there is nobody to tell.
-                let _ = sender.send(b"0\r\n\r\n");
-            }
-            sender.finish();
+        if self.framing == PushFraming::Chunked {
+            // If the client is gone there is nobody to tell.
+            let _ = self.line.send(b"0\r\n\r\n");
         }
+        self.line.finish();
+    }
+}
+
+impl fmt::Debug for BodySender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BodySender").field("is_closed", &self.is_closed()).finish_non_exhaustive()
     }
 }
 

@@ -17,10 +17,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use std::time::Duration;
 
+use threadline_engine::CallError;
 use threadline_engine::protocol::Waiting;
-use threadline_engine::{CallError, Sender};
 
 use super::*;
+use crate::body::Push;
 use crate::exchange::Line;
 use crate::{Path, Request, Router};
 
@@ -55,7 +56,7 @@ impl Line for Script {
         file.take(range.end - range.start).read_to_end(&mut self.sent).map(drop)
     }
 
-    fn sender(&mut self) -> Sender {
+    fn sender(&mut self) -> Box<dyn Push> {
         unreachable!("pushing needs an engine")
     }
 }

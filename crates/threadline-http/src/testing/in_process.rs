@@ -1,0 +1,147 @@
+//! The engine's part of a conversation, played in the calling thread.
+//!
+//! Everything runs here and may wait here, as under `ThreadPerConnection`. The client has sent all it
+//! will send: whoever waits for more finds the end.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::mem;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use threadline_engine::protocol::{Offence, Step, Waiting};
+use threadline_engine::{CallError, Route, SendError, SlowReceiver};
+
+use super::Transport;
+use crate::body::Push;
+use crate::exchange::{Exchange, Line};
+use crate::service::HttpService;
+
+/// A service without an engine.
+#[derive(Debug)]
+pub(super) struct InProcess {
+    service: HttpService,
+}
+
+impl InProcess {
+    pub(super) fn new(service: HttpService) -> Self {
+        InProcess { service }
+    }
+}
+
+impl Transport for InProcess {
+    fn exchange(&self, request: &[u8]) -> Vec<u8> {
+        let mut turn = InProcessTurn::default();
+        let mut input = request.to_vec();
+        while !input.is_empty() {
+            let step = self.service.answer(&input, &mut turn);
+            let unsent = mem::take(&mut turn.out);
+            turn.line.push(&unsent);
+            match step {
+                Step::Next { consumed } => drop(input.drain(..consumed)),
+                Step::Streamed { rest } => input = rest,
+                // The client sends no more, and the service goes on waiting: that is its answer.
+                _ => break,
+            }
+        }
+        turn.line.taken()
+    }
+}
+
+#[derive(Default)]
+struct InProcessTurn {
+    out: Vec<u8>,
+    line: InProcessLine,
+}
+
+/// What the service has said, shared with those who push.
+#[derive(Default, Clone)]
+struct InProcessLine(Arc<Mutex<Vec<u8>>>);
+
+impl InProcessLine {
+    fn push(&self, bytes: &[u8]) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+    }
+
+    fn taken(&self) -> Vec<u8> {
+        mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Exchange for InProcessTurn {
+    type Line = InProcessLine;
+
+    fn out(&mut self) -> &mut Vec<u8> {
+        &mut self.out
+    }
+
+    fn call<R>(
+        &mut self,
+        route: &Arc<Route>,
+        code: impl FnOnce(&mut InProcessLine, &mut Vec<u8>) -> R,
+    ) -> Result<R, CallError> {
+        catch_unwind(AssertUnwindSafe(|| code(&mut self.line, &mut self.out))).map_err(|_| {
+            tracing::error!(route = route.name(), "handler panicked");
+            CallError::Panicked
+        })
+    }
+
+    fn waiting(&self) -> Waiting {
+        Waiting::Here
+    }
+
+    fn count(&self, _offence: Offence) {}
+
+    fn draining(&self) -> bool {
+        false
+    }
+
+    fn seen(&self) -> usize {
+        0
+    }
+
+    fn peer_addr(&self) -> Option<SocketAddr> {
+        Some((Ipv4Addr::LOCALHOST, 1).into())
+    }
+}
+
+impl Line for InProcessLine {
+    fn receive(&mut self, _buffer: &mut [u8], _limit: Option<Duration>) -> io::Result<usize> {
+        Ok(0)
+    }
+
+    fn send(&mut self, bytes: &[u8], _limit: Option<Duration>) -> io::Result<()> {
+        self.push(bytes);
+        Ok(())
+    }
+
+    fn send_file(&mut self, head: &[u8], mut file: File, range: Range<u64>) -> io::Result<()> {
+        let mut bytes = head.to_vec();
+        file.seek(SeekFrom::Start(range.start))?;
+        file.take(range.end.saturating_sub(range.start)).read_to_end(&mut bytes)?;
+        self.push(&bytes);
+        Ok(())
+    }
+
+    fn sender(&mut self) -> Box<dyn Push> {
+        Box::new(self.clone())
+    }
+}
+
+impl Push for InProcessLine {
+    fn send(&self, bytes: &[u8]) -> Result<(), SendError> {
+        self.push(bytes);
+        Ok(())
+    }
+
+    fn limit(&self, _bytes_max: usize, _then: SlowReceiver) {}
+
+    fn is_closed(&self) -> bool {
+        false
+    }
+
+    fn finish(&self) {}
+}
