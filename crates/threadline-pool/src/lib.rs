@@ -22,6 +22,7 @@ mod primitive;
 mod queue;
 mod rejected;
 mod roster;
+pub mod schedule;
 mod shared;
 mod stats;
 mod worker;

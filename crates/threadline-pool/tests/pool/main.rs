@@ -5,6 +5,7 @@ mod bounds;
 mod lifetime;
 mod nice;
 mod running;
+mod schedule;
 mod shutdown;
 mod stress;
 mod waking;
