@@ -14,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 mod builder;
+mod many;
 #[cfg(all(test, loom))]
 mod model;
 mod nice;
@@ -25,9 +26,12 @@ mod roster;
 pub mod schedule;
 mod shared;
 mod stats;
+mod task;
 mod worker;
 
 pub use builder::Builder;
+pub use many::{AsCompleted, Map, Until, Waited, as_completed, wait};
 pub use pool::ThreadPool;
 pub use rejected::{RejectReason, Rejected};
 pub use stats::Stats;
+pub use task::{CancelToken, Cancelled, Ended, JoinError, Task, TaskPanic};

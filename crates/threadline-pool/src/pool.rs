@@ -107,6 +107,11 @@ impl ThreadPool {
         self.shared().wait_until_ended(Instant::now().checked_add(timeout))
     }
 
+    /// How many threads it may have.
+    pub fn threads_max(&self) -> usize {
+        self.shared().settings().threads_max
+    }
+
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.handle.0
     }

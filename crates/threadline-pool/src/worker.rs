@@ -104,6 +104,11 @@ pub(crate) fn excuse(shared: &Arc<Shared>) -> Caller {
     })
 }
 
+/// Whether the current thread is one of a pool's.
+pub(crate) fn is_of_a_pool() -> bool {
+    EMPLOYMENT.with(|employment| employment.get().pool != 0)
+}
+
 /// Whether the current thread, one of a pool's, was excused.
 pub(crate) fn is_excused() -> bool {
     EMPLOYMENT.with(|employment| employment.get().excused)

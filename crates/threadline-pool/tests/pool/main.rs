@@ -3,11 +3,13 @@
 
 mod bounds;
 mod lifetime;
+mod many;
 mod nice;
 mod running;
 mod schedule;
 mod shutdown;
 mod stress;
+mod task;
 mod waking;
 
 use std::sync::mpsc;
