@@ -13,6 +13,7 @@
 
 #![forbid(unsafe_code)]
 
+mod blocking;
 mod builder;
 mod many;
 #[cfg(all(test, loom))]
@@ -26,9 +27,11 @@ mod roster;
 pub mod schedule;
 mod shared;
 mod stats;
+pub mod sync;
 mod task;
 mod worker;
 
+pub use blocking::{Hook, about_to_block, blocking, set_hook};
 pub use builder::Builder;
 pub use many::{AsCompleted, Map, Until, Waited, as_completed, wait};
 pub use pool::ThreadPool;

@@ -9,6 +9,7 @@ use std::time::Instant;
 use super::spawn::Work;
 use super::token::CancelToken;
 use super::{JoinError, panics};
+use crate::blocking::{about_to_block, is_watched};
 use crate::primitive::{Condvar, Mutex, MutexGuard, Waited, lock, wait_until};
 
 /// How a task has ended.
@@ -144,12 +145,13 @@ impl<W: Work> Cell<W> {
         deadline: Option<Instant>,
         mut take: impl FnMut(&mut Inner<W>) -> Option<R>,
     ) -> Option<R> {
+        let mut told = false;
         let mut inner = lock(&self.inner);
         loop {
             if let Some(found) = take(&mut inner) {
                 return Some(found);
             }
-            let (again, waited) = self.sleep(inner, deadline);
+            let (again, waited) = self.sleep(inner, deadline, &mut told);
             inner = again;
             if waited == Waited::TimedOut {
                 return take(&mut inner);
@@ -161,7 +163,15 @@ impl<W: Work> Cell<W> {
         &'a self,
         mut inner: MutexGuard<'a, Inner<W>>,
         deadline: Option<Instant>,
+        told: &mut bool,
     ) -> (MutexGuard<'a, Inner<W>>, Waited) {
+        if !*told && is_watched() {
+            // Without the lock, and so the state may be another: the caller looks again.
+            *told = true;
+            drop(inner);
+            about_to_block();
+            return (lock(&self.inner), Waited::Woken);
+        }
         inner.waiting += 1;
         let (mut inner, waited) = wait_until(&self.inner, &self.ended, inner, deadline);
         inner.waiting -= 1;

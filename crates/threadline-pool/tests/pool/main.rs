@@ -9,6 +9,7 @@ mod running;
 mod schedule;
 mod shutdown;
 mod stress;
+mod sync;
 mod task;
 mod waking;
 
