@@ -10,6 +10,7 @@ use super::spawn::Work;
 use super::token::CancelToken;
 use super::{JoinError, panics};
 use crate::blocking::{about_to_block, is_watched};
+use crate::contained;
 use crate::primitive::{Condvar, Mutex, MutexGuard, Waited, lock, wait_until};
 
 /// How a task has ended.
@@ -124,17 +125,17 @@ impl<W: Work> Cell<W> {
             watcher.ended(number);
         }
         for callback in callbacks {
-            panics::contain(|| callback(how));
+            contained::run(|| callback(how));
         }
         if let Some(waker) = waker {
-            panics::contain(|| waker.wake());
+            contained::run(|| waker.wake());
         }
     }
 
     /// The task's closure will never run.
     pub(super) fn abandon(&self) {
         if let Some(job) = self.begin() {
-            panics::contain(|| drop(job));
+            contained::run(|| drop(job));
             self.end(Err(JoinError::Cancelled));
         }
     }
@@ -244,7 +245,7 @@ impl<W: Work> Joined<W::Output> for Cell<W> {
         }
         match self.begin() {
             Some(job) => {
-                panics::contain(|| drop(job));
+                contained::run(|| drop(job));
                 self.end(Err(JoinError::Cancelled));
                 true
             }
@@ -258,7 +259,7 @@ impl<W: Work> Joined<W::Output> for Cell<W> {
             None => inner.callbacks.push(callback),
             Some(how) => {
                 drop(inner);
-                panics::contain(|| callback(how));
+                contained::run(|| callback(how));
             }
         }
     }

@@ -52,13 +52,3 @@ pub(super) fn catch<T>(job: impl FnOnce() -> T) -> Result<T, JoinError> {
     });
     result.map_err(|payload| JoinError::Panicked(TaskPanic { payload, location }))
 }
-
-/// Runs code of the user's that nobody waits for: a panic is the panic hook's business alone.
-pub(super) fn contain(code: impl FnOnce()) {
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(code)) {
-        // What was thrown may throw again when it is dropped. Then it is leaked, not dropped.
-        if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-            std::mem::forget(second);
-        }
-    }
-}

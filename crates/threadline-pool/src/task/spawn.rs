@@ -21,7 +21,7 @@ impl ThreadPool {
     /// ```
     ///
     /// # Errors
-    /// Gives the job back when the pool does not take it, as [`ThreadPool::try_submit`] does.
+    /// Gives the job back when the pool does not take it, as [`ThreadPool::submit`] does.
     pub fn spawn<F, T>(&self, job: F) -> Result<Task<T>, Rejected<F>>
     where
         F: FnOnce() -> T + Send + 'static,
@@ -84,7 +84,7 @@ fn queue<W: Work + 'static>(
     panics::watch();
     let cell = Arc::new(cell);
     let queued = Queued(Arc::clone(&cell));
-    match pool.try_submit(move || queued.run()) {
+    match pool.submit(move || queued.run()) {
         Ok(()) => Ok(Task::new(cell)),
         Err(rejected) => {
             let reason = rejected.reason;
