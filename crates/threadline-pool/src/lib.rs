@@ -13,20 +13,41 @@
 
 #![forbid(unsafe_code)]
 
+mod blocking;
 mod builder;
+mod contained;
+mod histogram;
+mod hooks;
+mod lobby;
+mod many;
 #[cfg(all(test, loom))]
 mod model;
+mod nesting;
 mod nice;
+mod policy;
 mod pool;
 mod primitive;
 mod queue;
 mod rejected;
 mod roster;
+pub mod schedule;
 mod shared;
+mod sleeper;
 mod stats;
+pub mod sync;
+mod task;
+mod times;
+mod tray;
 mod worker;
 
+pub use blocking::{Hook, about_to_block, blocking, set_hook};
 pub use builder::Builder;
+pub use histogram::Histogram;
+pub use many::{AsCompleted, Map, Until, Waited, as_completed, wait};
+pub use policy::{OnDrop, Policy};
 pub use pool::ThreadPool;
+pub use queue::Priority;
 pub use rejected::{RejectReason, Rejected};
 pub use stats::Stats;
+pub use task::{CancelToken, Cancelled, Ended, JoinError, Task, TaskPanic};
+pub use times::Times;

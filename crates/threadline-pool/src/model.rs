@@ -1,17 +1,18 @@
-//! The wake chain under loom: in every order in which threads can take their steps (up to a number
-//! of preemptions), each job runs. A lost wake-up shows as a deadlock, because nobody closes the
-//! pool, which would wake everybody, before the jobs ran.
+//! The wake chain, blocked submitters and the pool's end under loom: in every order in which
+//! threads can take their steps (up to a number of preemptions), each job runs or is given back. A
+//! lost wake-up shows as a deadlock, because nobody closes the pool, which would wake everybody,
+//! before the jobs ran.
 //!
 //! `RUSTFLAGS="--cfg loom" cargo test -p threadline-pool --release --lib`
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use loom::thread;
 
 use crate::primitive::{Condvar, Mutex, lock};
-use crate::{Builder, RejectReason, ThreadPool};
+use crate::{Builder, Policy, RejectReason, ThreadPool};
 
 /// The model knows no clock: a time that is finite is over at once, and this one never is.
 const FOR_EVER: Duration = Duration::MAX;
@@ -147,13 +148,18 @@ fn a_start_that_fails_leaves_no_job_behind() {
 
 /// Has a thread of the pool stuck in a job until `go`.
 fn occupy(pool: &ThreadPool, busy: &Arc<Latch>, go: &Arc<Latch>) {
+    submit_gate(pool, busy, go);
+    busy.wait();
+}
+
+/// A job that says when it begins and then waits for `go`.
+fn submit_gate(pool: &ThreadPool, busy: &Arc<Latch>, go: &Arc<Latch>) {
     let (started, gate) = (Arc::clone(busy), Arc::clone(go));
     pool.try_submit(move || {
         started.count_down();
         gate.wait();
     })
     .expect("room");
-    busy.wait();
 }
 
 /// With no thread left and none to be had, the job comes back: that is an answer too.
@@ -189,5 +195,191 @@ fn a_dropped_pool_finishes_its_queue_and_its_threads_end() {
         submit_countdown(&pool, &latch);
         drop(pool);
         latch.wait();
+    });
+}
+
+const BLOCK: Policy = Policy::Block { timeout: FOR_EVER };
+const BLOCK_NOT: Policy = Policy::Block { timeout: AT_ONCE };
+
+/// One thread and no queue: as many jobs are taken as there are threads free for them.
+fn narrow_pool(threads_min: usize, policy: Policy) -> ThreadPool {
+    let builder = ThreadPool::builder().threads_min(threads_min).threads_max(1);
+    builder.keep_alive(FOR_EVER).queue_len_max(0).when_full(policy).build().expect("a pool")
+}
+
+/// Two submitters that wait for one place: each is woken, though only one of them at a time.
+#[test]
+fn blocked_submitters_all_get_their_room() {
+    check(|| {
+        let pool = narrow_pool(1, BLOCK);
+        let latch = Latch::new(2);
+        let other = {
+            let (pool, latch) = (pool.clone(), Arc::clone(&latch));
+            thread::spawn(move || pool.submit(move || latch.count_down()).expect("room"))
+        };
+        let mine = Arc::clone(&latch);
+        pool.submit(move || mine.count_down()).expect("room");
+        latch.wait();
+        other.join().expect("submitter");
+        end(&pool, 2);
+    });
+}
+
+/// The place is taken when both come, and is given up while they go to sleep.
+#[test]
+fn a_submitter_that_goes_to_sleep_while_room_appears_is_woken() {
+    check(|| {
+        let pool = narrow_pool(0, BLOCK);
+        let (busy, go, latch) = (Latch::new(1), Latch::new(1), Latch::new(2));
+        occupy(&pool, &busy, &go);
+        let other = {
+            let (pool, latch, go) = (pool.clone(), Arc::clone(&latch), Arc::clone(&go));
+            thread::spawn(move || {
+                go.count_down();
+                pool.submit(move || latch.count_down()).expect("room");
+            })
+        };
+        let mine = Arc::clone(&latch);
+        pool.submit(move || mine.count_down()).expect("room");
+        latch.wait();
+        other.join().expect("submitter");
+        end(&pool, 3);
+    });
+}
+
+/// One whose time is up leaves; that it may just have been called must not cost the other its call.
+#[test]
+fn a_submitter_whose_time_is_up_does_not_take_the_call_of_another_along() {
+    check(|| {
+        let pool = narrow_pool(1, BLOCK_NOT);
+        let patient = Latch::new(2);
+        let other = {
+            let (pool, latch) = (pool.clone(), Arc::clone(&patient));
+            thread::spawn(move || submit_until_taken(&pool, &latch))
+        };
+        submit_until_taken(&pool, &patient);
+        patient.wait();
+        other.join().expect("submitter");
+        end(&pool, 2);
+    });
+}
+
+/// Either the pool takes it, or the time is up and it comes back, to be run here.
+fn submit_until_taken(pool: &ThreadPool, latch: &Arc<Latch>) {
+    let latch = Arc::clone(latch);
+    if let Err(rejected) = pool.submit(move || latch.count_down()) {
+        assert_eq!(rejected.reason, RejectReason::TimedOut);
+        pool.submit_essential(rejected.job).expect("never full");
+    }
+}
+
+/// A pool that ends while somebody waits for room in it: the job runs or comes back, never neither.
+#[test]
+fn a_blocked_submitter_comes_back_from_a_pool_that_ends() {
+    for cancel in [false, true] {
+        check(move || {
+            let pool = narrow_pool(0, BLOCK);
+            let (busy, go, latch) = (Latch::new(1), Latch::new(1), Latch::new(1));
+            occupy(&pool, &busy, &go);
+            let submitter = {
+                let (pool, latch) = (pool.clone(), Arc::clone(&latch));
+                thread::spawn(move || pool.submit(move || latch.count_down()).is_ok())
+            };
+            go.count_down();
+            let ended = if cancel { pool.shutdown_now(FOR_EVER) } else { pool.shutdown(FOR_EVER) };
+            assert!(ended);
+            let taken = u64::from(submitter.join().expect("submitter"));
+            let stats = pool.stats();
+            assert_eq!((stats.submitted, stats.rejected), (1 + taken, 1 - taken));
+            assert_eq!(stats.completed + stats.cancelled, stats.submitted);
+            assert!(cancel || stats.cancelled == 0);
+        });
+    }
+}
+
+/// The first thread lays out the jobs behind its own; they wait as much as any, so that it must
+/// call the second thread for them.
+#[test]
+fn jobs_that_are_laid_out_still_get_a_thread_called() {
+    check(|| {
+        let pool = pool(2, FOR_EVER).build().expect("a pool");
+        let (pair, latch) = (Latch::new(2), Latch::new(3));
+        for number in 0..3 {
+            let (pair, latch) = (Arc::clone(&pair), Arc::clone(&latch));
+            pool.try_submit(move || {
+                latch.count_down();
+                // The first two end only together.
+                if number < 2 {
+                    pair.count_down();
+                    pair.wait();
+                }
+            })
+            .expect("room");
+        }
+        latch.wait();
+        end(&pool, 3);
+    });
+}
+
+/// Two jobs are laid out, one more waits in the queue, and that is all there may be. The submitter
+/// must be told when the first of the two is taken: the second one ends only after that.
+#[test]
+fn a_job_taken_from_those_laid_out_makes_room_for_a_blocked_submitter() {
+    check(|| {
+        let builder = ThreadPool::builder().threads_max(1).keep_alive(FOR_EVER);
+        let pool = builder.queue_len_max(3).when_full(BLOCK).build().expect("a pool");
+        let (first, go_first) = (Latch::new(1), Latch::new(1));
+        let (second, go_second, taken) = (Latch::new(1), Latch::new(1), Latch::new(1));
+        occupy(&pool, &first, &go_first);
+        submit_gate(&pool, &second, &go_second);
+        pool.try_submit(|| ()).expect("room");
+        submit_gate(&pool, &Latch::new(1), &taken);
+        go_first.count_down();
+        second.wait();
+        pool.try_submit(|| ()).expect("room for one more");
+        let submitter = {
+            let pool = pool.clone();
+            thread::spawn(move || {
+                pool.submit(|| ()).expect("room in the end");
+                taken.count_down();
+            })
+        };
+        go_second.count_down();
+        submitter.join().expect("submitter");
+        end(&pool, 6);
+    });
+}
+
+/// Cancelling races a thread that comes for the job: it is run or dropped, and the thread ends.
+#[test]
+fn a_cancelled_job_is_run_or_dropped_and_nobody_stays() {
+    check(|| {
+        let pool = pool(1, FOR_EVER).build().expect("a pool");
+        let latch = Latch::new(3);
+        (0..3).for_each(|_| submit_countdown(&pool, &latch));
+        assert!(pool.shutdown_now(FOR_EVER));
+        let stats = pool.stats();
+        assert_eq!((stats.completed + stats.cancelled, stats.threads), (3, 0));
+        assert_eq!(*lock(&latch.left) as u64, stats.cancelled);
+    });
+}
+
+/// With a stop hook a thread leaves in two steps; neither a job nor the end is lost between them.
+#[test]
+fn a_job_that_comes_while_the_last_thread_runs_its_stop_hook_is_run() {
+    check(|| {
+        let stops = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&stops);
+        let hook = move || {
+            counted.fetch_add(1, Ordering::Relaxed);
+        };
+        let pool = pool(0, AT_ONCE).on_thread_stop(hook).build().expect("a pool");
+        for _ in 0..2 {
+            let latch = Latch::new(1);
+            submit_countdown(&pool, &latch);
+            latch.wait();
+        }
+        end(&pool, 2);
+        assert_eq!(stops.load(Ordering::Relaxed) as u64, pool.stats().spawned);
     });
 }

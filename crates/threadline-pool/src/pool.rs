@@ -10,13 +10,14 @@ use std::time::{Duration, Instant};
 use crate::builder::Settings;
 use crate::queue::Class;
 use crate::shared::Shared;
-use crate::{Builder, Rejected, Stats};
+use crate::{Builder, OnDrop, Priority, Rejected, Stats, Times};
 
 /// Threads that run jobs which may block. A clone is another handle to the same pool.
 ///
 /// Threads are started when there is work for them and end when there was none for a while. When
-/// the last handle is dropped, the pool takes no more jobs, finishes those that wait, and its threads
-/// end; the drop does not wait for that, [`ThreadPool::shutdown`] does.
+/// the last handle is dropped, the pool takes no more jobs, finishes those that wait (or drops
+/// them: [`Builder::on_drop`]), and its threads end; the drop does not wait for that,
+/// [`ThreadPool::shutdown`] does.
 ///
 /// ```
 /// use std::sync::mpsc;
@@ -27,7 +28,7 @@ use crate::{Builder, Rejected, Stats};
 /// let (results, inbox) = mpsc::channel();
 /// for n in 1..=10_u64 {
 ///     let results = results.clone();
-///     pool.try_submit(move || {
+///     pool.submit(move || {
 ///         let _ = results.send(n * n);
 ///     })?;
 /// }
@@ -38,7 +39,7 @@ use crate::{Builder, Rejected, Stats};
 /// assert_eq!(pool.stats().completed, 10);
 ///
 /// // A pool that is shut down gives the job back.
-/// let rejected = pool.try_submit(|| println!("too late")).unwrap_err();
+/// let rejected = pool.submit(|| println!("too late")).unwrap_err();
 /// (rejected.job)();
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -60,16 +61,39 @@ impl ThreadPool {
         Ok(pool)
     }
 
-    /// Has the job run on a thread of the pool. Does not block.
+    /// Has the job run on a thread of the pool. When the queue is full, it does as
+    /// [`Builder::when_full`] says: by default it gives the job back.
     ///
     /// A job that panics ends alone: the panic is reported by the panic hook and counted, and the
     /// thread goes on.
     ///
     /// # Errors
+    /// Gives the job back when the policy says so, when the pool is shut down (also while this
+    /// waits for room), or when there is no thread and none can be started.
+    pub fn submit<F: FnOnce() + Send + 'static>(&self, job: F) -> Result<(), Rejected<F>> {
+        self.submit_with(Priority::Normal, job)
+    }
+
+    /// The same for a job of another priority.
+    ///
+    /// # Errors
+    /// As [`submit`](ThreadPool::submit).
+    pub fn submit_with<F: FnOnce() + Send + 'static>(
+        &self,
+        priority: Priority,
+        job: F,
+    ) -> Result<(), Rejected<F>> {
+        self.shared().submit_by_policy(priority, job)
+    }
+
+    /// Has the job run on a thread of the pool. Never blocks and never runs or drops a job,
+    /// whatever the policy: what does not fit comes back.
+    ///
+    /// # Errors
     /// Gives the job back when as many jobs wait as may, when the pool is shut down, or when there
     /// is no thread and none can be started.
     pub fn try_submit<F: FnOnce() + Send + 'static>(&self, job: F) -> Result<(), Rejected<F>> {
-        self.shared().submit(Class::Ordinary, job)
+        self.shared().try_submit(Class::Ordinary(Priority::Normal), job)
     }
 
     /// Has a job run that must not be refused for want of room. It runs before all ordinary jobs
@@ -83,12 +107,18 @@ impl ThreadPool {
         &self,
         job: F,
     ) -> Result<(), Rejected<F>> {
-        self.shared().submit(Class::Essential, job)
+        self.shared().try_submit(Class::Essential, job)
     }
 
     /// What the pool counts. Takes no lock.
     pub fn stats(&self) -> Stats {
         self.shared().stats()
+    }
+
+    /// How long jobs waited and ran. Takes no lock; copies 5 KB. Empty if the pool does not
+    /// [measure](Builder::measure_times).
+    pub fn times(&self) -> Times {
+        self.shared().times()
     }
 
     /// How many threads run a job: one load of an atomic.
@@ -97,14 +127,43 @@ impl ThreadPool {
     }
 
     /// Takes no more jobs, finishes those that wait, and waits until all threads ended or the time
-    /// is up. True if all ended. A thread ends when it has left the pool for good; destructors of its
-    /// thread-locals may still run.
+    /// is up. True if all ended. A thread ends when it has left the pool for good; destructors of
+    /// its thread-locals may still run.
     ///
     /// Called from within a job, it waits neither for the caller's own thread nor for others that
     /// called it from within a job. May be called again, to go on waiting.
     pub fn shutdown(&self, timeout: Duration) -> bool {
+        let deadline = Instant::now().checked_add(timeout);
         self.shared().close();
-        self.shared().wait_until_ended(Instant::now().checked_add(timeout))
+        self.shared().wait_until_ended(deadline)
+    }
+
+    /// Takes no more jobs, drops those that have not started, and waits until those that run have
+    /// ended, and all threads with them, or the time is up. True if all ended.
+    /// [`Stats::cancelled`] counts the jobs dropped; essential ones are dropped too.
+    ///
+    /// May follow a [`shutdown`](ThreadPool::shutdown) whose time was up. From within a job it
+    /// waits for the same threads as that.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use threadline_pool::ThreadPool;
+    ///
+    /// let pool = ThreadPool::builder().build()?;
+    /// let patience = Duration::from_secs(2);
+    /// assert!(pool.shutdown(patience) || pool.shutdown_now(patience));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn shutdown_now(&self, timeout: Duration) -> bool {
+        let deadline = Instant::now().checked_add(timeout);
+        self.shared().close();
+        self.shared().cancel_waiting();
+        self.shared().wait_until_ended(deadline)
+    }
+
+    /// How many threads it may have.
+    pub fn threads_max(&self) -> usize {
+        self.shared().settings().threads_max
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
@@ -127,5 +186,8 @@ struct Handle(Arc<Shared>);
 impl Drop for Handle {
     fn drop(&mut self) {
         self.0.close();
+        if self.0.settings().on_drop == OnDrop::Cancel {
+            self.0.cancel_waiting();
+        }
     }
 }

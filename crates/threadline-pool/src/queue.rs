@@ -1,12 +1,49 @@
-//! The jobs that wait: two lines, first in first out, essential ones before ordinary ones.
+//! The jobs that wait: the essential ones, then a line for each priority, each first in first out.
 //!
 //! Owned by the pool's state, under its lock. It runs no job and drops none: a job is the user's
 //! code, and so is its drop.
 
 use std::collections::VecDeque;
+use std::mem;
+
+use crate::times::Moment;
+
+/// How urgent a job is, for [`ThreadPool::submit_with`](crate::ThreadPool::submit_with).
+///
+/// A job of higher priority is taken before all lower ones that wait, with one exception, so that
+/// nothing starves: a line whose first job was passed over 16 times in favour of higher ones gets
+/// its turn. Under a flood of high jobs, one job in 17 is a lower one. (Essential jobs have no part
+/// in this: they always go first.) The bound of the queue counts the jobs of all three together.
+///
+/// ```
+/// use std::time::Duration;
+/// use threadline_pool::{Priority, ThreadPool};
+///
+/// let pool = ThreadPool::builder().build()?;
+/// pool.submit_with(Priority::Low, || println!("tidying up"))?;
+/// pool.submit_with(Priority::High, || println!("somebody waits for this"))?;
+/// assert!(pool.shutdown(Duration::from_secs(5)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Priority {
+    /// When nothing else is to be done.
+    Low,
+    /// What [`ThreadPool::submit`](crate::ThreadPool::submit) and `try_submit` take.
+    #[default]
+    Normal,
+    /// Before the others.
+    High,
+}
 
 /// A job as the pool keeps it. One that catches no panic: the worker does.
 pub(crate) type Job = Box<dyn FnOnce() + Send>;
+
+/// A job in the queue.
+pub(crate) struct Waiting {
+    pub(crate) job: Job,
+    pub(crate) submitted: Moment,
+}
 
 /// Which line a job stands in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,40 +52,123 @@ pub(crate) enum Class {
     /// their own, as the engine has one by its number of connections.
     Essential,
     /// Bounded.
-    Ordinary,
+    Ordinary(Priority),
 }
 
+/// So many times is a waiting job passed over by jobs of higher priority, and no more.
+const PATIENCE: u32 = 16;
+
 pub(crate) struct Queue {
-    essential: VecDeque<Job>,
-    ordinary: VecDeque<Job>,
+    essential: VecDeque<Waiting>,
+    /// By priority, the lowest first.
+    lines: [Line; 3],
+    ordinary_len: usize,
     ordinary_max: usize,
+}
+
+#[derive(Default)]
+struct Line {
+    jobs: VecDeque<Waiting>,
+    /// How often a job of a higher line was taken while the first one here waited. 0 when empty.
+    passed_over: u32,
 }
 
 impl Queue {
     pub(crate) fn new(ordinary_max: usize) -> Self {
-        Queue { essential: VecDeque::new(), ordinary: VecDeque::new(), ordinary_max }
-    }
-
-    /// Whether a job may join. `takers` is how many threads can take a job at once: as many of the
-    /// jobs in line do not wait, and only waiting ones count against the bound.
-    pub(crate) fn has_room(&self, class: Class, takers: usize) -> bool {
-        let free = takers.saturating_sub(self.essential.len());
-        class == Class::Essential || self.ordinary.len() < self.ordinary_max.saturating_add(free)
-    }
-
-    pub(crate) fn push(&mut self, class: Class, job: Job) {
-        match class {
-            Class::Essential => self.essential.push_back(job),
-            Class::Ordinary => self.ordinary.push_back(job),
+        Queue {
+            essential: VecDeque::new(),
+            lines: Default::default(),
+            ordinary_len: 0,
+            ordinary_max,
         }
     }
 
-    pub(crate) fn pop(&mut self) -> Option<Job> {
-        self.essential.pop_front().or_else(|| self.ordinary.pop_front())
+    /// Whether an ordinary job may join; an essential one always may. `takers` is how many threads
+    /// can take a job at once: as many of the jobs in line do not wait, and only waiting ones count
+    /// against the bound. `lent` is how many jobs of this queue wait elsewhere.
+    pub(crate) fn has_room(&self, lent: usize, takers: usize) -> bool {
+        let free = takers.saturating_sub(self.essential.len());
+        self.ordinary_len.saturating_add(lent) < self.ordinary_max.saturating_add(free)
+    }
+
+    pub(crate) fn push(&mut self, class: Class, waiting: Waiting) {
+        match class {
+            Class::Essential => self.essential.push_back(waiting),
+            Class::Ordinary(priority) => {
+                self.ordinary_len += 1;
+                self.lines[priority as usize].jobs.push_back(waiting);
+            }
+        }
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<Waiting> {
+        self.essential.pop_front().or_else(|| self.pop_ordinary())
+    }
+
+    fn pop_ordinary(&mut self) -> Option<Waiting> {
+        if self.ordinary_len == 0 {
+            return None;
+        }
+        let taken = self.next_line();
+        for line in &mut self.lines[..taken] {
+            line.passed_over += u32::from(!line.jobs.is_empty());
+        }
+        self.take_from(taken)
+    }
+
+    /// The highest line that was passed over too often, else the highest that is not empty.
+    fn next_line(&self) -> usize {
+        let overdue = self.lines.iter().rposition(|line| line.passed_over >= PATIENCE);
+        let highest = || self.lines.iter().rposition(|line| !line.jobs.is_empty());
+        overdue.or_else(highest).unwrap_or_default()
+    }
+
+    fn take_from(&mut self, line: usize) -> Option<Waiting> {
+        let line = &mut self.lines[line];
+        line.passed_over = 0;
+        let waiting = line.jobs.pop_front()?;
+        self.ordinary_len -= 1;
+        Some(waiting)
+    }
+
+    /// Takes out the oldest job of the lowest priority there is, if that is not above `newcomer`.
+    pub(crate) fn displace(&mut self, newcomer: Priority) -> Option<Waiting> {
+        let lowest = self.lines.iter().position(|line| !line.jobs.is_empty())?;
+        if lowest <= newcomer as usize { self.take_from(lowest) } else { None }
+    }
+
+    /// Takes out up to `max` jobs of normal priority, but only if no others wait: the order between
+    /// lines is decided here.
+    pub(crate) fn lend(&mut self, to: &mut VecDeque<Waiting>, max: usize) {
+        let line = &mut self.lines[Priority::Normal as usize];
+        if self.essential.is_empty() && line.jobs.len() == self.ordinary_len {
+            let count = max.min(self.ordinary_len);
+            to.extend(line.jobs.drain(..count));
+            self.ordinary_len -= count;
+        }
+    }
+
+    /// The rest of what was lent comes back, before all others of its line.
+    pub(crate) fn take_back(&mut self, from: &mut VecDeque<Waiting>) {
+        let line = &mut self.lines[Priority::Normal as usize];
+        self.ordinary_len += from.len();
+        while let Some(waiting) = from.pop_back() {
+            line.jobs.push_front(waiting);
+        }
+    }
+
+    /// Takes out all jobs, in no particular order between lines.
+    pub(crate) fn take_all(&mut self) -> Vec<Waiting> {
+        let mut all = Vec::from(mem::take(&mut self.essential));
+        for line in &mut self.lines {
+            all.extend(mem::take(line).jobs);
+        }
+        self.ordinary_len = 0;
+        all
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.essential.len() + self.ordinary.len()
+        self.essential.len() + self.ordinary_len
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -58,33 +178,125 @@ impl Queue {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
+    use std::sync::mpsc;
+
     use super::*;
+
+    const NORMAL: Class = Class::Ordinary(Priority::Normal);
+
+    fn waiting(job: impl FnOnce() + Send + 'static) -> Waiting {
+        Waiting { job: Box::new(job), submitted: Moment::default() }
+    }
 
     fn queue_of(ordinary_max: usize, essential: usize, ordinary: usize) -> Queue {
         let mut queue = Queue::new(ordinary_max);
-        (0..essential).for_each(|_| queue.push(Class::Essential, Box::new(|| ())));
-        (0..ordinary).for_each(|_| queue.push(Class::Ordinary, Box::new(|| ())));
+        (0..essential).for_each(|_| queue.push(Class::Essential, waiting(|| ())));
+        (0..ordinary).for_each(|_| queue.push(NORMAL, waiting(|| ())));
         queue
+    }
+
+    /// A queue of jobs that tell who they are: so many of each class, numbered.
+    fn named_queue(counts: &[(Class, usize)]) -> (Queue, mpsc::Receiver<(Class, usize)>) {
+        let (names, inbox) = mpsc::channel();
+        let mut queue = Queue::new(usize::MAX);
+        for &(class, count) in counts {
+            for number in 0..count {
+                let names = names.clone();
+                let job = move || names.send((class, number)).expect("a listener");
+                queue.push(class, waiting(job));
+            }
+        }
+        (queue, inbox)
+    }
+
+    fn order(mut queue: Queue, inbox: &mpsc::Receiver<(Class, usize)>) -> Vec<(Class, usize)> {
+        while let Some(waiting) = queue.pop() {
+            (waiting.job)();
+        }
+        inbox.try_iter().collect()
     }
 
     #[test]
     fn only_jobs_that_no_thread_can_take_count_against_the_bound() {
-        assert!(queue_of(0, 0, 0).has_room(Class::Ordinary, 1));
-        assert!(!queue_of(0, 0, 1).has_room(Class::Ordinary, 1));
-        assert!(!queue_of(0, 0, 0).has_room(Class::Ordinary, 0));
-        assert!(queue_of(2, 0, 3).has_room(Class::Ordinary, 2));
-        assert!(!queue_of(2, 0, 4).has_room(Class::Ordinary, 2));
+        assert!(queue_of(0, 0, 0).has_room(0, 1));
+        assert!(!queue_of(0, 0, 1).has_room(0, 1));
+        assert!(!queue_of(0, 0, 0).has_room(0, 0));
+        assert!(queue_of(2, 0, 3).has_room(0, 2));
+        assert!(!queue_of(2, 0, 4).has_room(0, 2));
+        assert!(!queue_of(2, 0, 1).has_room(3, 2), "those lent wait too");
     }
 
     #[test]
     fn essential_jobs_take_threads_but_no_room() {
-        assert!(!queue_of(0, 1, 0).has_room(Class::Ordinary, 1));
-        assert!(queue_of(1, 9, 0).has_room(Class::Ordinary, 1));
-        assert!(queue_of(0, 9, 0).has_room(Class::Essential, 0));
+        assert!(!queue_of(0, 1, 0).has_room(0, 1));
+        assert!(queue_of(1, 9, 0).has_room(0, 1));
     }
 
     #[test]
     fn a_boundless_queue_does_not_overflow() {
-        assert!(queue_of(usize::MAX, 0, 1).has_room(Class::Ordinary, 5));
+        assert!(queue_of(usize::MAX, 0, 1).has_room(1, 5));
+    }
+
+    #[test]
+    fn the_bound_is_shared_by_all_priorities() {
+        let mut queue = queue_of(2, 0, 1);
+        queue.push(Class::Ordinary(Priority::Low), waiting(|| ()));
+        assert!(!queue.has_room(0, 0));
+        assert!(queue.pop().is_some());
+        assert!(queue.has_room(0, 0));
+    }
+
+    #[test]
+    fn the_higher_line_goes_first_and_each_line_in_its_order() {
+        let [low, high] = [Class::Ordinary(Priority::Low), Class::Ordinary(Priority::High)];
+        let (queue, inbox) =
+            named_queue(&[(low, 2), (NORMAL, 2), (high, 2), (Class::Essential, 2)]);
+        let expected: Vec<_> =
+            [Class::Essential, high, NORMAL, low].iter().flat_map(|c| [(*c, 0), (*c, 1)]).collect();
+        assert_eq!(order(queue, &inbox), expected);
+    }
+
+    #[test]
+    fn one_job_in_seventeen_is_a_lower_one() {
+        let [low, high] = [Class::Ordinary(Priority::Low), Class::Ordinary(Priority::High)];
+        let (queue, inbox) = named_queue(&[(high, 100), (low, 3)]);
+        let order = order(queue, &inbox);
+        let turns: Vec<_> = order.iter().enumerate().filter(|(_, job)| job.0 == low).collect();
+        assert_eq!(turns.iter().map(|(at, _)| *at).collect::<Vec<_>>(), [16, 33, 50]);
+    }
+
+    #[test]
+    fn two_lines_below_a_flood_both_get_their_turn() {
+        let [low, high] = [Class::Ordinary(Priority::Low), Class::Ordinary(Priority::High)];
+        let (queue, inbox) = named_queue(&[(high, 100), (NORMAL, 10), (low, 1)]);
+        let order = order(queue, &inbox);
+        assert_eq!((order[16], order[17]), ((NORMAL, 0), (low, 0)));
+    }
+
+    #[test]
+    fn the_oldest_of_the_lowest_line_is_displaced_but_none_above_the_newcomer() {
+        let [low, high] = [Class::Ordinary(Priority::Low), Class::Ordinary(Priority::High)];
+        let (mut queue, inbox) =
+            named_queue(&[(Class::Essential, 1), (high, 1), (NORMAL, 2), (low, 1)]);
+        for (newcomer, expected) in [
+            (Priority::High, Some((low, 0))),
+            (Priority::Low, None),
+            (Priority::Normal, Some((NORMAL, 0))),
+            (Priority::High, Some((NORMAL, 1))),
+            (Priority::Normal, None),
+            (Priority::High, Some((high, 0))),
+            (Priority::High, None),
+        ] {
+            let displaced = queue.displace(newcomer).map(|waiting| (waiting.job)());
+            assert_eq!(displaced.and_then(|()| inbox.try_recv().ok()), expected);
+        }
+        assert_eq!(queue.len(), 1, "the essential one stays");
+    }
+
+    #[test]
+    fn taking_all_leaves_an_empty_queue_with_all_its_room() {
+        let mut queue = queue_of(3, 2, 3);
+        assert_eq!((queue.take_all().len(), queue.len()), (5, 0));
+        assert!(queue.has_room(0, 0) && queue.pop().is_none());
     }
 }

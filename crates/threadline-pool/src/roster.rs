@@ -5,32 +5,8 @@
 //! the lock. `README.md` beside this file has the protocol and why it is right.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::primitive::Condvar;
-
-/// Where one thread sleeps. It belongs to the thread; the roster has a second handle while the
-/// thread is idle.
-pub(crate) struct Sleeper {
-    /// Rung by whoever called this thread, or closed the pool. Used with the pool's one lock.
-    pub(crate) bell: Condvar,
-    /// It was called and is under way. Written and read under the pool's lock only; atomic because
-    /// it is shared, relaxed because the lock orders it.
-    called: AtomicBool,
-}
-
-impl Sleeper {
-    pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Sleeper { bell: Condvar::new(), called: AtomicBool::new(false) })
-    }
-
-    /// Whether it was called since it lay down. Answers yes once.
-    pub(crate) fn take_call(&self) -> bool {
-        let called = self.called.load(Ordering::Relaxed);
-        self.called.store(false, Ordering::Relaxed);
-        called
-    }
-}
+use crate::sleeper::Sleeper;
 
 /// What is to be done so that somebody comes for the work, once the lock is let go.
 #[must_use = "whoever was called must be woken or started, or nobody comes"]
@@ -98,7 +74,7 @@ impl Roster {
 
     fn call_idle(&mut self) -> Call {
         let Some(sleeper) = self.idle.pop() else { return Call::Nobody };
-        sleeper.called.store(true, Ordering::Relaxed);
+        sleeper.call();
         self.under_way = UnderWay::Woken;
         Call::Wake(sleeper)
     }
@@ -111,8 +87,8 @@ impl Roster {
         self.under_way = UnderWay::Nobody;
     }
 
-    /// There was no thread to be had. If there is work, an idle thread is called in its place; there
-    /// can be one, which went idle while somebody else tried to start a thread.
+    /// There was no thread to be had. If there is work, an idle thread is called in its place;
+    /// there can be one, which went idle while somebody else tried to start a thread.
     pub(crate) fn start_failed(&mut self, work_waits: bool) -> Call {
         self.threads -= 1;
         self.under_way = UnderWay::Nobody;
@@ -137,8 +113,8 @@ impl Roster {
         }
     }
 
-    /// Whether an idle thread whose time is up may end. Not while one is being started: were that to
-    /// fail, jobs accepted in the meantime would be left without a thread.
+    /// Whether an idle thread whose time is up may end. Not while one is being started: were that
+    /// to fail, jobs accepted in the meantime would be left without a thread.
     pub(crate) fn may_leave(&self) -> bool {
         self.has_surplus() && self.under_way != UnderWay::Started
     }
@@ -171,6 +147,11 @@ impl Roster {
         let growth_max = if self.short_of_threads { 1 } else { usize::MAX };
         let growth = (self.threads_max - self.threads).min(growth_max);
         self.idle.len() + usize::from(self.under_way != UnderWay::Nobody) + growth
+    }
+
+    /// Whether a job submitted now could have a thread to itself: one is idle, or may be started.
+    pub(crate) fn has_spare(&self) -> bool {
+        !self.idle.is_empty() || (self.threads < self.threads_max && !self.short_of_threads)
     }
 
     /// The invariant of `README.md`. A start that failed may leave room for threads, so only idle
@@ -271,6 +252,20 @@ mod tests {
         assert!(matches!(roster.call(), Call::Start));
         roster.arrive();
         assert_eq!(roster.takers(), 7);
+    }
+
+    #[test]
+    fn a_spare_thread_is_an_idle_one_or_one_that_may_be_had() {
+        let mut roster = Roster::new(0, 2);
+        assert!(roster.has_spare());
+        assert!(matches!(roster.call(), Call::Start));
+        assert!(matches!(roster.start_failed(true), Call::Nobody));
+        assert!(!roster.has_spare(), "the system has none");
+        let idle = Sleeper::new();
+        roster.enlist(&idle);
+        assert!(roster.has_spare());
+        assert!(matches!(roster.call(), Call::Wake(_)));
+        assert!(!roster.has_spare());
     }
 
     #[test]

@@ -2,10 +2,28 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
+use crate::lobby::Lobby;
 use crate::queue::Queue;
 use crate::roster::Roster;
+use crate::tray::Tray;
 
-/// A look at the pool. Taken without its lock: figures may be a moment apart from each other.
+/// A look at the pool, from [`ThreadPool::stats`](crate::ThreadPool::stats). Taken without its
+/// lock: figures may be a moment apart from each other.
+///
+/// ```
+/// use std::time::Duration;
+/// use threadline_pool::ThreadPool;
+///
+/// let pool = ThreadPool::builder().threads_max(2).build()?;
+/// for _ in 0..10 {
+///     pool.submit(|| ())?;
+/// }
+/// assert!(pool.shutdown(Duration::from_secs(5)));
+/// let stats = pool.stats();
+/// assert_eq!((stats.submitted, stats.completed, stats.threads), (10, 10, 0));
+/// assert!(stats.threads_peak <= stats.threads_max);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
@@ -23,14 +41,23 @@ pub struct Stats {
     pub queue_len: usize,
     /// The most jobs that ever waited at once.
     pub queue_len_peak: usize,
-    /// Jobs accepted.
+    /// Submitters that wait for room ([`Policy::Block`](crate::Policy::Block)), those already
+    /// called excepted.
+    pub blocked: usize,
+    /// Jobs accepted. Each is later completed or cancelled.
     pub submitted: u64,
-    /// Jobs that ended, those that panicked included.
+    /// Jobs that ended, those that panicked included. A moment later their threads count as free.
     pub completed: u64,
-    /// Jobs that panicked.
+    /// Jobs accepted and dropped without being run: to make room, or because the pool ended.
+    pub cancelled: u64,
+    /// Jobs that panicked, or whose drop did when they were cancelled.
     pub panicked: u64,
     /// Jobs given back, whatever the reason.
     pub rejected: u64,
+    /// Jobs, among those completed, that their submitter ran itself.
+    pub ran_in_caller: u64,
+    /// Thread hooks that panicked.
+    pub hook_panics: u64,
     /// Idle threads woken for work: what the pool pays in system calls, next to `spawned`.
     pub wakes: u64,
     /// Threads started.
@@ -41,33 +68,55 @@ pub struct Stats {
     pub nice_failures: u64,
 }
 
-/// The figures where they are kept. Those that change with every job are written under the pool's
-/// lock and so need no read-modify-write; nothing is decided by any of them, hence relaxed.
+/// The figures where they are kept, except the jobs that ended, which the tray counts. Those that
+/// change with every job are written under the pool's lock and so need no read-modify-write;
+/// nothing is decided by any of them, hence relaxed.
 #[derive(Default)]
 pub(crate) struct Counters {
+    pub(crate) per_job: PerJob,
     threads: AtomicUsize,
     busy: AtomicUsize,
     idle: AtomicUsize,
     threads_peak: AtomicUsize,
-    queue_len: AtomicUsize,
-    queue_len_peak: AtomicUsize,
-    pub(crate) submitted: LockedCounter,
-    pub(crate) completed: LockedCounter,
-    pub(crate) panicked: LockedCounter,
+    blocked: AtomicUsize,
+    /// 1 or 0.
+    has_spare: AtomicUsize,
+    pub(crate) cancelled: LockedCounter,
     pub(crate) rejected: LockedCounter,
+    pub(crate) panicked: SharedCounter,
+    pub(crate) ran_in_caller: SharedCounter,
+    pub(crate) hook_panics: SharedCounter,
     pub(crate) wakes: SharedCounter,
     pub(crate) spawned: SharedCounter,
     pub(crate) spawn_failures: SharedCounter,
     pub(crate) nice_failures: SharedCounter,
 }
 
-/// Written under the pool's lock only.
+/// What changes with every job, on a cache line of its own: the one line of the counters that goes
+/// from core to core with the lock.
+#[derive(Default)]
+#[repr(align(64))]
+pub(crate) struct PerJob {
+    pub(crate) submitted: LockedCounter,
+    queue_len: AtomicUsize,
+    queue_len_peak: AtomicUsize,
+}
+
+/// Written under one lock only, which saves a read-modify-write.
 #[derive(Default)]
 pub(crate) struct LockedCounter(AtomicU64);
 
 impl LockedCounter {
     pub(crate) fn increment(&self) {
-        self.0.store(self.0.load(Relaxed) + 1, Relaxed);
+        self.add(1);
+    }
+
+    pub(crate) fn add(&self, n: usize) {
+        self.0.store(self.0.load(Relaxed) + n as u64, Relaxed);
+    }
+
+    pub(crate) fn read(&self) -> u64 {
+        self.0.load(Relaxed)
     }
 }
 
@@ -79,41 +128,63 @@ impl SharedCounter {
     pub(crate) fn increment(&self) {
         self.0.fetch_add(1, Relaxed);
     }
+
+    fn read(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
 }
 
 impl Counters {
     /// Shows how things stand. Called under the pool's lock, after each change.
-    pub(crate) fn publish(&self, roster: &Roster, queue: &Queue) {
-        self.threads.store(roster.threads(), Relaxed);
-        self.busy.store(roster.busy(), Relaxed);
-        self.idle.store(roster.idle(), Relaxed);
-        self.queue_len.store(queue.len(), Relaxed);
+    pub(crate) fn publish(&self, roster: &Roster, queue: &Queue, tray: &Tray, lobby: &Lobby) {
+        show(&self.threads, roster.threads());
+        show(&self.busy, roster.busy());
+        show(&self.idle, roster.idle());
+        show(&self.blocked, lobby.len());
+        show(&self.has_spare, usize::from(roster.has_spare()));
         raise(&self.threads_peak, roster.threads_proved());
-        raise(&self.queue_len_peak, queue.len());
+        self.per_job.queue_len.store(queue.len(), Relaxed);
+        raise(&self.per_job.queue_len_peak, queue.len() + tray.len());
     }
 
     pub(crate) fn busy(&self) -> usize {
         self.busy.load(Relaxed)
     }
 
-    pub(crate) fn read(&self, threads_max: usize) -> Stats {
+    pub(crate) fn has_spare(&self) -> bool {
+        self.has_spare.load(Relaxed) == 1
+    }
+
+    pub(crate) fn read(&self, tray: &Tray, threads_max: usize) -> Stats {
+        let ran_in_caller = self.ran_in_caller.read();
         Stats {
             threads: self.threads.load(Relaxed),
             threads_max,
             busy: self.busy(),
             idle: self.idle.load(Relaxed),
             threads_peak: self.threads_peak.load(Relaxed),
-            queue_len: self.queue_len.load(Relaxed),
-            queue_len_peak: self.queue_len_peak.load(Relaxed),
-            submitted: self.submitted.0.load(Relaxed),
-            completed: self.completed.0.load(Relaxed),
-            panicked: self.panicked.0.load(Relaxed),
-            rejected: self.rejected.0.load(Relaxed),
-            wakes: self.wakes.0.load(Relaxed),
-            spawned: self.spawned.0.load(Relaxed),
-            spawn_failures: self.spawn_failures.0.load(Relaxed),
-            nice_failures: self.nice_failures.0.load(Relaxed),
+            queue_len: self.per_job.queue_len.load(Relaxed) + tray.len(),
+            queue_len_peak: self.per_job.queue_len_peak.load(Relaxed),
+            blocked: self.blocked.load(Relaxed),
+            submitted: self.per_job.submitted.read(),
+            completed: tray.completed() + ran_in_caller,
+            cancelled: self.cancelled.read(),
+            panicked: self.panicked.read(),
+            rejected: self.rejected.read(),
+            ran_in_caller,
+            hook_panics: self.hook_panics.read(),
+            wakes: self.wakes.read(),
+            spawned: self.spawned.read(),
+            spawn_failures: self.spawn_failures.read(),
+            nice_failures: self.nice_failures.read(),
         }
+    }
+}
+
+/// Stores what is new only: a line that nobody writes stays in every core's cache.
+fn show(figure: &AtomicUsize, value: usize) {
+    if figure.load(Relaxed) != value {
+        figure.store(value, Relaxed);
     }
 }
 

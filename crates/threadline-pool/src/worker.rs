@@ -1,16 +1,18 @@
 //! A thread of the pool: takes jobs and runs them until it is told to end.
 //!
-//! A panic of a job goes no further than here.
+//! A panic of a job goes no further than here. The thread knows whose it is, so that a job which
+//! waits for its own pool is noticed.
 
 use std::cell::Cell;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use crate::contained::{self, Outcome};
 use crate::nice;
 use crate::primitive::thread_local;
 use crate::queue::Job;
-use crate::roster::Sleeper;
 use crate::shared::Shared;
+use crate::sleeper::Sleeper;
+use crate::times::Moment;
 
 /// How a new thread comes to the pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,36 +23,37 @@ pub(crate) enum Arrival {
     Enlisted,
 }
 
-/// How a job ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    Returned,
-    Panicked,
+/// A job that a thread has taken.
+pub(crate) struct Taken {
+    pub(crate) job: Job,
+    pub(crate) submitted: Moment,
+    pub(crate) started: Moment,
+}
+
+/// A job that a thread has run.
+pub(crate) struct Ended {
+    pub(crate) outcome: Outcome,
+    pub(crate) submitted: Moment,
+    pub(crate) started: Moment,
+}
+
+impl Taken {
+    pub(crate) fn run(self) -> Ended {
+        let Taken { job, submitted, started } = self;
+        Ended { outcome: contained::run(job), submitted, started }
+    }
 }
 
 pub(crate) fn run(shared: &Arc<Shared>, me: &Arc<Sleeper>, arrival: Arrival) {
     EMPLOYMENT.with(|employment| employment.set(Employment::of(shared)));
-    if nice::raise_own(shared.settings().nice).is_err() {
+    let settings = shared.settings();
+    if nice::raise_own(settings.nice).is_err() {
         shared.nice_failed();
     }
+    shared.run_hook(&settings.on_thread_start);
     let mut next = shared.first_job(me, arrival);
-    while let Some(job) = next {
-        let outcome = run_contained(job);
-        next = shared.next_job(me, outcome);
-    }
-}
-
-fn run_contained(job: Job) -> Outcome {
-    // Nothing of ours is shared with the job, so none of our state can be left broken by it.
-    match catch_unwind(AssertUnwindSafe(job)) {
-        Ok(()) => Outcome::Returned,
-        Err(payload) => {
-            // What was thrown may throw again when it is dropped. Then it is leaked, not dropped.
-            if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-                std::mem::forget(second);
-            }
-            Outcome::Panicked
-        }
+    while let Some(taken) = next {
+        next = shared.next_job(me, taken.run());
     }
 }
 
@@ -102,6 +105,16 @@ pub(crate) fn excuse(shared: &Arc<Shared>) -> Caller {
             Caller::Excused
         }
     })
+}
+
+/// Whether the current thread is one of a pool's.
+pub(crate) fn is_of_a_pool() -> bool {
+    EMPLOYMENT.with(|employment| employment.get().pool != 0)
+}
+
+/// Whether the current thread is one of `shared`'s pool.
+pub(crate) fn belongs_to(shared: &Arc<Shared>) -> bool {
+    EMPLOYMENT.with(|employment| employment.get().pool == Employment::of(shared).pool)
 }
 
 /// Whether the current thread, one of a pool's, was excused.

@@ -47,6 +47,10 @@ pub use threadline_engine::{
     SendError, Sender, Session, Settings, SlowReceiver, StreamOptions, Timeouts,
 };
 pub use threadline_http as http;
+/// Threads, tasks, queues and synchronisation for the rest of a service, and useful without one:
+/// [`ThreadPool`](pool::ThreadPool), [`Task`](pool::Task), [`Scheduler`](pool::schedule::Scheduler),
+/// [`sync`](pool::sync), and [`blocking`](pool::blocking()), by which a handler hands its shard on at once.
+pub use threadline_pool as pool;
 
 /// For protocols of one's own.
 pub mod protocol {

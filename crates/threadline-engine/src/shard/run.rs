@@ -1,9 +1,10 @@
 //! The loop of a shard, the threads that run it, and taking it over.
 
+use std::cell::RefCell;
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
 
@@ -103,6 +104,7 @@ fn run_contained<'s>(shard: &'s Arc<Shard>, mut lease: Lease<'s, Core>, desk: &m
 
 fn run<'s>(shard: &'s Arc<Shard>, mut lease: Lease<'s, Core>, desk: &mut Desk) -> Ended {
     shard.holder.store(ThreadNumber::current().raw(), Ordering::Relaxed);
+    heed_blocking(shard);
     loop {
         while let Some(event) = lease.next_event() {
             match shard.serve(lease, event, desk) {
@@ -128,6 +130,29 @@ fn run<'s>(shard: &'s Arc<Shard>, mut lease: Lease<'s, Core>, desk: &mut Desk) -
             return Ended::Stopped;
         }
         shard.wait(&mut lease, desk);
+    }
+}
+
+thread_local! {
+    /// The shard that this thread ran last.
+    static OWN: RefCell<Weak<Shard>> = const { RefCell::new(Weak::new()) };
+}
+
+/// Has the shard handed on at once when user code on this thread says that it is about to block,
+/// instead of when the monitor notices.
+fn heed_blocking(shard: &Arc<Shard>) {
+    if shard.shared.settings.model == Model::Adaptive {
+        OWN.set(Arc::downgrade(shard));
+        threadline_pool::set_hook(Some(hand_on_own));
+    }
+}
+
+fn hand_on_own() {
+    let Some(shard) = OWN.with_borrow(Weak::upgrade) else { return };
+    let seen = shard.look();
+    // If it is lent, and still by this thread, then to the code that is about to block.
+    if seen.is_lent() && shard.holder() == ThreadNumber::current() {
+        shard.hand_on(seen);
     }
 }
 

@@ -2,11 +2,20 @@
 #![cfg(not(loom))]
 
 mod bounds;
+mod figures;
+mod hooks;
+mod laid_out;
 mod lifetime;
+mod many;
 mod nice;
+mod policies;
+mod priorities;
 mod running;
+mod schedule;
 mod shutdown;
 mod stress;
+mod sync;
+mod task;
 mod waking;
 
 use std::sync::mpsc;
@@ -53,5 +62,10 @@ impl Blocked {
 
     fn release(self) {
         drop(self.gate);
+    }
+
+    /// Lets it go, and keeps its place in a struct.
+    fn open(&self) {
+        self.gate.send(()).expect("it waits");
     }
 }

@@ -70,7 +70,7 @@ fn a_panic_ends_its_job_and_nothing_else() {
     })
     .expect("room");
     assert_eq!(inbox.recv_timeout(LONG).expect("it ran").as_deref(), Some("pool-0"));
-    wait_for("all three counted", || pool.stats().completed == 3);
+    wait_for("all three counted", || (pool.stats().completed, pool.stats().idle) == (3, 1));
     let stats = pool.stats();
     assert_eq!((stats.panicked, stats.spawned, stats.busy), (2, 1, 0));
 }

@@ -56,6 +56,35 @@ fn a_proven_handler_that_blocks_loses_its_shard_to_a_spare() {
     blocked.iter_mut().for_each(|client| assert_eq!(client.ask("after"), "after"));
 }
 
+/// Code that says that it is about to block loses its shard there and then: here the monitor never
+/// looks.
+#[test]
+fn blocking_hands_the_shard_on_without_the_monitor() {
+    let gate = Arc::new(Gate::default());
+    let wait = Arc::clone(&gate);
+    let lines = Lines::new(move |line, _| {
+        if line == "block" {
+            threadline::pool::blocking(|| wait.wait());
+        }
+        Some(line.to_owned())
+    });
+    let never = Duration::from_secs(3600);
+    let server = server(Model::Adaptive).shards(1).settings(|settings| {
+        settings.monitor_tick = never;
+        settings.monitor_tick_after_stall = never;
+    });
+    let service = start(server.lines(ANY, lines.hint(Hint::Inline)));
+    let mut blocked = Client::to(&service);
+    let mut free = Client::to(&service);
+    assert_eq!(free.ask("x"), "x");
+    blocked.send("block\n");
+    gate.await_arrivals(1);
+    assert_eq!(free.ask("others"), "others");
+    assert_eq!(service.counts().handoffs, 1);
+    gate.open();
+    assert_eq!(blocked.line().as_deref(), Some("block"));
+}
+
 /// Events that were taken from the kernel in one batch with the blocking one are served by the
 /// successor: the batch belongs to the shard.
 #[test]

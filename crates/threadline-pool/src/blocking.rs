@@ -1,0 +1,88 @@
+//! Saying beforehand that the current thread is going to block.
+//!
+//! A thread may have more to do than the code it runs at the moment: a loop thread of the engine runs a
+//! handler, and others wait for its loop. Whoever runs such threads leaves a hook with them
+//! ([`set_hook`]); code that is about to block says so ([`blocking`]), and the loop is handed on at
+//! once instead of when a monitor notices. Every wait of [`sync`](crate::sync) and of tasks says so by
+//! itself, if it is really going to sleep. On all other threads it costs one look at a thread-local.
+
+use std::cell::Cell;
+
+/// Called on a thread that is about to block.
+pub type Hook = fn();
+
+thread_local! {
+    static HOOK: Cell<Option<Hook>> = const { Cell::new(None) };
+}
+
+/// Runs code that may block: reading a file, calling another service, sleeping.
+///
+/// Not needed for correctness anywhere: it spares others the time until the block is noticed. Worth it
+/// around blocking calls in handlers that are otherwise fast.
+///
+/// ```
+/// use threadline_pool::blocking;
+///
+/// let text = blocking(|| std::fs::read_to_string("/proc/self/status"))?;
+/// assert!(text.starts_with("Name:"));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn blocking<R>(code: impl FnOnce() -> R) -> R {
+    about_to_block();
+    code()
+}
+
+/// Says that the current thread is about to block, for code that cannot be put into a closure.
+#[inline]
+pub fn about_to_block() {
+    if let Some(hook) = HOOK.get() {
+        // Not while it runs: it may block itself, on a lock.
+        HOOK.set(None);
+        hook();
+        HOOK.set(Some(hook));
+    }
+}
+
+/// For whoever runs threads: has `hook` called each time the current thread says that it is about to
+/// block; `None` for nothing. Gives the hook that was there before.
+///
+/// The hook is called before the block, in the middle of whatever the thread does, and perhaps without
+/// a block coming after all. It must not panic and should be quick. It is not called from within
+/// itself.
+pub fn set_hook(hook: Option<Hook>) -> Option<Hook> {
+    HOOK.replace(hook)
+}
+
+/// Whether anybody listens on this thread.
+#[inline]
+pub(crate) fn is_watched() -> bool {
+    HOOK.get().is_some()
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    thread_local! {
+        static CALLS: Cell<u32> = const { Cell::new(0) };
+    }
+
+    fn count() {
+        CALLS.set(CALLS.get() + 1);
+        // Not called from within itself.
+        about_to_block();
+    }
+
+    #[test]
+    fn the_hook_of_this_thread_is_called_once_for_each_block() {
+        assert_eq!(blocking(|| 1), 1, "nobody listens");
+        assert!(set_hook(Some(count)).is_none());
+        assert_eq!(blocking(|| CALLS.get()), 1);
+        about_to_block();
+        assert_eq!(CALLS.get(), 2);
+        std::thread::spawn(about_to_block).join().expect("no hook there");
+        assert!(set_hook(None).is_some());
+        about_to_block();
+        assert_eq!(CALLS.get(), 2);
+    }
+}

@@ -1,0 +1,99 @@
+//! Tasks in the order in which they end.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::ends::Ends;
+use crate::task::{JoinError, Task};
+
+/// Results of tasks in the order in which they end. On a thread of a pool, jobs that have not begun
+/// are run right here when there is nothing else to wait for.
+///
+/// ```
+/// use threadline_pool::{ThreadPool, as_completed};
+///
+/// let pool = ThreadPool::builder().threads_max(3).build()?;
+/// let tasks: Vec<_> = (0..5).map(|n| pool.spawn(move || n * n)).collect::<Result<_, _>>()?;
+/// let mut squares: Vec<i32> = as_completed(tasks).collect::<Result<_, _>>()?;
+/// squares.sort_unstable();
+/// assert_eq!(squares, [0, 1, 4, 9, 16]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn as_completed<T>(tasks: impl IntoIterator<Item = Task<T>>) -> AsCompleted<T> {
+    let tasks: Vec<_> = tasks.into_iter().map(Some).collect();
+    let ends = Ends::of(tasks.iter().flatten());
+    let left = tasks.len();
+    AsCompleted { tasks, ends, left, unbegun: 0 }
+}
+
+/// Made by [`as_completed`]. Dropping it detaches the tasks that are left.
+#[must_use = "an iterator does nothing until it is used"]
+pub struct AsCompleted<T> {
+    tasks: Vec<Option<Task<T>>>,
+    ends: Arc<Ends>,
+    left: usize,
+    /// Those before this one have been looked at for help.
+    unbegun: usize,
+}
+
+impl<T> AsCompleted<T> {
+    /// The next result; `None` if none comes within so long, or none is left ([`AsCompleted::left`]
+    /// tells).
+    pub fn next_timeout(&mut self, timeout: Duration) -> Option<Result<T, JoinError>> {
+        self.next_until(Instant::now().checked_add(timeout))
+    }
+
+    /// How many tasks have not been handed out.
+    pub fn left(&self) -> usize {
+        self.left
+    }
+
+    fn next_until(&mut self, deadline: Option<Instant>) -> Option<Result<T, JoinError>> {
+        if self.left == 0 {
+            return None;
+        }
+        let number = loop {
+            if let Some(number) = self.ends.try_next() {
+                break number;
+            }
+            if !self.help_one() {
+                break self.ends.next(deadline)?;
+            }
+        };
+        self.left -= 1;
+        // Each end is told once. It has ended: joining does not wait.
+        self.tasks[number].take().map(Task::join)
+    }
+
+    /// Runs a job that has not begun; false if there is none, or this is no thread of a pool.
+    fn help_one(&mut self) -> bool {
+        while let Some(task) = self.tasks.get(self.unbegun) {
+            self.unbegun += 1;
+            if task.as_ref().is_some_and(Task::help) {
+                return true;
+            }
+        }
+        false
+    }
+}
+
+impl<T> Iterator for AsCompleted<T> {
+    type Item = Result<T, JoinError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.next_until(None)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
+
+impl<T> ExactSizeIterator for AsCompleted<T> {}
+
+impl<T> fmt::Debug for AsCompleted<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AsCompleted").field("left", &self.left).finish_non_exhaustive()
+    }
+}

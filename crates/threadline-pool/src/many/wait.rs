@@ -1,0 +1,61 @@
+//! Waiting for several tasks without taking their results.
+
+use std::time::{Duration, Instant};
+
+use super::ends::Ends;
+use crate::task::{Ended, Task};
+
+/// What to wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Until {
+    /// One task has ended.
+    First,
+    /// All have ended.
+    All,
+    /// One has panicked or been cancelled, or all have ended.
+    FirstError,
+}
+
+/// How things stood at the end of a wait: places in the slice that was waited for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waited {
+    /// Those that have ended, in their order in the slice.
+    pub done: Vec<usize>,
+    /// Those that have not.
+    pub pending: Vec<usize>,
+}
+
+/// Waits for tasks, for so long at most; `None` waits for ever. On a thread of a pool, jobs that have
+/// not begun are run right here.
+///
+/// ```
+/// use threadline_pool::{ThreadPool, Until, wait};
+///
+/// let pool = ThreadPool::builder().build()?;
+/// let tasks = [pool.spawn(|| 1)?, pool.spawn(|| 2)?];
+/// let waited = wait(&tasks, Until::All, None);
+/// assert_eq!((waited.done, waited.pending), (vec![0, 1], vec![]));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn wait<T>(tasks: &[Task<T>], until: Until, timeout: Option<Duration>) -> Waited {
+    let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    let forever = timeout.is_none();
+    let ends = Ends::of(tasks);
+    let mut left = tasks.len();
+    let mut unbegun = tasks.iter();
+    while left > 0 {
+        let next = match ends.try_next() {
+            Some(number) => Some(number),
+            None if unbegun.by_ref().any(Task::help) => continue,
+            None => ends.next(if forever { None } else { deadline }),
+        };
+        let Some(number) = next else { break };
+        left -= 1;
+        let is_error = tasks[number].how_ended() != Some(Ended::Returned);
+        if until == Until::First || (until == Until::FirstError && is_error) {
+            break;
+        }
+    }
+    let (done, pending) = (0..tasks.len()).partition(|number| tasks[*number].is_done());
+    Waited { done, pending }
+}

@@ -1,0 +1,84 @@
+//! [`JoinError`]: why a task has no result.
+
+use std::any::Any;
+use std::fmt;
+
+/// Why a task has no result.
+#[derive(Debug)]
+pub enum JoinError {
+    /// Its job never ran: it was cancelled, or its pool dropped it (shut down, or by its policy).
+    Cancelled,
+    /// Its job panicked.
+    Panicked(TaskPanic),
+}
+
+/// A panic of a job.
+pub struct TaskPanic {
+    pub(super) payload: Box<dyn Any + Send>,
+    pub(super) location: Option<String>,
+}
+
+impl JoinError {
+    /// Whether the job never ran.
+    pub fn is_cancelled(&self) -> bool {
+        matches!(self, JoinError::Cancelled)
+    }
+
+    /// Goes on with the job's panic in the calling thread, as if it had happened here.
+    ///
+    /// # Panics
+    /// Always: that is its purpose. With a message of its own if the job never ran.
+    pub fn resume(self) -> ! {
+        match self {
+            JoinError::Panicked(panic) => std::panic::resume_unwind(panic.payload),
+            JoinError::Cancelled => panic!("the task was cancelled before it ran"),
+        }
+    }
+}
+
+impl TaskPanic {
+    /// What the job said: the message of `panic!`, or that there was none.
+    pub fn message(&self) -> &str {
+        if let Some(text) = self.payload.downcast_ref::<&str>() {
+            text
+        } else if let Some(text) = self.payload.downcast_ref::<String>() {
+            text
+        } else {
+            "(no message)"
+        }
+    }
+
+    /// Where it was, as `file:line:column`. `None` if somebody has replaced the process's panic hook
+    /// since the first task was spawned, or the panic went on from elsewhere (`resume_unwind`).
+    pub fn location(&self) -> Option<&str> {
+        self.location.as_deref()
+    }
+
+    /// What was thrown.
+    pub fn into_payload(self) -> Box<dyn Any + Send> {
+        self.payload
+    }
+}
+
+impl fmt::Debug for TaskPanic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TaskPanic")
+            .field("message", &self.message())
+            .field("location", &self.location)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for JoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            JoinError::Cancelled => f.write_str("the task was cancelled before it ran"),
+            JoinError::Panicked(panic) => match &panic.location {
+                Some(location) => write!(f, "the task panicked at {location}: {}", panic.message()),
+                None => write!(f, "the task panicked: {}", panic.message()),
+            },
+        }
+    }
+}
+
+impl std::error::Error for JoinError {}

@@ -1,0 +1,435 @@
+//! Jobs come at their time, by a clock that the test moves, and what becomes of them is told.
+//!
+//! That something does *not* run is seen by a marker (`settle`): on a pool of one thread, whatever was
+//! to run before has run when the marker does.
+
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::{Duration, SystemTime};
+
+use threadline_pool::schedule::{
+    Every, ManualClock, Overlap, RunOutcome, ScheduleError, Scheduler,
+};
+use threadline_pool::{RejectReason, ThreadPool};
+
+use crate::{Blocked, LONG, wait_for};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A scheduler on a pool of one thread, and its clock.
+fn bench() -> (ThreadPool, ManualClock, Scheduler) {
+    let pool = ThreadPool::builder().threads_max(1).build().expect("a pool");
+    let clock = ManualClock::at(SystemTime::UNIX_EPOCH);
+    let scheduler = Scheduler::builder(&pool).clock(clock.clone()).build().expect("a scheduler");
+    (pool, clock, scheduler)
+}
+
+/// Waits until all that is due now was given to the pool, and, if it has one thread, has run. The
+/// second marker comes after all that came with the first.
+fn settle(scheduler: &Scheduler) {
+    for _ in 0..2 {
+        let (done, inbox) = mpsc::channel();
+        scheduler.after(Duration::ZERO, move || done.send(()).expect("a listener")).expect("room");
+        inbox.recv_timeout(LONG).expect("the marker runs");
+    }
+}
+
+/// A job that counts its runs.
+fn counter() -> (Arc<AtomicUsize>, impl Fn() + Send + Sync + 'static) {
+    let runs = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&runs);
+    (runs, move || {
+        counted.fetch_add(1, Relaxed);
+    })
+}
+
+/// A periodic job whose runs say that they began, and end when the test lets them.
+struct Stepped {
+    began: mpsc::Receiver<()>,
+    go_on: mpsc::Sender<()>,
+}
+
+impl Stepped {
+    fn new() -> (Self, impl Fn() + Send + Sync + 'static) {
+        let (began_in, began) = mpsc::channel();
+        let (go_on, gate) = mpsc::channel::<()>();
+        let gate = Mutex::new(gate);
+        let job = move || {
+            let _ = began_in.send(());
+            let _ = gate.lock().expect("no panic in the job").recv();
+        };
+        (Stepped { began, go_on }, job)
+    }
+
+    fn wait_for_start(&self) {
+        self.began.recv_timeout(LONG).expect("it starts");
+    }
+
+    fn let_end(&self) {
+        self.go_on.send(()).expect("a run that waits");
+    }
+}
+
+#[test]
+fn jobs_run_in_the_order_of_their_times() {
+    let (_pool, clock, scheduler) = bench();
+    let (order, inbox) = mpsc::channel();
+    for seconds in [3, 1, 2] {
+        let order = order.clone();
+        let job = move || order.send(seconds).expect("a listener");
+        scheduler.after(seconds * SECOND, job).expect("room");
+    }
+    drop(order);
+    clock.advance(2 * SECOND);
+    settle(&scheduler);
+    assert!(inbox.try_iter().eq([1, 2]));
+    clock.advance(SECOND);
+    assert!(inbox.iter().eq([3]));
+    wait_for("no jobs", || scheduler.list().is_empty());
+}
+
+#[test]
+fn a_job_added_for_an_earlier_time_wakes_the_sleeping_thread() {
+    // By the system's clock: the thread sleeps for an hour, or for ever, when the job comes.
+    let pool = ThreadPool::builder().build().expect("a pool");
+    let scheduler = Scheduler::new(&pool).expect("a scheduler");
+    settle(&scheduler);
+    scheduler.after(3600 * SECOND, || ()).expect("room");
+    settle(&scheduler);
+}
+
+#[test]
+fn a_periodic_job_tells_its_history() {
+    let (_pool, clock, scheduler) = bench();
+    let (runs, count) = counter();
+    let job = scheduler.job("count").every(Every::fixed_rate(10 * SECOND), count).expect("room");
+    for second in 1..=30 {
+        clock.advance(SECOND);
+        settle(&scheduler);
+        assert_eq!(runs.load(Relaxed), second / 10);
+    }
+    let history = job.history();
+    assert_eq!((history.runs, history.succeeded, history.missed, history.running), (3, 3, 0, 0));
+    assert_eq!(history.last_start, Some(SystemTime::UNIX_EPOCH + 30 * SECOND));
+    assert_eq!(history.last_duration, Some(Duration::ZERO));
+    assert_eq!(history.last_outcome, Some(RunOutcome::Ok));
+    assert_eq!(job.info().next_in, Some(10 * SECOND));
+}
+
+#[test]
+fn runs_of_one_job_do_not_overlap_and_what_is_missed_is_counted() {
+    let pool = ThreadPool::builder().build().expect("a pool");
+    let clock = ManualClock::at(SystemTime::UNIX_EPOCH);
+    let scheduler = Scheduler::builder(&pool).clock(clock.clone()).build().expect("a scheduler");
+    let (runs, job) = Stepped::new();
+    let job = scheduler.every(Every::fixed_rate(10 * SECOND), job).expect("room");
+    clock.advance(10 * SECOND);
+    runs.wait_for_start();
+    clock.advance(35 * SECOND);
+    settle(&scheduler);
+    assert_eq!((job.history().runs, job.history().running), (1, 1));
+    runs.let_end();
+    // At 45 s, for 40 s. Those of 20 s and 30 s are lost.
+    runs.wait_for_start();
+    let history = job.history();
+    assert_eq!((history.runs, history.missed), (2, 2));
+    assert_eq!(history.last_duration, Some(35 * SECOND));
+    runs.let_end();
+    assert!(scheduler.shutdown(LONG));
+}
+
+#[test]
+fn runs_may_overlap_if_they_are_allowed_to() {
+    let pool = ThreadPool::builder().build().expect("a pool");
+    let clock = ManualClock::at(SystemTime::UNIX_EPOCH);
+    let scheduler = Scheduler::builder(&pool).clock(clock.clone()).build().expect("a scheduler");
+    // Each run ends only when two go on at once.
+    let both = Arc::new(std::sync::Barrier::new(2));
+    let job = scheduler
+        .job("pair")
+        .overlap(Overlap::Allowed)
+        .every(Every::fixed_rate(SECOND), move || {
+            both.wait();
+        })
+        .expect("room");
+    clock.advance(SECOND);
+    wait_for("the first run", || job.history().running == 1);
+    clock.advance(SECOND);
+    wait_for("both ended", || job.history().succeeded == 2);
+}
+
+#[test]
+fn a_panic_is_history_and_not_the_end() {
+    let (pool, clock, scheduler) = bench();
+    let job = scheduler
+        .every(Every::fixed_rate(SECOND), || panic!("a job that panics, {}", "as it should"))
+        .expect("room");
+    for runs in 1..=2 {
+        clock.advance(SECOND);
+        wait_for("a run", || job.history().panicked == runs);
+    }
+    let outcome = RunOutcome::Panicked("a job that panics, as it should".to_owned());
+    assert_eq!(job.history().last_outcome, Some(outcome));
+    wait_for("the pool counts them too", || pool.stats().panicked == 2);
+}
+
+#[test]
+fn what_the_pool_rejects_is_told_and_the_next_run_comes() {
+    let pool = ThreadPool::builder().threads_max(1).queue_len_max(0).build().expect("a pool");
+    let clock = ManualClock::at(SystemTime::UNIX_EPOCH);
+    let scheduler = Scheduler::builder(&pool).clock(clock.clone()).build().expect("a scheduler");
+    let (runs, count) = counter();
+    let (once, once_count) = counter();
+    let periodic = scheduler.every(Every::fixed_rate(10 * SECOND), count).expect("room");
+    let single = scheduler.after(15 * SECOND, once_count).expect("room");
+    let blocked = Blocked::running(&pool);
+    clock.advance(15 * SECOND);
+    wait_for("both rejected", || {
+        periodic.history().rejected == 1 && single.history().rejected == 1
+    });
+    let outcome = RunOutcome::Rejected(RejectReason::Full);
+    assert_eq!(periodic.history().last_outcome, Some(outcome));
+    assert_eq!((periodic.history().runs, periodic.history().cancelled), (0, 0));
+    // The single run is tried again, until it succeeds.
+    wait_for("lined up again", || single.info().next_in == Some(SECOND));
+    blocked.release();
+    wait_for("room", || pool.stats().idle == 1);
+    clock.advance(SECOND);
+    wait_for("the single run", || once.load(Relaxed) == 1);
+    wait_for("room", || pool.stats().idle == 1);
+    clock.advance(4 * SECOND);
+    wait_for("the next run", || runs.load(Relaxed) == 1);
+}
+
+#[test]
+fn a_pool_that_is_shut_down_ends_single_jobs_and_denies_periodic_ones() {
+    let (pool, clock, scheduler) = bench();
+    let single = scheduler.after(SECOND, || ()).expect("room");
+    let periodic = scheduler.every(Every::fixed_rate(SECOND), || ()).expect("room");
+    assert!(pool.shutdown(LONG));
+    clock.advance(SECOND);
+    wait_for("it is gone", || scheduler.list().len() == 1);
+    let outcome = Some(RunOutcome::Rejected(RejectReason::ShutDown));
+    assert_eq!(single.history().last_outcome, outcome);
+    wait_for("denied", || periodic.history().last_outcome == outcome);
+    assert!(scheduler.shutdown(LONG));
+}
+
+#[test]
+fn a_removed_job_is_dropped_and_its_queued_run_cancelled() {
+    let (pool, clock, scheduler) = bench();
+    let (runs, count) = counter();
+    let (alive, dropped) = mpsc::channel::<()>();
+    let job = scheduler
+        .job("short-lived")
+        .every(Every::fixed_rate(SECOND), move || {
+            let _ = &alive;
+            count();
+        })
+        .expect("room");
+    let blocked = Blocked::running(&pool);
+    clock.advance(SECOND);
+    wait_for("it is queued", || pool.stats().queue_len == 1);
+    assert!(job.remove());
+    assert!(!job.remove());
+    assert!(scheduler.find("short-lived").is_none());
+    blocked.release();
+    assert_eq!(dropped.recv_timeout(LONG), Err(mpsc::RecvTimeoutError::Disconnected));
+    assert_eq!((runs.load(Relaxed), job.history().cancelled), (0, 1));
+    assert_eq!(job.history().last_outcome, Some(RunOutcome::Cancelled));
+}
+
+#[test]
+fn pause_run_now_and_resume() {
+    let (_pool, clock, scheduler) = bench();
+    let (runs, count) = counter();
+    let job = scheduler.every(Every::fixed_rate(10 * SECOND), count).expect("room");
+    assert!(job.pause());
+    assert_eq!((job.info().paused, job.info().next_in), (true, None));
+    clock.advance(25 * SECOND);
+    settle(&scheduler);
+    assert_eq!(runs.load(Relaxed), 0);
+    assert!(job.run_now());
+    wait_for("the run asked for", || job.history().succeeded == 1);
+    assert!(job.resume());
+    assert_eq!(job.info().next_in, Some(5 * SECOND));
+    clock.advance(5 * SECOND);
+    wait_for("the grid goes on", || job.history().succeeded == 2);
+    assert_eq!(job.history().missed, 0);
+}
+
+#[test]
+fn a_dropped_handle_detaches_its_job() {
+    let (_pool, clock, scheduler) = bench();
+    let (runs, count) = counter();
+    drop(scheduler.job("detached").every(Every::fixed_delay(SECOND), count));
+    clock.advance(SECOND);
+    let found = scheduler.find("detached").expect("it is there");
+    wait_for("a run", || found.history().succeeded == 1);
+    assert_eq!((found.name(), runs.load(Relaxed)), ("detached", 1));
+}
+
+#[test]
+fn bounds_names_and_periods_are_checked() {
+    let pool = ThreadPool::builder().build().expect("a pool");
+    let scheduler = Scheduler::builder(&pool).jobs_max(2).build().expect("a scheduler");
+    let hourly = Every::fixed_rate(3600 * SECOND);
+    let first = scheduler.job("first").every(hourly, || ()).expect("room");
+    let error = scheduler.job("first").every(hourly, || ()).expect_err("the name is taken");
+    assert_eq!(error, ScheduleError::NameTaken { name: "first".to_owned() });
+    assert!(error.to_string().contains("\"first\""), "{error}");
+    scheduler.every(hourly, || ()).expect("room");
+    let error = scheduler.every(hourly, || ()).expect_err("full");
+    assert_eq!(error, ScheduleError::TooManyJobs { jobs_max: 2 });
+    assert!(error.to_string().contains("jobs_max"), "{error}");
+    assert!(first.remove());
+    scheduler.job("first").every(hourly, || ()).expect("room, and the name is free");
+
+    let error = scheduler.every(Every::fixed_delay(Duration::ZERO), || ()).expect_err("zero");
+    assert!(error.to_string().starts_with("the period is zero"), "{error}");
+    let error =
+        scheduler.job("shaky").jitter(3600 * SECOND).every(hourly, || ()).expect_err("jitter");
+    assert!(error.to_string().starts_with("the jitter is 3600s"), "{error}");
+    let error = Scheduler::builder(&pool).name("a\0b").build().expect_err("NUL");
+    assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
+}
+
+#[test]
+fn jobs_are_listed_in_the_order_they_were_added() {
+    let (_pool, _clock, scheduler) = bench();
+    scheduler.job("b").after(2 * SECOND, || ()).expect("room");
+    scheduler.after(3 * SECOND, || ()).expect("room");
+    scheduler.job("a").after(SECOND, || ()).expect("room");
+    let names: Vec<_> = scheduler.list().into_iter().map(|job| job.name).collect();
+    assert_eq!(names, ["b", "job-1", "a"]);
+}
+
+#[test]
+fn a_job_without_a_name_gets_one_that_is_free() {
+    let (_pool, _clock, scheduler) = bench();
+    for name in ["job-2", "job-3"] {
+        scheduler.job(name).after(SECOND, || ()).expect("room");
+    }
+    // The third, whose number is 2, and the fourth, whose number is 3.
+    assert_eq!(scheduler.after(SECOND, || ()).expect("room").name(), "job-4");
+    assert_eq!(scheduler.after(SECOND, || ()).expect("room").name(), "job-5");
+}
+
+#[test]
+fn shutdown_cancels_what_is_queued_and_waits_for_what_runs() {
+    let (pool, clock, scheduler) = bench();
+    let (runs, stepped) = Stepped::new();
+    let running = scheduler.after(SECOND, stepped).expect("room");
+    let queued = scheduler.after(SECOND, || ()).expect("room");
+    let later = scheduler.every(Every::fixed_rate(60 * SECOND), || ()).expect("room");
+    clock.advance(SECOND);
+    runs.wait_for_start();
+    wait_for("the second is queued", || pool.stats().queue_len == 1);
+    assert!(!scheduler.shutdown(Duration::ZERO), "a run goes on");
+    runs.let_end();
+    assert!(scheduler.shutdown(LONG));
+    assert_eq!(running.history().last_outcome, Some(RunOutcome::Ok));
+    assert_eq!(queued.history().last_outcome, Some(RunOutcome::Cancelled));
+    assert_eq!(later.history().last_outcome, None);
+    assert!(scheduler.list().is_empty());
+    let refused = scheduler.after(SECOND, || ()).expect_err("too late");
+    assert_eq!(refused, ScheduleError::ShutDown);
+    assert!(!later.run_now() && !later.resume() && !later.pause());
+    // The pool is its owner's.
+    pool.try_submit(|| ()).expect("it goes on");
+}
+
+#[test]
+fn a_job_may_shut_its_scheduler_down() {
+    let (_pool, clock, scheduler) = bench();
+    let (results, inbox) = mpsc::channel();
+    let inner = scheduler.clone();
+    let job = move || {
+        let ended = inner.shutdown(LONG);
+        results.send((ended, inner.shutdown(LONG))).expect("a listener");
+    };
+    scheduler.after(SECOND, job).expect("room");
+    clock.advance(SECOND);
+    assert_eq!(inbox.recv_timeout(LONG), Ok((true, true)));
+    assert!(scheduler.shutdown(LONG));
+}
+
+#[test]
+fn two_jobs_that_shut_down_do_not_wait_for_each_other() {
+    let pool = ThreadPool::builder().build().expect("a pool");
+    let scheduler = Scheduler::new(&pool).expect("a scheduler");
+    let both = Arc::new(std::sync::Barrier::new(2));
+    let (results, inbox) = mpsc::channel();
+    for _ in 0..2 {
+        let (inner, both, results) = (scheduler.clone(), Arc::clone(&both), results.clone());
+        let job = move || {
+            both.wait();
+            let ended = inner.shutdown(LONG);
+            both.wait();
+            results.send(ended).expect("a listener");
+        };
+        scheduler.after(Duration::ZERO, job).expect("room");
+    }
+    assert_eq!(inbox.recv_timeout(LONG), Ok(true));
+    assert_eq!(inbox.recv_timeout(LONG), Ok(true));
+}
+
+#[test]
+fn dropping_the_last_handle_drops_the_jobs_and_lets_the_pool_go() {
+    let (pool, _clock, scheduler) = bench();
+    let (alive, dropped) = mpsc::channel::<()>();
+    let job = scheduler
+        .every(Every::fixed_rate(SECOND), move || {
+            let _ = &alive;
+        })
+        .expect("room");
+    drop(scheduler);
+    assert_eq!(dropped.recv_timeout(LONG), Err(mpsc::RecvTimeoutError::Disconnected));
+    assert!(!job.run_now(), "the handle is all that is left");
+    assert!(pool.shutdown(LONG));
+}
+
+#[test]
+fn a_job_whose_drop_panics_does_not_end_the_scheduler() {
+    struct Grenade;
+    impl Drop for Grenade {
+        fn drop(&mut self) {
+            std::panic::panic_any("dropped, as it should be");
+        }
+    }
+    let (_pool, clock, scheduler) = bench();
+    let grenade = Grenade;
+    scheduler
+        .after(SECOND, move || {
+            let _held = grenade;
+        })
+        .expect("room");
+    clock.advance(SECOND);
+    settle(&scheduler);
+}
+
+#[cfg(feature = "cron")]
+#[test]
+fn a_calendar_job_goes_by_the_wall_clock() {
+    use threadline_pool::schedule::Cron;
+
+    let (_pool, clock, scheduler) = bench();
+    let (runs, count) = counter();
+    let cron = Cron::parse("0 12 * * *", "UTC").expect("a cron expression");
+    let job = scheduler.job("noon").cron(cron, count).expect("room");
+    let hours = |hours: u32| SystemTime::UNIX_EPOCH + hours * 3600 * SECOND;
+    assert_eq!(job.info().next_in, Some(12 * 3600 * SECOND));
+    clock.set_wall(hours(11));
+    settle(&scheduler);
+    assert_eq!(runs.load(Relaxed), 0);
+    clock.set_wall(hours(13));
+    wait_for("the run of noon", || job.history().succeeded == 1);
+    // Back again, to just before noon, and over it.
+    clock.set_wall(hours(11));
+    clock.advance(2 * 3600 * SECOND);
+    settle(&scheduler);
+    assert_eq!(runs.load(Relaxed), 1, "noon was");
+    clock.set_wall(hours(36));
+    wait_for("the next noon", || job.history().succeeded == 2);
+    assert_eq!(job.history().missed, 0);
+}
