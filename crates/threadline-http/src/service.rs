@@ -30,7 +30,6 @@ use threadline_engine::{Route, Turn};
 use threadline_proto::request::{self, Form, Head, HeaderSlots, Parsed};
 use threadline_proto::response::Status;
 
-use crate::body::BodyError;
 use crate::exchange::Exchange;
 use crate::handler::IntoResponse;
 use crate::middleware::Next;
@@ -39,7 +38,7 @@ use crate::response::Response;
 use crate::router::{Endpoint, Found, Table};
 use crate::settings::HttpSettings;
 use crate::write::{Manner, write_own};
-use body::Content;
+use body::{Before, Content};
 use call::Call;
 
 /// A router with its settings, ready to be served.
@@ -118,11 +117,10 @@ impl HttpService {
         let max = endpoint.body_max.unwrap_or(self.settings.body_len_max);
         let content = match self.content(message, max, exchange) {
             Ok(content) => content,
-            Err(Step::Close) => {
-                let response = BodyError::TooLarge { max }.into_response();
-                return refuse(&response, message.manner, exchange);
+            Err(Before::Step(step)) => return step,
+            Err(Before::Refuse(error)) => {
+                return refuse(&error.into_response(), message.manner, exchange);
             }
-            Err(step) => return step,
         };
         let call = Call { service: self, route: endpoint.route(), params, message };
         call.run(content, |request| endpoint.answer(request), exchange)

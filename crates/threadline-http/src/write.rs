@@ -131,7 +131,7 @@ impl<L: Line> Responder<'_, L> {
         let payload = match body.len() {
             Some(len) => Payload::Length(usize::try_from(len).unwrap_or(usize::MAX)),
             None if chunked => Payload::Chunked,
-            None => Payload::Unsaid,
+            None => Payload::UntilClose,
         };
         let start = self.out.len();
         write_head(self.out, &response, payload, self.manner.persistence).map_err(

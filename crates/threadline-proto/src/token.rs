@@ -21,13 +21,20 @@ pub(crate) fn is_value_byte(byte: u8) -> bool {
     byte == b'\t' || (byte >= b' ' && byte != 0x7f)
 }
 
+/// A value that may be written into a field line: no control characters, no whitespace around it.
+pub(crate) fn is_field_value(value: &[u8]) -> bool {
+    let blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    value.iter().all(|byte| is_value_byte(*byte)) && !blank(value.first()) && !blank(value.last())
+}
+
 /// Splits a `#element` list (RFC 9110 §5.6.1) at its commas, without whitespace around the elements.
 /// Empty elements are kept: each user has its own opinion on them.
 pub(crate) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|byte| *byte == b',').map(trim)
 }
 
-fn trim(mut text: &[u8]) -> &[u8] {
+/// The text without the spaces and tabs around it.
+pub(crate) fn trim(mut text: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] = text {
         text = rest;
     }

@@ -2,9 +2,11 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use threadline_engine::Timeouts;
+use threadline_proto::body::{Limits, Reader, Step};
 use threadline_proto::request;
 
 use crate::body::{BodyError, ReadBody};
@@ -44,9 +46,17 @@ pub(crate) struct Arriving<'l, L>(RefCell<Inner<'l, L>>);
 
 struct Inner<'l, L> {
     line: &'l mut L,
-    /// What of the body, and behind it, has arrived with the head.
-    ahead: &'l [u8],
-    left: Left,
+    /// Bytes of the connection that have come and are not consumed: those from `at` on.
+    raw: Vec<u8>,
+    at: usize,
+    /// Content in `raw` that has not been handed out. Ends at `at` or before.
+    content: Range<usize>,
+    reader: Reader,
+    /// The body is at its end.
+    done: bool,
+    /// How much content there may be, and has been.
+    max: u64,
+    total: u64,
     patience: Patience,
     began: Instant,
     received: u64,
@@ -56,30 +66,30 @@ struct Inner<'l, L> {
     failed: Option<BodyError>,
 }
 
-/// What is still to come.
-enum Left {
-    Length(u64),
-}
+/// How much is read from the connection at a time.
+const PIECE: usize = 64 * 1024;
 
 impl<'l, L: Line> Arriving<'l, L> {
     /// The body of `head`, of which `ahead` has arrived, with what follows it.
     pub(crate) fn new(
         line: &'l mut L,
         head: &request::Head<'_, '_>,
-        ahead: &'l [u8],
+        ahead: &[u8],
+        max: u64,
         patience: Patience,
     ) -> Self {
-        let left = match head.body {
-            request::Body::Length(len) => Left::Length(len),
-            _ => Left::Length(0),
-        };
         Arriving(RefCell::new(Inner {
             line,
-            ahead,
-            left,
+            raw: ahead.to_vec(),
+            at: 0,
+            content: 0..0,
+            reader: Reader::new(head.body, &Limits::default()),
+            done: false,
+            max,
+            total: 0,
             patience,
             began: Instant::now(),
-            received: 0,
+            received: ahead.len() as u64,
             invite: head.expects_continue && ahead.is_empty(),
             touched: false,
             failed: None,
@@ -88,11 +98,13 @@ impl<'l, L: Line> Arriving<'l, L> {
 
     /// What has arrived behind the body; `None` if the body has not been read to its end.
     pub(crate) fn finish(self) -> Option<Vec<u8>> {
-        let inner = self.0.into_inner();
-        match inner.left {
-            Left::Length(0) => Some(inner.ahead.to_vec()),
-            Left::Length(_) => None,
+        let mut inner = self.0.into_inner();
+        // The end may be here already: a handler need not read on until it is told.
+        if inner.failed.is_none() && inner.content.is_empty() {
+            inner.failed = inner.advance().err();
         }
+        let whole = inner.done && inner.failed.is_none();
+        whole.then(|| inner.raw.split_off(inner.at))
     }
 }
 
@@ -115,36 +127,61 @@ impl<L: Line> ReadBody for Arriving<'_, L> {
 
 impl<L: Line> Inner<'_, L> {
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize, BodyError> {
-        let Left::Length(left) = self.left;
-        let room = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-        if room == 0 {
+        if buffer.is_empty() {
             return Ok(0);
         }
-        let count = self.fetch(&mut buffer[..room])?;
-        self.left = Left::Length(left - count as u64);
+        while self.content.is_empty() && !self.done {
+            self.advance()?;
+            if self.content.is_empty() && !self.done {
+                self.fetch()?;
+            }
+        }
+        let count = buffer.len().min(self.content.len());
+        let from = self.content.start;
+        buffer[..count].copy_from_slice(&self.raw[from..from + count]);
+        self.content.start += count;
         Ok(count)
     }
 
-    /// Gets some bytes, at least one.
-    fn fetch(&mut self, buffer: &mut [u8]) -> Result<usize, BodyError> {
-        if !self.ahead.is_empty() {
-            let count = buffer.len().min(self.ahead.len());
-            let (now, later) = self.ahead.split_at(count);
-            buffer[..count].copy_from_slice(now);
-            self.ahead = later;
-            self.received += count as u64;
-            return Ok(count);
+    /// Looks at what has come, without waiting.
+    fn advance(&mut self) -> Result<(), BodyError> {
+        let step = self.reader.advance(&self.raw[self.at..]).map_err(BodyError::Malformed)?;
+        match step {
+            Step::Content(range) => {
+                self.content = self.at + range.start..self.at + range.end;
+                self.at += range.end;
+                self.total += range.len() as u64;
+                if self.total > self.max {
+                    return Err(BodyError::TooLarge { max: self.max });
+                }
+            }
+            Step::Partial { consumed } => self.at += consumed,
+            Step::Done { consumed, .. } => {
+                self.at += consumed;
+                self.done = true;
+            }
         }
+        Ok(())
+    }
+
+    /// Gets more bytes, at least one. All content has been handed out.
+    fn fetch(&mut self) -> Result<(), BodyError> {
         if std::mem::take(&mut self.invite) {
             let invitation = b"HTTP/1.1 100 Continue\r\n\r\n";
             self.line.send(invitation, self.patience.pause).map_err(|_| BodyError::Incomplete)?;
         }
-        let count = self.wait(buffer)?;
-        self.received += count as u64;
+        let mut raw = std::mem::take(&mut self.raw);
+        raw.drain(..self.at);
+        let kept = raw.len();
+        raw.resize(kept + PIECE, 0);
+        let received = self.wait(&mut raw[kept..]);
+        raw.truncate(kept + received.as_ref().copied().unwrap_or(0));
+        (self.raw, self.at, self.content) = (raw, 0, 0..0);
+        self.received += received? as u64;
         if self.patience.is_exhausted(self.received, self.began.elapsed()) {
             return Err(BodyError::TimedOut);
         }
-        Ok(count)
+        Ok(())
     }
 
     fn wait(&mut self, buffer: &mut [u8]) -> Result<usize, BodyError> {

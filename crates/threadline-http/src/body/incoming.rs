@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, Read};
 
+use threadline_proto::body::BodyError as FramingError;
 use threadline_proto::response::Status;
 
 use crate::handler::IntoResponse;
@@ -21,8 +22,8 @@ pub enum BodyError {
         /// The limit in bytes.
         max: u64,
     },
-    /// Its framing is broken: 400.
-    Malformed,
+    /// Its framing is broken: 400, or 431 for too large trailers.
+    Malformed(FramingError),
     /// It came too slowly: 408.
     TimedOut,
     /// The client went away in the middle of it: 400, which nobody reads.
@@ -36,7 +37,8 @@ impl BodyError {
     pub fn status(self) -> Status {
         match self {
             BodyError::TooLarge { .. } => Status::CONTENT_TOO_LARGE,
-            BodyError::Malformed | BodyError::Incomplete => Status::BAD_REQUEST,
+            BodyError::Malformed(error) => error.status(),
+            BodyError::Incomplete => Status::BAD_REQUEST,
             BodyError::TimedOut => Status::REQUEST_TIMEOUT,
             BodyError::Consumed => Status::INTERNAL_SERVER_ERROR,
         }
@@ -52,7 +54,7 @@ impl fmt::Display for BodyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             BodyError::TooLarge { max } => write!(f, "the body may have at most {max} bytes"),
-            BodyError::Malformed => f.write_str("the body is not framed as RFC 9112 has it"),
+            BodyError::Malformed(error) => error.fmt(f),
             BodyError::TimedOut => f.write_str("the body did not arrive in time"),
             BodyError::Incomplete => f.write_str("the connection closed in the middle of the body"),
             BodyError::Consumed => f.write_str("a part of the body has been read already"),
@@ -75,7 +77,7 @@ impl From<BodyError> for io::Error {
         let kind = match error {
             BodyError::TimedOut => io::ErrorKind::TimedOut,
             BodyError::Incomplete => io::ErrorKind::UnexpectedEof,
-            BodyError::TooLarge { .. } | BodyError::Malformed => io::ErrorKind::InvalidData,
+            BodyError::TooLarge { .. } | BodyError::Malformed(_) => io::ErrorKind::InvalidData,
             BodyError::Consumed => io::ErrorKind::Other,
         };
         io::Error::new(kind, error)

@@ -1,50 +1,131 @@
 //! When a request's body is enough to call its handler.
 
 use threadline_engine::protocol::{Phase, Step, Waiting};
+use threadline_proto::body::{self, BodyError as FramingError, Limits, Reader};
 use threadline_proto::request::Body;
 
 use super::{HttpService, Message};
+use crate::body::BodyError;
 use crate::exchange::Exchange;
 
 /// How a handler gets its request's body.
 pub(super) enum Content<'i> {
     /// It is here. The message has `len` bytes.
     Whole { body: &'i [u8], len: usize },
-    /// It is read by the handler, on a thread that may wait.
-    Arriving,
+    /// It came in chunks, and is here. The message has `len` bytes.
+    Decoded { body: Vec<u8>, len: usize },
+    /// It is read by the handler, on a thread that may wait; at most so many bytes.
+    Arriving { max: u64 },
 }
 
+/// What has to happen before a handler is called.
+pub(super) enum Before {
+    /// This.
+    Step(Step),
+    /// The request is refused.
+    Refuse(BodyError),
+}
+
+/// How much of a chunked body is waited for on the shard, each time from its beginning, before its
+/// handler reads it. Framing is looked at byte by byte: a large one that comes in small pieces would
+/// cost too much.
+const CHUNKED_LOOK_MAX: usize = 4096;
+
 impl HttpService {
-    /// The body of a request, or what has to happen first. `Err(Step::Close)`: it is larger than
-    /// `max`.
+    /// The body of a request, of at most `max` bytes, or what has to happen first.
     #[inline]
     pub(super) fn content<'i>(
         &self,
         message: Message<'_, 'i>,
         max: u64,
         exchange: &mut impl Exchange,
-    ) -> Result<Content<'i>, Step> {
+    ) -> Result<Content<'i>, Before> {
         let Message { head, input, .. } = message;
         match head.body {
             Body::Empty => Ok(Content::Whole { body: &[], len: head.len }),
-            Body::Length(len) if len > max => Err(Step::Close),
+            Body::Length(len) if len > max => Err(Before::Refuse(BodyError::TooLarge { max })),
             Body::Length(body_len) if self.is_small(body_len) || !may_wait(exchange) => {
                 // Not more than `max`, which for a body in memory is far below the largest `usize`.
                 let len = head.len.saturating_add(body_len as usize);
                 match input.get(head.len..len) {
                     Some(body) => Ok(Content::Whole { body, len }),
-                    None => Err(wait(message, len, exchange)),
+                    None => Err(Before::Step(wait(message, len, exchange))),
                 }
             }
-            Body::Length(_) | Body::Chunked => match exchange.waiting() {
-                Waiting::Elsewhere => Err(Step::Offload { len: head.len }),
-                _ => Ok(Content::Arriving),
-            },
+            Body::Length(_) => read_by_handler(message, max, exchange),
+            Body::Chunked => self.chunked(message, max, exchange),
+        }
+    }
+
+    /// A chunked body: decoded if it is here, waited for if there is little of it so far.
+    #[cold]
+    fn chunked<'i>(
+        &self,
+        message: Message<'_, 'i>,
+        max: u64,
+        exchange: &mut impl Exchange,
+    ) -> Result<Content<'i>, Before> {
+        let Message { head, input, .. } = message;
+        let raw = input.get(head.len..).unwrap_or_default();
+        let content_max =
+            if may_wait(exchange) { max.min(self.settings.body_buffer_max as u64) } else { max };
+        match decode(raw, content_max) {
+            Ok(Decoded::Whole { body, len }) => Ok(Content::Decoded { body, len: head.len + len }),
+            Err(error) => Err(Before::Refuse(BodyError::Malformed(error))),
+            Ok(Decoded::Partial) if raw.len() < CHUNKED_LOOK_MAX || !may_wait(exchange) => {
+                Err(Before::Step(wait(message, input.len() + 1, exchange)))
+            }
+            Ok(Decoded::TooLarge) if content_max == max => {
+                Err(Before::Refuse(BodyError::TooLarge { max }))
+            }
+            Ok(Decoded::Partial | Decoded::TooLarge) => read_by_handler(message, max, exchange),
         }
     }
 
     fn is_small(&self, body_len: u64) -> bool {
         body_len <= self.settings.body_buffer_max as u64
+    }
+}
+
+fn read_by_handler<'i>(
+    message: Message<'_, 'i>,
+    max: u64,
+    exchange: &impl Exchange,
+) -> Result<Content<'i>, Before> {
+    match exchange.waiting() {
+        Waiting::Elsewhere => Err(Before::Step(Step::Offload { len: message.head.len })),
+        _ => Ok(Content::Arriving { max }),
+    }
+}
+
+/// What one look at a chunked body gives.
+enum Decoded {
+    Whole {
+        body: Vec<u8>,
+        len: usize,
+    },
+    Partial,
+    /// More content than asked for.
+    TooLarge,
+}
+
+fn decode(raw: &[u8], content_max: u64) -> Result<Decoded, FramingError> {
+    let mut reader = Reader::new(Body::Chunked, &Limits::default());
+    let (mut at, mut content) = (0, Vec::new());
+    loop {
+        match reader.advance(&raw[at..])? {
+            body::Step::Content(range) => {
+                content.extend_from_slice(&raw[at..][range.clone()]);
+                at += range.end;
+                if content.len() as u64 > content_max {
+                    return Ok(Decoded::TooLarge);
+                }
+            }
+            body::Step::Partial { .. } => return Ok(Decoded::Partial),
+            body::Step::Done { consumed, .. } => {
+                return Ok(Decoded::Whole { body: content, len: at + consumed });
+            }
+        }
     }
 }
 

@@ -59,8 +59,11 @@ impl Call<'_, '_> {
                 Content::Whole { body, .. } => {
                     (handler(&request(Incoming::Whole(body))), None, manner)
                 }
-                Content::Arriving => {
-                    let arriving = self.arriving(line);
+                Content::Decoded { body, .. } => {
+                    (handler(&request(Incoming::Whole(body))), None, manner)
+                }
+                Content::Arriving { max } => {
+                    let arriving = self.arriving(line, *max);
                     let response = handler(&request(Incoming::Arriving(&arriving)));
                     match arriving.finish() {
                         Some(rest) => (response, Some(rest), manner),
@@ -104,10 +107,11 @@ impl Call<'_, '_> {
     }
 
     #[cold]
-    fn arriving<'l, L: Line>(&'l self, line: &'l mut L) -> Arriving<'l, L> {
+    fn arriving<'l, L: Line>(&self, line: &'l mut L, max: u64) -> Arriving<'l, L> {
         let Message { head, input, .. } = self.message;
         let patience = Patience::of(&self.service.settings.timeouts);
-        Arriving::new(line, head, input.get(head.len..).unwrap_or_default(), patience)
+        let ahead = input.get(head.len..).unwrap_or_default();
+        Arriving::new(line, head, ahead, max, patience)
     }
 
     #[inline]
@@ -152,9 +156,9 @@ impl Content<'_> {
     /// The length of the message, as far as the engine has it.
     fn len(&self) -> usize {
         match self {
-            Content::Whole { len, .. } => *len,
+            Content::Whole { len, .. } | Content::Decoded { len, .. } => *len,
             // Only ever asked for where the message is run, and then it has no other end.
-            Content::Arriving => 0,
+            Content::Arriving { .. } => 0,
         }
     }
 }

@@ -57,6 +57,10 @@ pub enum ParseError {
     /// `Transfer-Encoding` has a coding that is not known here before a final `chunked`
     /// (RFC 9112 §6.1). 501.
     TransferCodingUnknown,
+    /// A field that becomes `Content-Length` or `Transfer-Encoding` when `_` is taken for `-`, as
+    /// gateways do that make variables of names (RFC 3875 §4.1.18): framing for them, and none here.
+    /// 400.
+    FramingLookalike,
     /// `Expect` asks for something else than `100-continue` (RFC 9110 §10.1.1). 417.
     Expectation,
 }
@@ -100,6 +104,7 @@ impl ParseError {
             ParseError::TransferEncodingIn10 => "HTTP/1.0 has no Transfer-Encoding",
             ParseError::TransferEncoding => "Transfer-Encoding must be exactly `chunked`",
             ParseError::TransferCodingUnknown => "only the transfer coding `chunked` is known",
+            ParseError::FramingLookalike => "a framing header must be written with a hyphen",
             ParseError::Expectation => "only `Expect: 100-continue` is known",
         }
     }

@@ -53,6 +53,7 @@ impl<'i> Findings<'i> {
             17 if name.eq_ignore_ascii_case("transfer-encoding") => {
                 self.framing.transfer_encoding(value)
             }
+            14 | 17 if is_framing_lookalike(name) => Err(ParseError::FramingLookalike),
             _ => Ok(()),
         }
     }
@@ -90,4 +91,9 @@ impl<'i> Findings<'i> {
         self.expects_continue = version == Version::Http11;
         Ok(())
     }
+}
+
+/// Whether a gateway that takes `_` for `-` would find framing in this field.
+fn is_framing_lookalike(name: &str) -> bool {
+    name.eq_ignore_ascii_case("content_length") || name.eq_ignore_ascii_case("transfer_encoding")
 }

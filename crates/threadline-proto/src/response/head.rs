@@ -6,7 +6,7 @@
 use std::fmt;
 
 use crate::response::Status;
-use crate::token::{is_token, is_value_byte};
+use crate::token::{is_field_value, is_token};
 
 /// Appends a response head to a buffer.
 ///
@@ -41,8 +41,13 @@ pub enum Payload {
     /// So many bytes, or the answer to a `HEAD` that would have had so many. Nothing is said of
     /// them where the status forbids content (RFC 9110 §8.6).
     Length(usize),
-    /// Chunks, as the length is not known (RFC 9112 §7.1).
+    /// Chunks, written by [`chunked::Encoder`](crate::body::chunked::Encoder), or the answer to a
+    /// `HEAD` that would have had them. Only for HTTP/1.1 clients (RFC 9112 §6.1); for those of
+    /// HTTP/1.0 there is `UntilClose`. Where the status forbids content nothing is said.
     Chunked,
+    /// Content of a length that nobody knows, up to the end of the connection (RFC 9112 §6.3). The
+    /// head always says `connection: close` then, unless the status forbids content.
+    UntilClose,
     /// Nothing, and no length is known: an interim response, or a `304` whose length is not known.
     Unsaid,
 }
@@ -69,6 +74,8 @@ pub enum HeaderError {
     Value,
     /// The field belongs to the writer: framing, connection and date.
     Reserved,
+    /// The field cannot be a trailer: who reads the content must know it first (RFC 9110 §6.5.1).
+    Trailer,
 }
 
 impl fmt::Display for HeaderError {
@@ -79,6 +86,7 @@ impl fmt::Display for HeaderError {
                 "a header value must have no control characters, and no space around it"
             }
             HeaderError::Reserved => "this header is written by the server itself",
+            HeaderError::Trailer => "this header must stand before the content, not behind it",
         })
     }
 }
@@ -191,15 +199,19 @@ impl<'o> HeadWriter<'o> {
     /// Writes the framing and the empty line. The content, if any, comes right behind.
     #[inline]
     pub fn finish(self, payload: Payload, persistence: Persistence) {
-        if let Payload::Length(length) = payload
-            && !self.status.forbids_content()
-        {
-            self.out.extend_from_slice(b"content-length: ");
-            self.out.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
-            self.out.extend_from_slice(b"\r\n");
-        }
-        if payload == Payload::Chunked && !self.status.forbids_content() {
-            self.out.extend_from_slice(b"transfer-encoding: chunked\r\n");
+        let mut persistence = persistence;
+        if !self.status.forbids_content() {
+            match payload {
+                Payload::Length(length) => {
+                    self.out.extend_from_slice(b"content-length: ");
+                    self.out.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
+                    self.out.extend_from_slice(b"\r\n");
+                }
+                Payload::Chunked => self.out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+                // The end of the connection is all there is to end the message.
+                Payload::UntilClose => persistence = Persistence::Close,
+                Payload::Unsaid => {}
+            }
         }
         match persistence {
             Persistence::Implied => self.out.extend_from_slice(b"\r\n"),
@@ -214,11 +226,6 @@ impl<'o> HeadWriter<'o> {
         self.out.extend_from_slice(value);
         self.out.extend_from_slice(b"\r\n");
     }
-}
-
-fn is_field_value(value: &[u8]) -> bool {
-    let blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
-    value.iter().all(|byte| is_value_byte(*byte)) && !blank(value.first()) && !blank(value.last())
 }
 
 #[cfg(test)]
@@ -237,6 +244,29 @@ mod tests {
             assert!(!head(status, Payload::Length(3), Persistence::Implied).contains("length"));
         }
         assert!(head(Status::OK, Payload::Length(0), Persistence::Implied).contains("length: 0\r"));
+    }
+
+    #[test]
+    fn rfc9112_6_1_chunks_are_announced_where_there_may_be_content() {
+        assert_eq!(
+            head(Status::OK, Payload::Chunked, Persistence::Implied),
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+        );
+        for status in [Status::SWITCHING_PROTOCOLS, Status::NO_CONTENT, Status::NOT_MODIFIED] {
+            assert!(!head(status, Payload::Chunked, Persistence::Implied).contains("encoding"));
+        }
+    }
+
+    #[test]
+    fn rfc9112_6_3_content_without_an_end_closes_the_connection_whatever_is_asked() {
+        for persistence in [Persistence::Implied, Persistence::KeepAlive, Persistence::Close] {
+            assert_eq!(
+                head(Status::OK, Payload::UntilClose, persistence),
+                "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n"
+            );
+        }
+        let empty = head(Status::NO_CONTENT, Payload::UntilClose, Persistence::Implied);
+        assert!(!empty.contains("close"));
     }
 
     #[test]

@@ -25,10 +25,21 @@ fn a_body_beyond_the_limit_is_refused_unread() {
 }
 
 #[test]
-fn rfc9112_6_1_chunked_bodies_are_refused() {
-    let input = "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
-    let (step, response) = step(input);
-    assert_eq!((step, status_of(&response)), (Step::Close, "501"));
+fn rfc9112_7_1_chunked_bodies_are_decoded() {
+    let head = "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let input = format!("{head}3\r\nhel\r\n2;a=b\r\nlo\r\n0\r\nx: y\r\n\r\n");
+    let (whole, response) = step(format!("{input}GET"));
+    assert_eq!(whole, Step::Next { consumed: input.len() });
+    assert!(response.ends_with("content-length: 5\r\n\r\nhello"), "{response}");
+    let (cut, response) = step(&input[..input.len() - 1]);
+    let partial = Step::Partial { phase: Phase::Body, want: input.len() };
+    assert_eq!((cut, response), (partial, String::new()));
+    for broken in ["x\r\n", "3\r\nhelp", "3\nhel", " 3\r\n", "3\r\nhel\r\n0\r\nhost: x\r\n\r\n"] {
+        let (step, response) = step(format!("{head}{broken}"));
+        assert_eq!((step, status_of(&response)), (Step::Close, "400"), "{broken:?}");
+    }
+    let (step, response) = step(format!("{head}65\r\n{}\r\n0\r\n\r\n", "x".repeat(101)));
+    assert_eq!((step, status_of(&response)), (Step::Close, "413"));
 }
 
 #[test]
