@@ -13,7 +13,7 @@ use threadline::{Model, Running, Timeouts};
 /// Adds up a body without keeping it.
 fn sum(request: &Request<'_>) -> io::Result<String> {
     let (mut total, mut count) = (0_u64, 0);
-    for byte in request.reader().bytes() {
+    for byte in io::BufReader::new(request.reader()).bytes() {
         total += u64::from(byte?);
         count += 1;
     }
@@ -201,7 +201,7 @@ every_model! {
         let mut client = Client::to(&service);
         client.send("GET /news HTTP/1.1\r\nHost: t\r\n\r\n");
         let sender = inbox.recv().expect("a listener");
-        while client.line().expect("a header") != "" {}
+        while !client.line().expect("a header").is_empty() {}
         for news in ["one", "two", "three"] {
             sender.send(news).expect("open");
             assert_eq!(client.chunk().as_deref(), Some(news.as_bytes()));

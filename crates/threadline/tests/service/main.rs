@@ -3,6 +3,7 @@
 //! Every behaviour that does not belong to one model is tested under each of them: `every_model!`.
 
 mod common;
+mod conformance;
 
 mod drain;
 mod faults;
