@@ -4,7 +4,7 @@
 //! and no atomic; threads may disagree by the few nanoseconds around the turn of a second.
 
 use std::cell::Cell;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::time::{ClockId, clock_gettime};
 use threadline_proto::response::Preamble;
@@ -28,6 +28,12 @@ pub(crate) fn preamble() -> Preamble {
             preamble
         }
     })
+}
+
+/// A time as an IMF-fixdate, also one before 1970 or behind 9999: as near as can be said.
+pub(crate) fn text(time: SystemTime) -> String {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    String::from_utf8_lossy(&format(since.as_secs())).into_owned()
 }
 
 /// An IMF-fixdate (RFC 9110 §5.6.7), for example `Sun, 06 Nov 1994 08:49:37 GMT`.

@@ -41,7 +41,7 @@ mod date;
 mod exchange;
 mod extensions;
 mod handler;
-mod middleware;
+pub mod middleware;
 mod refusal;
 mod request;
 mod response;
@@ -49,6 +49,8 @@ mod router;
 mod service;
 mod settings;
 pub mod testing;
+#[cfg(test)]
+mod testing_mw;
 mod write;
 
 pub use body::{Body, BodyError, BodyReader, BodySender};
@@ -57,7 +59,7 @@ pub use handler::{
     AndRequest, Extension, Extracted, FromParam, FromParams, FromRequest, Handler, IntoResponse,
     Needs, NotThere, Path, PathRejection, State,
 };
-pub use middleware::{Middleware, Next};
+pub use middleware::layer::{Middleware, Next};
 pub use request::Request;
 pub use response::Response;
 pub use router::{Router, RouterError};

@@ -93,6 +93,7 @@ impl<'a> Request<'a> {
     pub fn content_length(&self) -> Option<u64> {
         match (self.body, self.head.body) {
             (Incoming::Whole(bytes), _) => Some(bytes.len() as u64),
+            (Incoming::Arriving(body), _) if !body.is_as_framed() => None,
             (_, threadline_proto::request::Body::Length(len)) => Some(len),
             _ => None,
         }

@@ -32,7 +32,8 @@ use threadline_proto::response::Status;
 
 use crate::exchange::Exchange;
 use crate::handler::IntoResponse;
-use crate::middleware::Next;
+use crate::middleware::layer::Next;
+use crate::middleware::method_override::BadOverride;
 use crate::refusal;
 use crate::response::Response;
 use crate::router::{Endpoint, Found, Table};
@@ -79,7 +80,7 @@ impl HttpService {
             return Step::Partial { phase: Phase::Head, want: 0 };
         }
         let mut slots = HeaderSlots::new();
-        let head = match request::parse(input, &mut slots, limits) {
+        let mut head = match request::parse(input, &mut slots, limits) {
             Ok(Parsed::Head(head)) => head,
             Ok(Parsed::Partial) => return Step::Partial { phase: Phase::Head, want: 0 },
             Err(error) => {
@@ -88,6 +89,13 @@ impl HttpService {
             }
         };
         let mut manner = Manner::answering(&head);
+        match self.settings.method_override.method(&head) {
+            Ok(method) => head.method = method,
+            Err(BadOverride) => {
+                let response = Response::error(Status::BAD_REQUEST, BadOverride::HINT);
+                return refuse(&response, manner, exchange);
+            }
+        }
         if exchange.draining() {
             manner = manner.closing();
         }

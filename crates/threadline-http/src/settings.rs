@@ -3,6 +3,8 @@
 use threadline_engine::Timeouts;
 use threadline_proto::request::Limits;
 
+use crate::middleware::MethodOverride;
+
 /// Settings of an HTTP service. Every default is finite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -17,6 +19,8 @@ pub struct HttpSettings {
     pub body_buffer_max: usize,
     /// How long each phase of a connection may take.
     pub timeouts: Timeouts,
+    /// Whether a `POST` may say that it is another method. Default: no.
+    pub method_override: MethodOverride,
 }
 
 impl Default for HttpSettings {
@@ -26,6 +30,7 @@ impl Default for HttpSettings {
             body_len_max: 2 * 1024 * 1024,
             body_buffer_max: 64 * 1024,
             timeouts: Timeouts::default(),
+            method_override: MethodOverride::Off,
         }
     }
 }
@@ -52,6 +57,12 @@ impl HttpSettings {
     /// Sets the deadlines.
     pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
         self.timeouts = timeouts;
+        self
+    }
+
+    /// Sets whether a `POST` may say that it is another method.
+    pub fn method_override(mut self, method_override: MethodOverride) -> Self {
+        self.method_override = method_override;
         self
     }
 }

@@ -28,6 +28,13 @@ pub enum BodyError {
     TimedOut,
     /// The client went away in the middle of it: 400, which nobody reads.
     Incomplete,
+    /// It is not coded as its `Content-Encoding` says: 400.
+    Coding,
+    /// It becomes so much longer when it is decoded that it is taken for an attack: 413.
+    Expands {
+        /// How many times longer it may become.
+        ratio_max: u32,
+    },
     /// Something has read a part of it already: the service's fault, 500.
     Consumed,
 }
@@ -36,9 +43,9 @@ impl BodyError {
     /// The status it answers with.
     pub fn status(self) -> Status {
         match self {
-            BodyError::TooLarge { .. } => Status::CONTENT_TOO_LARGE,
+            BodyError::TooLarge { .. } | BodyError::Expands { .. } => Status::CONTENT_TOO_LARGE,
             BodyError::Malformed(error) => error.status(),
-            BodyError::Incomplete => Status::BAD_REQUEST,
+            BodyError::Coding | BodyError::Incomplete => Status::BAD_REQUEST,
             BodyError::TimedOut => Status::REQUEST_TIMEOUT,
             BodyError::Consumed => Status::INTERNAL_SERVER_ERROR,
         }
@@ -57,6 +64,10 @@ impl fmt::Display for BodyError {
             BodyError::Malformed(error) => error.fmt(f),
             BodyError::TimedOut => f.write_str("the body did not arrive in time"),
             BodyError::Incomplete => f.write_str("the connection closed in the middle of the body"),
+            BodyError::Coding => f.write_str("the body is not coded as its content-encoding says"),
+            BodyError::Expands { ratio_max } => {
+                write!(f, "the body may become at most {ratio_max} times longer when decoded")
+            }
             BodyError::Consumed => f.write_str("a part of the body has been read already"),
         }
     }
@@ -77,7 +88,10 @@ impl From<BodyError> for io::Error {
         let kind = match error {
             BodyError::TimedOut => io::ErrorKind::TimedOut,
             BodyError::Incomplete => io::ErrorKind::UnexpectedEof,
-            BodyError::TooLarge { .. } | BodyError::Malformed(_) => io::ErrorKind::InvalidData,
+            BodyError::TooLarge { .. }
+            | BodyError::Malformed(_)
+            | BodyError::Coding
+            | BodyError::Expands { .. } => io::ErrorKind::InvalidData,
             BodyError::Consumed => io::ErrorKind::Other,
         };
         io::Error::new(kind, error)
@@ -91,6 +105,11 @@ pub(crate) trait ReadBody {
 
     /// Whether anything has been read yet.
     fn is_touched(&self) -> bool;
+
+    /// Whether its bytes are those of the message, and not decoded: the head says its length then.
+    fn is_as_framed(&self) -> bool {
+        true
+    }
 }
 
 /// The body of a request, as it is held.

@@ -14,7 +14,7 @@ use threadline_proto::Method;
 
 use crate::extensions::States;
 use crate::handler::{Handler, Needs, erase};
-use crate::middleware::{Layers, Middleware};
+use crate::middleware::layer::{Layers, Middleware};
 use crate::service::HttpService;
 use crate::settings::HttpSettings;
 

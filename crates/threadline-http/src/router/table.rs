@@ -9,7 +9,7 @@ use threadline_proto::Method;
 
 use crate::extensions::States;
 use crate::handler::{Erased, Needs};
-use crate::middleware::{Layers, Next};
+use crate::middleware::layer::{Layers, Next};
 use crate::request::Request;
 use crate::response::Response;
 use crate::router::RouterError;

@@ -1,6 +1,7 @@
 //! The service's rules on bytes alone: a scripted exchange stands in for the engine's turn.
 
 mod messages;
+mod overrides;
 mod pieces;
 mod refusals;
 mod responses;

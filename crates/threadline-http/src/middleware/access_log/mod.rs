@@ -1,0 +1,222 @@
+//! [`AccessLog`]: a line for each request.
+//!
+//! A request is logged when its response is made; one that is streamed, when all of it has been made
+//! or the client is gone, so that the line knows how much and how long. A panic on the way is logged
+//! as the 500 that the engine makes of it. `entry.rs` is what is known of a request, `format.rs` how
+//! it is written.
+
+mod entry;
+mod format;
+
+use std::fmt;
+use std::io::{self, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use threadline_proto::response::Status;
+
+use crate::middleware::layer::{Middleware, Next};
+use crate::middleware::watched::{Watcher, is_streamed, watch};
+use crate::request::Request;
+use crate::response::Response;
+use entry::Entry;
+
+/// How a line of an access log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LogFormat {
+    /// `host - user [time] "request" status bytes`: what every tool reads.
+    Common,
+    /// The same, with referrer and user agent.
+    Combined,
+    /// One object a line, with everything that is known: `time`, `peer`, `user`, `method`, `path`,
+    /// `query`, `version`, `route`, `status`, `bytes`, `duration_us`, `referer`, `user_agent`,
+    /// `request_id`. What is not known is left out.
+    Json,
+}
+
+/// Middleware that logs each request: as events of `tracing`, or as lines to a writer.
+///
+/// Put it around everything but [`RequestIds`](super::RequestIds): it names the request and the
+/// [`Principal`](super::Principal) if they are known by then. What clients say is escaped: a line is
+/// one line. Pushed responses are logged when they begin, without a length.
+///
+/// ```
+/// use std::fs::File;
+/// use threadline_http::Router;
+/// use threadline_http::middleware::{AccessLog, LogFormat};
+///
+/// # fn main() -> std::io::Result<()> {
+/// # let dir = tempfile::tempdir()?;
+/// # let path = dir.path().join("access.log");
+/// let file = File::options().append(true).create(true).open(path)?;
+/// let log = AccessLog::to(file, LogFormat::Combined).with_duration().without_query();
+/// let router = Router::new().get("/", || "front page").layer(log);
+/// # router.build().unwrap();
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct AccessLog {
+    sink: Arc<Sink>,
+    layout: Layout,
+    query: Query,
+}
+
+/// What is to be seen of targets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Query {
+    Logged,
+    LeftOut,
+}
+
+/// How lines are written, in whole.
+#[derive(Debug, Clone, Copy)]
+struct Layout {
+    format: LogFormat,
+    duration: Duration,
+}
+
+/// Whether common and combined lines end with how long it took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Duration {
+    LeftOut,
+    Microseconds,
+}
+
+impl Default for AccessLog {
+    fn default() -> Self {
+        AccessLog::new()
+    }
+}
+
+impl AccessLog {
+    /// To `tracing`, as events of level `INFO` and target `threadline::access`, with a field for
+    /// each thing that is known.
+    pub fn new() -> Self {
+        AccessLog::with(Sink::Tracing, LogFormat::Json)
+    }
+
+    /// To a writer, each line with one `write_all`. Handlers wait for it: let it be fast, a file
+    /// opened for appending or something with a buffer and a thread of its own. When it fails, lines
+    /// are lost, and `tracing` is told once.
+    pub fn to(writer: impl Write + Send + 'static, format: LogFormat) -> Self {
+        let (writer, failing) = (Mutex::new(Box::new(writer) as _), AtomicBool::new(false));
+        AccessLog::with(Sink::Writer { writer, failing }, format)
+    }
+
+    fn with(sink: Sink, format: LogFormat) -> Self {
+        let layout = Layout { format, duration: Duration::LeftOut };
+        AccessLog { sink: Arc::new(sink), layout, query: Query::Logged }
+    }
+
+    /// Ends common and combined lines with the duration in microseconds, from when the request came
+    /// here until its response was made. JSON and `tracing` always have it.
+    pub fn with_duration(mut self) -> Self {
+        self.layout.duration = Duration::Microseconds;
+        self
+    }
+
+    /// Leaves out what is behind the `?` of targets: it may be secret.
+    pub fn without_query(mut self) -> Self {
+        self.query = Query::LeftOut;
+        self
+    }
+
+    fn entry<'r>(&self, request: &Request<'r>, began: Instant, status: Status) -> Entry<'r> {
+        let mut entry = Entry::new(request, began, status);
+        if self.query == Query::LeftOut {
+            entry.query = None;
+        }
+        entry
+    }
+}
+
+impl Middleware for AccessLog {
+    fn handle(&self, request: &Request<'_>, next: Next<'_>) -> Response {
+        let began = Instant::now();
+        let mut response = match catch_unwind(AssertUnwindSafe(|| next.run(request))) {
+            Ok(response) => response,
+            Err(panic) => {
+                let entry = self.entry(request, began, Status::INTERNAL_SERVER_ERROR);
+                self.sink.log(&entry, self.layout);
+                resume_unwind(panic);
+            }
+        };
+        let mut entry = self.entry(request, began, response.status());
+        if is_streamed(&response) {
+            entry.bytes = Some(0);
+            let (entry, sink) = (entry.into_owned(), Arc::clone(&self.sink));
+            watch(&mut response, Streamed { entry, sink, layout: self.layout });
+        } else {
+            entry.bytes = entry::sent_len(request, &response);
+            self.sink.log(&entry, self.layout);
+        }
+        response
+    }
+}
+
+/// The line of a response that is being sent. Logged when it is dropped.
+struct Streamed {
+    entry: Entry<'static>,
+    sink: Arc<Sink>,
+    layout: Layout,
+}
+
+impl Watcher for Streamed {
+    fn made(&mut self, count: usize) {
+        self.entry.bytes = self.entry.bytes.map(|bytes| bytes + count as u64);
+    }
+}
+
+impl Drop for Streamed {
+    fn drop(&mut self) {
+        self.sink.log(&self.entry, self.layout);
+    }
+}
+
+/// Where lines go.
+enum Sink {
+    Tracing,
+    Writer {
+        writer: Mutex<Box<dyn Write + Send>>,
+        /// The last line was lost.
+        failing: AtomicBool,
+    },
+}
+
+impl Sink {
+    fn log(&self, entry: &Entry<'_>, layout: Layout) {
+        match self {
+            Sink::Tracing => format::event(entry),
+            Sink::Writer { writer, failing } => {
+                let line = format::line(entry, layout);
+                // A writer that panicked may have lost a line, and can go on with the next.
+                let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
+                report(writer.write_all(line.as_bytes()), failing);
+            }
+        }
+    }
+}
+
+/// Says once that a log cannot be written, not once for each line.
+fn report(written: io::Result<()>, failing: &AtomicBool) {
+    let was_failing = failing.swap(written.is_err(), Ordering::Relaxed);
+    if let (Err(error), false) = (written, was_failing) {
+        tracing::error!("the access log loses lines: {error}");
+    }
+}
+
+impl fmt::Debug for Sink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Sink::Tracing => "tracing",
+            Sink::Writer { .. } => "writer",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,192 @@
+//! What is logged, in each format, and when.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex};
+
+use super::*;
+use crate::middleware::{Principal, RequestIds};
+use crate::testing_mw::{Stack, request};
+use crate::{Body, IntoResponse};
+
+/// A writer whose lines a test can see.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Lines {
+    fn take(&self) -> String {
+        String::from_utf8(std::mem::take(&mut *self.0.lock().expect("sound"))).expect("UTF-8")
+    }
+}
+
+impl Write for Lines {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        self.0.lock().expect("sound").write(buffer)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn log(format: LogFormat) -> (AccessLog, Lines) {
+    let lines = Lines::default();
+    (AccessLog::to(lines.clone(), format), lines)
+}
+
+/// The line of a request, with its time replaced by `TIME`.
+fn line_of(log: AccessLog, lines: &Lines, input: &[u8]) -> String {
+    let hello = |_: &Request<'_>| "hello".into_response();
+    drop(Stack::of(log).run(input, hello));
+    let line = lines.take();
+    match (line.find('['), line.find(']')) {
+        (Some(start), Some(end)) => format!("{}TIME{}", &line[..=start], &line[end..]),
+        _ => line,
+    }
+}
+
+const FIELDS: &str = "Referer: http://a/\r\nUser-Agent: curl/8 \"x\"\r\n";
+
+#[test]
+fn a_common_line() {
+    let (log, lines) = log(LogFormat::Common);
+    let line = line_of(log, &lines, &request("GET /a?b=c", FIELDS));
+    assert_eq!(line, "192.0.2.7 - - [TIME] \"GET /a?b=c HTTP/1.1\" 200 5\n");
+}
+
+#[test]
+fn a_combined_line_and_its_duration() {
+    let (log, lines) = log(LogFormat::Combined);
+    let line = line_of(log.with_duration(), &lines, &request("GET /a", FIELDS));
+    let (line, duration) = line.rsplit_once(' ').expect("a duration");
+    let combined =
+        "192.0.2.7 - - [TIME] \"GET /a HTTP/1.1\" 200 5 \"http://a/\" \"curl/8 \\x22x\\x22\"";
+    assert_eq!(line, combined);
+    assert!(duration.trim_end().parse::<u64>().is_ok(), "{duration}");
+}
+
+#[test]
+fn the_time_is_written_as_everywhere() {
+    let (log, lines) = log(LogFormat::Common);
+    drop(Stack::of(log).run(request("GET /", ""), |_| ""));
+    let line = lines.take();
+    let time = &line[line.find('[').expect("a time") + 1..line.find(']').expect("its end")];
+    assert_eq!(time.len(), "10/Oct/2000:13:55:36 +0000".len(), "{time}");
+    assert!(time.ends_with(" +0000") && time[2..3] == *"/" && time[6..7] == *"/", "{time}");
+}
+
+#[test]
+fn a_json_line_has_all_that_is_known() {
+    let (log, lines) = log(LogFormat::Json);
+    let authenticated = |request: &Request<'_>, next: Next<'_>| {
+        request.extensions().insert(Principal::new("al \"ice"));
+        next.run(request)
+    };
+    let stack = Stack::of(authenticated).around(log).around(RequestIds::new().from_client());
+    let input = request("GET /a?b", &format!("{FIELDS}X-Request-Id: 7\r\n"));
+    drop(stack.run(input, |_| "hello"));
+    let line = lines.take();
+    assert!(line.starts_with("{\"time\":\"2") && line.ends_with("}\n"), "{line}");
+    for member in [
+        r#""peer":"192.0.2.7""#,
+        r#""user":"al \"ice""#,
+        r#""method":"GET""#,
+        r#""path":"/a""#,
+        r#""query":"b""#,
+        r#""version":"HTTP/1.1""#,
+        r#""route":"GET /test""#,
+        r#""status":200"#,
+        r#""bytes":5"#,
+        r#""duration_us":"#,
+        r#""referer":"http://a/""#,
+        r#""user_agent":"curl/8 \"x\"""#,
+        r#""request_id":"7""#,
+    ] {
+        assert!(line.contains(member), "{member} in {line}");
+    }
+}
+
+#[test]
+fn a_query_can_be_left_out() {
+    for format in [LogFormat::Common, LogFormat::Json] {
+        let (log, lines) = log(format);
+        let line = line_of(log.without_query(), &lines, &request("GET /a?secret", ""));
+        assert!(line.contains("/a") && !line.contains("secret"), "{line}");
+    }
+}
+
+#[test]
+fn a_client_cannot_write_a_second_line() {
+    let (log, lines) = log(LogFormat::Combined);
+    let input = b"GET /%0d%0a HTTP/1.1\r\nHost: x\r\nUser-Agent: a\tb\xff\r\n\r\n";
+    let line = line_of(log, &lines, input);
+    assert_eq!(line.matches('\n').count(), 1);
+    assert!(line.contains("\"a\\x09b\\xef\\xbf\\xbd\""), "{line}");
+}
+
+#[test]
+fn what_is_streamed_is_logged_behind_its_end() {
+    let (log, lines) = log(LogFormat::Common);
+    let stack = Stack::of(log);
+    let streamed = |_: &Request<'_>| {
+        Response::new(Status::OK).with_body(Body::chunks([vec![1; 7], vec![2; 3]]))
+    };
+    let response = stack.run(request("GET /", ""), streamed);
+    assert_eq!(lines.take(), "");
+    assert_eq!(response.into_body().into_bytes().expect("read").len(), 10);
+    assert!(lines.take().ends_with("200 10\n"));
+    // The client went away: what it got.
+    let mut reader =
+        stack.run(request("GET /", ""), streamed).into_body().into_reader().expect("a reader");
+    let mut buffer = [0; 7];
+    assert_eq!(io::Read::read(&mut reader, &mut buffer).expect("read"), 7);
+    drop(reader);
+    assert!(lines.take().ends_with("200 7\n"));
+}
+
+#[test]
+fn content_that_is_not_sent_is_not_counted() {
+    let (log, lines) = log(LogFormat::Common);
+    let line = line_of(log, &lines, &request("HEAD /", ""));
+    assert!(line.ends_with("\"HEAD / HTTP/1.1\" 200 -\n"), "{line}");
+}
+
+#[test]
+fn a_panic_is_logged_and_goes_on() {
+    let (log, lines) = log(LogFormat::Common);
+    let stack = Stack::of(log);
+    let panics = || stack.run(request("GET /", ""), |_| -> Response { panic!("on purpose") });
+    let panic = catch_unwind(AssertUnwindSafe(panics)).expect_err("the panic");
+    assert_eq!(panic.downcast_ref::<&str>(), Some(&"on purpose"));
+    assert!(lines.take().ends_with("\" 500 -\n"));
+}
+
+/// Fails, and counts how often.
+struct Full(Arc<Mutex<u32>>);
+
+impl Write for Full {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        *self.0.lock().expect("sound") += 1;
+        Err(io::ErrorKind::StorageFull.into())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_log_that_cannot_be_written_harms_no_request() {
+    let attempts = Arc::default();
+    let stack = Stack::of(AccessLog::to(Full(Arc::clone(&attempts)), LogFormat::Json));
+    for _ in 0..2 {
+        assert_eq!(stack.run(request("GET /", ""), |_| "fine").status(), Status::OK);
+    }
+    assert_eq!(*attempts.lock().expect("sound"), 2);
+}
+
+#[test]
+fn without_a_writer_it_is_an_event() {
+    let response = Stack::of(AccessLog::new()).run(request("GET /", ""), |_| "fine");
+    assert_eq!(response.status(), Status::OK);
+}

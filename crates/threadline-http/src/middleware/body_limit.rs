@@ -1,0 +1,134 @@
+//! [`BodyLimit`]: how long request bodies may be, as far as a handler reads them.
+//!
+//! The service's own limit ([`HttpSettings::body_len_max`](crate::HttpSettings::body_len_max),
+//! [`Router::body_max`](crate::Router::body_max)) refuses a body before a byte of it is read. This
+//! one can be around some routes of many, and inside `Decompression` it counts decoded bytes. It can
+//! only lower the service's limit.
+
+use std::cell::Cell;
+
+use crate::body::{BodyError, Incoming, ReadBody};
+use crate::handler::IntoResponse;
+use crate::middleware::layer::{Middleware, Next};
+use crate::request::Request;
+use crate::response::Response;
+
+/// Middleware that answers 413 to longer bodies: at once where the length is known, and as the error
+/// of the body's reader where it is not.
+///
+/// ```
+/// use threadline_http::Router;
+/// use threadline_http::middleware::BodyLimit;
+///
+/// let notes = Router::new().post("/", |note: Vec<u8>| note).layer(BodyLimit::new(4 * 1024));
+/// # notes.build().unwrap();
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct BodyLimit {
+    max: u64,
+}
+
+impl BodyLimit {
+    /// Bodies may have at most `bytes`.
+    pub const fn new(bytes: u64) -> Self {
+        BodyLimit { max: bytes }
+    }
+}
+
+impl Middleware for BodyLimit {
+    fn handle(&self, request: &Request<'_>, next: Next<'_>) -> Response {
+        let max = self.max;
+        match (request.content_length(), request.body) {
+            (Some(len), _) if len > max => BodyError::TooLarge { max }.into_response(),
+            // Its length is known, and framing makes sure of it.
+            (Some(_), _) | (None, Incoming::Whole(_)) => next.run(request),
+            (None, Incoming::Arriving(body)) => {
+                let limited = Limited { body, max, left: Cell::new(max) };
+                next.run(&Request { body: Incoming::Arriving(&limited), ..request.clone() })
+            }
+        }
+    }
+}
+
+/// A body that fails when it is longer than allowed.
+struct Limited<'b> {
+    body: &'b (dyn ReadBody + 'b),
+    max: u64,
+    left: Cell<u64>,
+}
+
+impl ReadBody for Limited<'_> {
+    fn read(&self, buffer: &mut [u8]) -> Result<usize, BodyError> {
+        let count = self.body.read(buffer)?;
+        match self.left.get().checked_sub(count as u64) {
+            Some(left) => {
+                self.left.set(left);
+                Ok(count)
+            }
+            None => Err(BodyError::TooLarge { max: self.max }),
+        }
+    }
+
+    fn is_touched(&self) -> bool {
+        self.body.is_touched()
+    }
+
+    fn is_as_framed(&self) -> bool {
+        self.body.is_as_framed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Status;
+    use crate::testing_mw::{Pieces, Stack, request_with};
+
+    /// A layer that hides how long the body is, as a chunked one or a decoded one does.
+    fn unknown_length(request: &Request<'_>, next: Next<'_>) -> Response {
+        let Incoming::Arriving(body) = request.body else { panic!("arriving") };
+        let hidden = Hidden(body);
+        next.run(&Request { body: Incoming::Arriving(&hidden), ..request.clone() })
+    }
+
+    struct Hidden<'b>(&'b (dyn ReadBody + 'b));
+
+    impl ReadBody for Hidden<'_> {
+        fn read(&self, buffer: &mut [u8]) -> Result<usize, BodyError> {
+            self.0.read(buffer)
+        }
+
+        fn is_touched(&self) -> bool {
+            self.0.is_touched()
+        }
+
+        fn is_as_framed(&self) -> bool {
+            false
+        }
+    }
+
+    fn echo(request: &Request<'_>) -> Result<Vec<u8>, BodyError> {
+        Ok(request.bytes()?.into_owned())
+    }
+
+    #[test]
+    fn a_length_that_is_known_is_refused_before_the_handler() {
+        let stack = Stack::of(BodyLimit::new(3));
+        let longer = stack
+            .run(request_with("POST /", "", b"abcd"), |_| -> Response { panic!("let through") });
+        assert_eq!(longer.status(), Status::CONTENT_TOO_LARGE);
+        assert_eq!(stack.run(request_with("POST /", "", b"abc"), echo).status(), Status::OK);
+    }
+
+    #[test]
+    fn a_length_that_is_not_known_is_counted() {
+        let stack = Stack::of(BodyLimit::new(3)).around(unknown_length);
+        let post = request_with("POST /", "", b"");
+        let run = |pieces: &[&[u8]]| {
+            let pieces = Pieces::new(pieces.iter().copied());
+            stack.run_arriving(&post, &pieces, echo).status()
+        };
+        assert_eq!(run(&[b"a", b"bc"]), Status::OK);
+        assert_eq!(run(&[b"ab", b"cd"]), Status::CONTENT_TOO_LARGE);
+    }
+}

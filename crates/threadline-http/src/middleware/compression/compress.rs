@@ -1,0 +1,196 @@
+//! [`Compression`]: which responses are compressed, and what their fields say then.
+//!
+//! Small content in memory is compressed at once and keeps its length; everything else is compressed
+//! while it is read, a piece at a time, and sent in chunks. Never twice: what has a
+//! `Content-Encoding` is left alone.
+
+use threadline_proto::response::Status;
+
+use crate::body::{Body, Kind};
+use crate::middleware::compression::coding::negotiate;
+use crate::middleware::compression::encoder::{Encoder, Encoding, Exact, encode};
+use crate::middleware::compression::{Coding, Effort};
+use crate::middleware::fields::{add_vary, has_element};
+use crate::middleware::layer::{Middleware, Next};
+use crate::request::Request;
+use crate::response::Response;
+
+/// Middleware that compresses responses for clients that want it (`Accept-Encoding` with its
+/// weights, RFC 9110 §12.5.3).
+///
+/// Compressed is content of a media type that is worth it (text, JSON, XML, JavaScript, SVG,
+/// WebAssembly and the like), from 1 KB on or of a length that is not known. Left alone are partial
+/// content, what has a `Content-Encoding` already, what says `Cache-Control: no-transform`, content
+/// with a digest of itself in its fields, and pushed content, server-sent events included.
+///
+/// A strong `ETag` becomes a weak one, as the bytes are no longer those it names (RFC 9110 §8.8.1),
+/// and `Vary: accept-encoding` is added whether or not this client gets it compressed.
+///
+/// Do not compress secrets together with what an attacker chooses: the length gives them away
+/// (BREACH).
+///
+/// ```
+/// use threadline_http::Router;
+/// use threadline_http::middleware::{Compression, Effort};
+///
+/// let compression = Compression::new().min_len(256).effort(Effort::Fast);
+/// let router = Router::new().get("/", || "front page".repeat(100)).layer(compression);
+/// # router.build().unwrap();
+/// ```
+#[derive(Debug, Clone)]
+pub struct Compression {
+    codings: Vec<Coding>,
+    len_min: u64,
+    effort: Effort,
+    worth: fn(&str) -> bool,
+}
+
+/// Up to so many bytes are compressed at once, with their length kept.
+const AT_ONCE_MAX: usize = 256 * 1024;
+
+impl Default for Compression {
+    fn default() -> Self {
+        Compression::new()
+    }
+}
+
+impl Compression {
+    /// All codings there are, in the order of [`Coding::ALL`].
+    pub fn new() -> Self {
+        let (codings, effort) = (Coding::ALL.to_vec(), Effort::default());
+        Compression { codings, len_min: 1024, effort, worth: is_worth_it }
+    }
+
+    /// Sets the codings, the one that is preferred among equal ones first.
+    pub fn codings(mut self, codings: impl IntoIterator<Item = Coding>) -> Self {
+        self.codings = codings.into_iter().collect();
+        self
+    }
+
+    /// Sets the shortest content in bytes that is compressed. Default 1 KB: below, a packet is a
+    /// packet.
+    pub fn min_len(mut self, bytes: u64) -> Self {
+        self.len_min = bytes;
+        self
+    }
+
+    /// Sets how hard to try. Default [`Effort::Balanced`].
+    pub fn effort(mut self, effort: Effort) -> Self {
+        self.effort = effort;
+        self
+    }
+
+    /// Sets which media types are compressed: asked with the type alone, in lower case, without
+    /// parameters. Default: those that [`Compression`] names.
+    pub fn media_types(mut self, worth: fn(&str) -> bool) -> Self {
+        self.worth = worth;
+        self
+    }
+
+    /// Whether a client that wants it would get it compressed.
+    fn is_eligible(&self, response: &Response) -> bool {
+        let body = response.body();
+        !matches!(body.0, Kind::Push(_))
+            && body.len().is_none_or(|len| len >= self.len_min.max(1))
+            && !response.status().forbids_content()
+            && response.status() != Status::PARTIAL_CONTENT
+            && !HINDRANCES.iter().any(|name| response.header(name).is_some())
+            && !has_element(response, "cache-control", "no-transform")
+            && response.content_type().is_some_and(|media_type| {
+                let (essence, _) = media_type.split_once(';').unwrap_or((media_type, ""));
+                (self.worth)(&essence.trim().to_ascii_lowercase())
+            })
+    }
+
+    /// Compresses the content. `None` if that does not make it shorter.
+    fn compress(&self, response: &mut Response, coding: Coding) -> std::io::Result<Option<Body>> {
+        if let Some(bytes) = response.body().as_bytes().filter(|bytes| bytes.len() <= AT_ONCE_MAX) {
+            let encoded = encode(bytes, coding, self.effort)?;
+            return Ok((encoded.len() < bytes.len()).then(|| encoded.into()));
+        }
+        let body = response.take_body();
+        let len = body.len();
+        let encoder = Encoder::new(coding, self.effort, len)?;
+        let reader = body.into_reader()?;
+        Ok(Some(match len {
+            Some(left) => Body::reader(Encoding::new(Exact { reader, left }, encoder)),
+            None => Body::reader(Encoding::new(reader, encoder)),
+        }))
+    }
+}
+
+impl Middleware for Compression {
+    fn handle(&self, request: &Request<'_>, next: Next<'_>) -> Response {
+        let mut response = next.run(request);
+        if response.status() == Status::NOT_MODIFIED {
+            // It says what the whole response would have said (RFC 9110 §15.4.5).
+            add_vary(&mut response, "accept-encoding");
+        }
+        if !self.is_eligible(&response) {
+            return response;
+        }
+        add_vary(&mut response, "accept-encoding");
+        let Some(coding) = negotiate(request.headers(), &self.codings) else { return response };
+        match self.compress(&mut response, coding) {
+            Ok(Some(body)) => {
+                response.set_body(body);
+                response.set_header("content-encoding", coding.name());
+                response.remove_header("accept-ranges");
+                weaken_etag(&mut response);
+            }
+            Ok(None) => {}
+            Err(error) => {
+                tracing::error!(route = request.route(), "the response is not sent: {error}");
+                let hint = "the service's log says why";
+                return Response::error(Status::INTERNAL_SERVER_ERROR, hint);
+            }
+        }
+        response
+    }
+}
+
+/// Fields of responses whose bytes must stay what they are: coded already, a part, or with a digest
+/// (RFC 9530, RFC 3230).
+const HINDRANCES: [&str; 6] =
+    ["content-encoding", "content-range", "content-digest", "repr-digest", "digest", "content-md5"];
+
+/// RFC 9110 §8.8.1: other bytes of the same meaning have a weak validator.
+fn weaken_etag(response: &mut Response) {
+    let weak = response
+        .header("etag")
+        .filter(|etag| etag.starts_with('"'))
+        .map(|etag| format!("W/{etag}"));
+    if let Some(weak) = weak {
+        response.set_header("etag", weak);
+    }
+}
+
+/// Whether content of that media type, in lower case, gets shorter: text, and what is text under
+/// another name. Images, video, archives and fonts in WOFF are compressed already.
+fn is_worth_it(media_type: &str) -> bool {
+    const OTHERS: [&str; 14] = [
+        "application/json",
+        "application/xml",
+        "application/javascript",
+        "application/ecmascript",
+        "application/x-javascript",
+        "application/graphql",
+        "application/wasm",
+        "application/x-ndjson",
+        "application/sql",
+        "application/rtf",
+        "application/vnd.ms-fontobject",
+        "font/ttf",
+        "font/otf",
+        "image/bmp",
+    ];
+    if media_type == "text/event-stream" {
+        // Its pieces have to arrive one by one, in full.
+        return false;
+    }
+    media_type.starts_with("text/")
+        || media_type.ends_with("+json")
+        || media_type.ends_with("+xml")
+        || media_type.ends_with("+text")
+        || OTHERS.contains(&media_type)
+}

@@ -1,0 +1,197 @@
+//! One request's decoder, with the limits that keep a bomb from going off.
+//!
+//! Decoding happens as the handler reads, into the handler's buffer: what is not read is not decoded.
+//! Memory is the library's window: 32 KB for gzip, at most 8 MB for zstd (RFC 9659) and 16 MB for
+//! brotli (RFC 7932 §9.1), whatever the client writes.
+
+use std::cell::{Cell, RefCell};
+use std::io::{self, BufReader, Read};
+use std::rc::Rc;
+
+use crate::body::{BodyError, BodyReader, Incoming, ReadBody};
+use crate::middleware::compression::Coding;
+
+/// How much may come out.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    /// The longest decoded body in bytes.
+    pub(super) len_max: u64,
+    /// How many times longer than what came in, once [`RATIO_FROM`] bytes are out.
+    pub(super) ratio_max: u32,
+}
+
+/// The ratio of what is shorter than this is not looked at: it can be great by chance and harmless.
+const RATIO_FROM: u64 = 64 * 1024;
+
+/// A body that is decoded while it is read.
+pub(super) struct Decoded<'b>(RefCell<Inner<'b>>);
+
+struct Inner<'b> {
+    coding: Coding,
+    body: Incoming<'b>,
+    /// Made with the first read: making it may read the body already.
+    decoder: Option<Box<dyn Read + 'b>>,
+    bounds: Bounds,
+    /// Bytes that the decoder has been given.
+    came: Rc<Cell<u64>>,
+    /// Bytes that it has made of them.
+    made: u64,
+    failed: Option<BodyError>,
+}
+
+impl<'b> Decoded<'b> {
+    pub(super) fn new(coding: Coding, body: Incoming<'b>, bounds: Bounds) -> Self {
+        let (decoder, came, made, failed) = (None, Rc::default(), 0, None);
+        Decoded(RefCell::new(Inner { coding, body, decoder, bounds, came, made, failed }))
+    }
+}
+
+impl ReadBody for Decoded<'_> {
+    fn read(&self, buffer: &mut [u8]) -> Result<usize, BodyError> {
+        let mut inner = self.0.borrow_mut();
+        if let Some(error) = inner.failed {
+            return Err(error);
+        }
+        let read = inner.read(buffer);
+        inner.failed = read.err();
+        read
+    }
+
+    fn is_touched(&self) -> bool {
+        self.0.borrow().decoder.is_some()
+    }
+
+    fn is_as_framed(&self) -> bool {
+        false
+    }
+}
+
+impl<'b> Inner<'b> {
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, BodyError> {
+        // The body's own errors come through the decoder; all others are its coding's.
+        let explain = |error| BodyError::of(&error).unwrap_or(BodyError::Coding);
+        let count = self.decode(buffer).map_err(explain)?;
+        self.made += count as u64;
+        let Bounds { len_max, ratio_max } = self.bounds;
+        if self.made > len_max {
+            return Err(BodyError::TooLarge { max: len_max });
+        }
+        let fair = self.came.get().saturating_mul(u64::from(ratio_max));
+        if self.made > RATIO_FROM && self.made > fair {
+            return Err(BodyError::Expands { ratio_max });
+        }
+        Ok(count)
+    }
+
+    fn decode(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.decoder.is_none() {
+            self.decoder = Some(self.begin()?);
+        }
+        let Some(decoder) = &mut self.decoder else { return Ok(0) };
+        loop {
+            match decoder.read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => return other,
+            }
+        }
+    }
+
+    fn begin(&self) -> io::Result<Box<dyn Read + 'b>> {
+        let (body, count) = (BodyReader(self.body), Rc::clone(&self.came));
+        let reader = BufReader::new(Counting { body, count });
+        Ok(match self.coding {
+            #[cfg(feature = "zstd")]
+            Coding::Zstd => {
+                let mut decoder = zstd::stream::read::Decoder::with_buffer(reader)?;
+                decoder.window_log_max(23)?;
+                Box::new(decoder)
+            }
+            #[cfg(feature = "brotli")]
+            Coding::Brotli => Box::new(BrotliDecoder::new(reader)),
+            #[cfg(feature = "gzip")]
+            Coding::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(reader)),
+        })
+    }
+}
+
+/// Counts what is read of a body.
+struct Counting<'b> {
+    body: BodyReader<'b>,
+    count: Rc<Cell<u64>>,
+}
+
+impl Read for Counting<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.body.read(buffer)?;
+        self.count.set(self.count.get() + count as u64);
+        Ok(count)
+    }
+}
+
+#[cfg(feature = "brotli")]
+use brotli_decoder::BrotliDecoder;
+
+/// The library's own reader takes "large windows" of up to 1 GB, which are no part of RFC 7932, and
+/// allocates them on a client's word.
+#[cfg(feature = "brotli")]
+mod brotli_decoder {
+    use std::io::{self, BufRead, Read};
+
+    use brotli::enc::StandardAlloc;
+    use brotli::{BrotliDecompressStream, BrotliResult, BrotliState};
+
+    pub(super) struct BrotliDecoder<R> {
+        reader: R,
+        state: Box<BrotliState<StandardAlloc, StandardAlloc, StandardAlloc>>,
+        ended: bool,
+    }
+
+    impl<R> BrotliDecoder<R> {
+        pub(super) fn new(reader: R) -> Self {
+            let alloc = StandardAlloc::default;
+            let state = Box::new(BrotliState::new_strict(alloc(), alloc(), alloc()));
+            BrotliDecoder { reader, state, ended: false }
+        }
+    }
+
+    impl<R: BufRead> Read for BrotliDecoder<R> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            if buffer.is_empty() {
+                return Ok(0);
+            }
+            while !self.ended {
+                let input = self.reader.fill_buf()?;
+                let came_to_end = input.is_empty();
+                let (mut input_left, mut consumed) = (input.len(), 0);
+                let (mut room, mut made, mut total) = (buffer.len(), 0, 0);
+                let result = BrotliDecompressStream(
+                    &mut input_left,
+                    &mut consumed,
+                    input,
+                    &mut room,
+                    &mut made,
+                    buffer,
+                    &mut total,
+                    &mut self.state,
+                );
+                self.reader.consume(consumed);
+                match result {
+                    BrotliResult::ResultFailure => return Err(io::ErrorKind::InvalidData.into()),
+                    BrotliResult::ResultSuccess => self.ended = true,
+                    BrotliResult::NeedsMoreInput if came_to_end && made == 0 => {
+                        return Err(io::ErrorKind::UnexpectedEof.into());
+                    }
+                    BrotliResult::NeedsMoreInput | BrotliResult::NeedsMoreOutput => {}
+                }
+                if made > 0 {
+                    return Ok(made);
+                }
+            }
+            // Reads the end of the body, too: the connection goes on behind it.
+            match self.reader.fill_buf()? {
+                [] => Ok(0),
+                _ => Err(io::ErrorKind::InvalidData.into()),
+            }
+        }
+    }
+}

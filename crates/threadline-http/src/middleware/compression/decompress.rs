@@ -1,0 +1,96 @@
+//! [`Decompression`]: requests whose bodies come compressed.
+//!
+//! The handler reads the decoded body and needs not know. The header fields stay as they came, with
+//! `Content-Encoding` and the length of what was sent. Never decodes what nobody reads, and never
+//! more than the bounds allow.
+
+use threadline_proto::response::Status;
+
+use crate::body::Incoming;
+use crate::middleware::compression::Coding;
+use crate::middleware::compression::decoder::{Bounds, Decoded};
+use crate::middleware::fields::elements;
+use crate::middleware::layer::{Middleware, Next};
+use crate::request::Request;
+use crate::response::Response;
+
+/// Middleware that decodes request bodies with a `Content-Encoding`.
+///
+/// | the body | the answer |
+/// | --- | --- |
+/// | in a coding that is not known here, or in several | 415, with those that are in `Accept-Encoding` |
+/// | longer than [`Decompression::max_len`] when decoded | 413 |
+/// | more than [`Decompression::max_ratio`] times longer than it came | 413 |
+/// | not coded as it says, cut off, or with something behind it | 400 |
+///
+/// The last three come while the handler reads: they are errors of [`Request::bytes`] and of the
+/// reader, and extractors answer with them. The service's limits hold for the body as it came.
+///
+/// ```
+/// use threadline_http::Router;
+/// use threadline_http::middleware::Decompression;
+///
+/// let decompression = Decompression::new().max_len(8 * 1024 * 1024);
+/// let router = Router::new().post("/import", |body: Vec<u8>| body).layer(decompression);
+/// # router.build().unwrap();
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct Decompression {
+    bounds: Bounds,
+}
+
+/// Left with a request whose body is decoded: another layer of this kind must not do it again.
+struct IsDecoded;
+
+impl Default for Decompression {
+    fn default() -> Self {
+        Decompression::new()
+    }
+}
+
+impl Decompression {
+    /// Decodes all codings there are, into at most 2 MB and 100 times what came.
+    pub const fn new() -> Self {
+        Decompression { bounds: Bounds { len_max: 2 * 1024 * 1024, ratio_max: 100 } }
+    }
+
+    /// Sets the longest decoded body in bytes.
+    pub const fn max_len(mut self, bytes: u64) -> Self {
+        self.bounds.len_max = bytes;
+        self
+    }
+
+    /// Sets how many times longer a body may become. The first 64 KB are not held to it. Default 100:
+    /// text seldom reaches 20, a bomb has 1 000.
+    pub const fn max_ratio(mut self, ratio: u32) -> Self {
+        self.bounds.ratio_max = ratio;
+        self
+    }
+}
+
+impl Middleware for Decompression {
+    fn handle(&self, request: &Request<'_>, next: Next<'_>) -> Response {
+        let mut names = elements(request.headers(), "content-encoding")
+            .filter(|name| !name.eq_ignore_ascii_case("identity"));
+        let Some(name) = names.next() else { return next.run(request) };
+        let is_empty = request.content_length() == Some(0);
+        if is_empty || request.extensions().get::<IsDecoded>().is_some() {
+            return next.run(request);
+        }
+        // One after the other is legal, used by nobody, and a bomb in a bomb.
+        let (Some(coding), None) = (Coding::from_name(name), names.next()) else {
+            return unsupported();
+        };
+        request.extensions().insert(IsDecoded);
+        let decoded = Decoded::new(coding, request.body, self.bounds);
+        next.run(&Request { body: Incoming::Arriving(&decoded), ..request.clone() })
+    }
+}
+
+/// RFC 9110 §12.5.3: `Accept-Encoding` in a 415 says what would have been taken.
+fn unsupported() -> Response {
+    let known = Coding::ALL.iter().map(|coding| coding.name()).collect::<Vec<_>>().join(", ");
+    let hint = format_args!("send the body as it is, or with one content-encoding of: {known}");
+    Response::error(Status::UNSUPPORTED_MEDIA_TYPE, hint)
+        .with_header("accept-encoding", known.clone())
+}

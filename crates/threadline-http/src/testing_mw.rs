@@ -1,0 +1,112 @@
+//! Drives one middleware in tests: bytes of a request in, a response out, no service and no engine.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+
+use matchit::Params;
+use threadline_proto::request::{self, HeaderSlots, Limits, Parsed};
+
+use crate::body::{BodyError, Incoming, ReadBody};
+use crate::extensions::{Extensions, States};
+use crate::middleware::layer::Layers;
+use crate::request::{Around, Request};
+use crate::{IntoResponse, Middleware, Next, Response};
+
+/// What is around the handler of a test, the innermost first.
+#[derive(Default)]
+pub(crate) struct Stack(Layers);
+
+/// A request that begins with this line, `GET /path`, and has these fields, each with its line end.
+pub(crate) fn request(line: &str, fields: &str) -> Vec<u8> {
+    format!("{line} HTTP/1.1\r\nHost: example.org\r\n{fields}\r\n").into_bytes()
+}
+
+/// The same with a body, and its length.
+pub(crate) fn request_with(line: &str, fields: &str, body: &[u8]) -> Vec<u8> {
+    let fields = format!("{fields}Content-Length: {}\r\n", body.len());
+    [&request(line, &fields), body].concat()
+}
+
+impl Stack {
+    pub(crate) fn of(layer: impl Middleware) -> Self {
+        Stack::default().around(layer)
+    }
+
+    pub(crate) fn around(mut self, layer: impl Middleware) -> Self {
+        self.0.add(layer);
+        self
+    }
+
+    /// Answers a request whose body is here.
+    pub(crate) fn run<R: IntoResponse>(
+        &self,
+        input: impl AsRef<[u8]>,
+        handler: impl Fn(&Request<'_>) -> R,
+    ) -> Response {
+        self.run_with(input.as_ref(), None, &handler)
+    }
+
+    /// Answers a request whose body comes in pieces.
+    pub(crate) fn run_arriving<R: IntoResponse>(
+        &self,
+        input: impl AsRef<[u8]>,
+        pieces: &Pieces,
+        handler: impl Fn(&Request<'_>) -> R,
+    ) -> Response {
+        self.run_with(input.as_ref(), Some(pieces), &handler)
+    }
+
+    fn run_with<R: IntoResponse>(
+        &self,
+        input: &[u8],
+        pieces: Option<&Pieces>,
+        handler: &dyn Fn(&Request<'_>) -> R,
+    ) -> Response {
+        let mut slots = HeaderSlots::new();
+        let parsed = request::parse(input, &mut slots, &Limits::default()).expect("a good request");
+        let Parsed::Head(head) = parsed else { panic!("a whole head") };
+        let body = match pieces {
+            Some(pieces) => Incoming::Arriving(pieces),
+            None => Incoming::Whole(&input[head.len..]),
+        };
+        let states = States::default();
+        let around = Around { route: "GET /test", states: &states, extensions: Extensions::new() };
+        let peer_addr = Some(([192, 0, 2, 7], 4321).into());
+        let (method, params) = (head.method, Params::new());
+        let request =
+            Request { head: &head, method, params: &params, body, peer_addr, around: &around };
+        let handler = |request: &Request<'_>| handler(request).into_response();
+        Next::new(&self.0, &handler).run(&request)
+    }
+}
+
+/// A body that comes in pieces, and counts how many have been fetched.
+pub(crate) struct Pieces {
+    left: RefCell<VecDeque<Vec<u8>>>,
+    pub(crate) fetched: Cell<usize>,
+}
+
+impl Pieces {
+    pub(crate) fn new<'p>(pieces: impl IntoIterator<Item = &'p [u8]>) -> Self {
+        let left = RefCell::new(pieces.into_iter().map(<[u8]>::to_vec).collect());
+        Pieces { left, fetched: Cell::new(0) }
+    }
+}
+
+impl ReadBody for Pieces {
+    fn read(&self, buffer: &mut [u8]) -> Result<usize, BodyError> {
+        let mut left = self.left.borrow_mut();
+        let Some(mut piece) = left.pop_front() else { return Ok(0) };
+        self.fetched.set(self.fetched.get() + 1);
+        let count = piece.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&piece[..count]);
+        if count < piece.len() {
+            left.push_front(piece.split_off(count));
+        }
+        Ok(count)
+    }
+
+    fn is_touched(&self) -> bool {
+        self.fetched.get() > 0
+    }
+}
