@@ -7,15 +7,16 @@
 //! long as there is work. How that works and why no wake-up is lost stands in `README.md` beside
 //! this code.
 //!
-//! In scope: running jobs on threads, within bounds, and saying what happens ([`Stats`]).
-//! Out of scope: I/O, async, work stealing for fine-grained parallel computing (take rayon), and
-//! anything that knows of connections. The crate is useful alone.
-
-#![forbid(unsafe_code)]
+//! In scope: running jobs on threads, within bounds, and saying what happens ([`Stats`]); splitting
+//! work among them ([`ThreadPool::join`], [`ThreadPool::scope`]). Out of scope: I/O, async, parallel
+//! iterators (take rayon), and anything that knows of connections. The crate is useful alone.
+//!
+//! `unsafe` is denied by the workspace's lints; `fork/errand.rs` says why there is some.
 
 mod blocking;
 mod builder;
 mod contained;
+mod fork;
 mod histogram;
 mod hooks;
 mod lobby;
@@ -42,6 +43,7 @@ mod worker;
 
 pub use blocking::{Hook, about_to_block, blocking, set_hook};
 pub use builder::Builder;
+pub use fork::Scope;
 pub use histogram::Histogram;
 pub use many::{AsCompleted, Map, Until, Waited, as_completed, wait};
 pub use policy::{OnDrop, Policy};

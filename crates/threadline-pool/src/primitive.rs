@@ -8,13 +8,13 @@ use std::time::Instant;
 
 #[cfg(loom)]
 pub(crate) use loom::{
-    sync::{Condvar, Mutex, MutexGuard},
+    sync::{Condvar, Mutex, MutexGuard, atomic},
     thread::Builder,
     thread_local,
 };
 #[cfg(not(loom))]
 pub(crate) use std::{
-    sync::{Condvar, Mutex, MutexGuard},
+    sync::{Condvar, Mutex, MutexGuard, atomic},
     thread::Builder,
     thread_local,
 };

@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::builder::Settings;
 use crate::contained::Outcome;
+use crate::fork::Crew;
 use crate::hooks::Hook;
 use crate::lobby::Lobby;
 use crate::primitive::{self, Condvar, Mutex, MutexGuard};
@@ -39,6 +40,8 @@ pub(crate) struct Shared {
     ended: Condvar,
     counters: Counters,
     watch: Watch,
+    /// Threads that take part in forks. Knows no lock of the above.
+    crew: Crew,
     settings: Settings,
     /// Number of the next thread, for its name.
     next_number: AtomicU64,
@@ -77,6 +80,7 @@ impl Shared {
             ended: Condvar::new(),
             counters: Counters::default(),
             watch: Watch::new(settings.measure_times),
+            crew: Crew::new(),
             settings,
             next_number: AtomicU64::new(0),
             #[cfg(test)]
@@ -88,6 +92,10 @@ impl Shared {
 
     pub(crate) fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    pub(crate) fn crew(&self) -> &Crew {
+        &self.crew
     }
 
     pub(crate) fn stats(&self) -> Stats {
@@ -104,7 +112,6 @@ impl Shared {
 
     /// Whether a thread is idle, or one may be started: a hint for those who could do the work
     /// themselves. One relaxed load; it may be a moment old.
-    #[allow(dead_code, reason = "for layers above, such as fork-join")]
     pub(crate) fn idle_or_growable(&self) -> bool {
         self.counters.has_spare()
     }

@@ -3,6 +3,7 @@
 
 mod bounds;
 mod figures;
+mod fork;
 mod hooks;
 mod laid_out;
 mod lifetime;
