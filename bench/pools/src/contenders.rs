@@ -43,6 +43,27 @@ impl Pool for Threadline {
     }
 }
 
+/// The same without its histograms of waiting and running times, which no other has.
+pub struct Unmeasured(Threadline);
+
+impl Pool for Unmeasured {
+    const NAME: &'static str = "threadline, no times";
+
+    fn start(threads: usize) -> Self {
+        let builder = ThreadPool::builder().nice(0).queue_len_max(usize::MAX).measure_times(false);
+        let pool = builder.threads_min(threads).threads_max(threads).build();
+        Unmeasured(Threadline(pool.expect("a pool")))
+    }
+
+    fn execute(&self, job: impl FnOnce() + Send + 'static) {
+        self.0.execute(job);
+    }
+
+    fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> T {
+        self.0.run(job)
+    }
+}
+
 /// Made for jobs that compute; the only other one with fork-join.
 pub struct Rayon(pub rayon::ThreadPool);
 

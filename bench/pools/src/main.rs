@@ -14,7 +14,9 @@ use std::process::Command;
 use clap::Parser;
 use serde_json::json;
 
-use contenders::{Channel, Pool, Rayon, SpawnBlocking, ThreadEach, Threadline, Threadpool};
+use contenders::{
+    Channel, Pool, Rayon, SpawnBlocking, ThreadEach, Threadline, Threadpool, Unmeasured,
+};
 use scenarios::{blocking, fan_out, fib, idle_latency, quicksort, submit_and_join};
 
 /// Compares thread pools.
@@ -35,6 +37,9 @@ struct Args {
     /// Only scenarios whose name contains this.
     #[arg(long, default_value = "")]
     only: String,
+    /// Only ours and pools whose name contains this, outside of fork-join.
+    #[arg(long, default_value = "")]
+    beside: String,
 }
 
 /// How much of everything.
@@ -68,13 +73,15 @@ fn main() {
     } else {
         Sizes { joins: 20_000, fan: 1_000_000, fib: 35, sort: 4_000_000, sleeps: 1000, idle: 200 }
     };
+    // First, while the process has no memory from before to use again.
+    let memory = memory::table(args.smoke);
     let mut results = Results::new();
     for _ in 0..if args.smoke { 1 } else { args.rounds } {
         round(&args, &sizes, &mut results);
     }
     print!("{}", table(&results, &sizes));
     if args.only.is_empty() {
-        print!("{}", memory::table(args.smoke));
+        print!("{memory}");
     }
     if let Some(path) = &args.json {
         let text = serde_json::to_string_pretty(&json!(results)).expect("numbers");
@@ -105,14 +112,20 @@ fn round(args: &Args, sizes: &Sizes, results: &mut Results) {
                 note(Rayon::NAME, rayon.0.install(|| quicksort(&rayon, sizes.sort)));
             }
             _ => {
-                note(Threadline::NAME, plain::<Threadline>(scenario, threads, sizes));
-                note(Rayon::NAME, plain::<Rayon>(scenario, threads, sizes));
-                note(Threadpool::NAME, plain::<Threadpool>(scenario, threads, sizes));
-                note(SpawnBlocking::NAME, plain::<SpawnBlocking>(scenario, threads, sizes));
-                note(Channel::NAME, plain::<Channel>(scenario, threads, sizes));
+                let mut beside = |pool: &str, run: fn(&str, usize, &Sizes) -> f64| {
+                    if pool == Threadline::NAME || pool.contains(&*args.beside) {
+                        note(pool, run(scenario, threads, sizes));
+                    }
+                };
+                beside(Threadline::NAME, plain::<Threadline>);
+                beside(Unmeasured::NAME, plain::<Unmeasured>);
+                beside(Rayon::NAME, plain::<Rayon>);
+                beside(Threadpool::NAME, plain::<Threadpool>);
+                beside(SpawnBlocking::NAME, plain::<SpawnBlocking>);
+                beside(Channel::NAME, plain::<Channel>);
                 // A million threads are no comparison.
                 if !scenario.starts_with("fan-out") {
-                    note(ThreadEach::NAME, plain::<ThreadEach>(scenario, threads, sizes));
+                    beside(ThreadEach::NAME, plain::<ThreadEach>);
                 }
             }
         }
