@@ -40,9 +40,13 @@ mod body;
 mod date;
 mod exchange;
 mod extensions;
+pub mod extract;
 mod handler;
+#[cfg(feature = "http")]
+mod http_types;
 pub mod middleware;
 mod refusal;
+mod reply;
 mod request;
 mod response;
 mod router;
@@ -55,11 +59,23 @@ mod write;
 
 pub use body::{Body, BodyError, BodyReader, BodySender};
 pub use extensions::Extensions;
+#[cfg(any(feature = "form", feature = "json"))]
+pub use extract::WrongField;
+#[cfg(feature = "form")]
+pub use extract::{Form, FormRejection, Query, QueryRejection};
+pub use extract::{
+    FromHeader, Header, HeaderRejection, NoPeerAddr, OptionalFromRequest, PeerAddr, TextRejection,
+};
+#[cfg(feature = "json")]
+pub use extract::{Json, JsonRejection};
 pub use handler::{
     AndRequest, Extension, Extracted, FromParam, FromParams, FromRequest, Handler, IntoResponse,
     Needs, NotThere, Path, PathRejection, State,
 };
 pub use middleware::layer::{Middleware, Next};
+pub use reply::{Html, Redirect, RedirectError};
+#[cfg(feature = "json")]
+pub use reply::{Problem, Problems};
 pub use request::Request;
 pub use response::Response;
 pub use router::{Router, RouterError};

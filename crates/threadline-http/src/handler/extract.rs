@@ -27,7 +27,9 @@ use crate::request::Request;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be taken out of a request",
     label = "not a parameter that a handler can have",
-    note = "use `Path<T>`, or implement `FromRequest` for it; `&Request<'_>` must come last"
+    note = "use `Path`, `Query`, `Json`, `Form`, `Header`, `State`, `String`, `Vec<u8>`, or an `Option` or \
+            `Result` of what may be missing or wrong; or implement `FromRequest` for it",
+    note = "`&Request<'_>` must come last"
 )]
 pub trait FromRequest: Sized {
     /// What answers a request that it cannot be taken out of.

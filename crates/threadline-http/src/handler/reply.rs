@@ -15,6 +15,9 @@ use crate::response::Response;
 /// | `Vec<u8>`, `&'static [u8]` | 200, bytes |
 /// | [`Status`] | that status; an error's body says its name |
 /// | `(Status, T)` | as `T`, with that status |
+/// | `([(name, value); N], T)`, `(Status, [(name, value); N], T)` | as `T`, with these fields |
+/// | `Json<T>`, [`Html`](crate::Html), [`Redirect`](crate::Redirect), `Problem` | see there |
+/// | `Option<T>` | as `T`, or 404 |
 /// | `Result<T, E>` | as `T` or as `E` |
 /// | `()` | 204 |
 /// | [`Response`] | itself |

@@ -1,9 +1,11 @@
 //! `State<T>` and `Extension<T>`: what the service shares, and what middleware has left.
 
+use std::convert::Infallible;
 use std::fmt;
 
 use threadline_proto::response::Status;
 
+use crate::extract::OptionalFromRequest;
 use crate::handler::{FromRequest, IntoResponse, Needs};
 use crate::request::Request;
 use crate::response::Response;
@@ -73,10 +75,10 @@ impl<T: Clone + 'static> FromRequest for Extension<T> {
     }
 }
 
-impl<T: Clone + 'static> FromRequest for Option<Extension<T>> {
-    type Rejection = NotThere;
+impl<T: Clone + 'static> OptionalFromRequest for Extension<T> {
+    type Rejection = Infallible;
 
-    fn from_request(request: &Request<'_>) -> Result<Self, NotThere> {
+    fn optional_from_request(request: &Request<'_>) -> Result<Option<Self>, Infallible> {
         Ok(Extension::from_request(request).ok())
     }
 }

@@ -6,6 +6,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 
 use crate::common::{Client, PATIENCE, every_model, server, start};
+use threadline::http::{PeerAddr, Router};
 use threadline::{Address, Lines};
 
 fn echo() -> Lines {
@@ -36,6 +37,20 @@ every_model! {
         }
         service.drain();
         assert!(!path.exists());
+    }
+
+    fn nobody_has_an_address_on_a_unix_socket(model) {
+        let name = format!("threadline-test-{}-{model}-http.sock", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let whose = |peer: Option<PeerAddr>| format!("{peer:?}");
+        let router = Router::new().get("/", whose);
+        let _service = start(server(model).http(Address::Unix(path.clone()), router));
+        let mut client = UnixStream::connect(&path).expect("connects");
+        client.set_read_timeout(Some(PATIENCE)).expect("timeout");
+        client.write_all(b"GET / HTTP/1.0\r\n\r\n").expect("writes");
+        let mut response = String::new();
+        client.read_to_string(&mut response).expect("reads to the end");
+        assert!(response.ends_with("\r\n\r\nNone"), "{response}");
     }
 
     fn an_inherited_listener_is_shared_by_all_shards(model) {

@@ -4,10 +4,10 @@
 
 use std::fmt;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-
-use crate::middleware::auth::{Principal, credentials, is_same, unauthorized};
+use crate::extract::Header;
+use crate::extract::header::Basic;
+use crate::handler::FromRequest;
+use crate::middleware::auth::{Principal, is_same, unauthorized};
 use crate::middleware::fields::quoted;
 use crate::middleware::layer::{Middleware, Next};
 use crate::request::Request;
@@ -66,12 +66,8 @@ impl BasicAuth {
     }
 
     fn authenticate(&self, request: &Request<'_>) -> Option<Principal> {
-        let decoded = STANDARD.decode(credentials(request, "basic")?).ok()?;
-        let text = std::str::from_utf8(&decoded).ok()?;
-        // A name has no colon; a password may.
-        let (name, password) = text.split_once(':')?;
-        let is_clean = !text.contains(char::is_control);
-        (is_clean && (self.check)(name, password)).then(|| Principal::new(name))
+        let Header(Basic { name, password }) = Header::from_request(request).ok()?;
+        (self.check)(&name, &password).then(|| Principal::new(name))
     }
 }
 
@@ -93,6 +89,9 @@ impl fmt::Debug for BasicAuth {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+
     use super::*;
     use crate::Status;
     use crate::testing_mw::{Stack, request};

@@ -5,7 +5,10 @@
 
 use std::fmt;
 
-use crate::middleware::auth::{Principal, credentials, is_same, unauthorized};
+use crate::extract::Header;
+use crate::extract::header::Bearer;
+use crate::handler::FromRequest;
+use crate::middleware::auth::{Principal, is_same, unauthorized};
 use crate::middleware::fields::quoted;
 use crate::middleware::layer::{Middleware, Next};
 use crate::request::Request;
@@ -75,11 +78,11 @@ impl BearerAuth {
 
 impl Middleware for BearerAuth {
     fn handle(&self, request: &Request<'_>, next: Next<'_>) -> Response {
-        let Some(token) = credentials(request, "bearer").filter(|token| is_token(token)) else {
+        let Ok(Header(Bearer(token))) = Header::from_request(request) else {
             // RFC 6750 §3: who has said nothing is told no error.
             return unauthorized(format!("Bearer realm={}", self.realm));
         };
-        let Some(principal) = (self.check)(token) else {
+        let Some(principal) = (self.check)(&token) else {
             return unauthorized(format!("Bearer realm={}, error=\"invalid_token\"", self.realm));
         };
         request.extensions().insert(principal);
@@ -91,13 +94,6 @@ impl fmt::Debug for BearerAuth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BearerAuth").field("realm", &self.realm).finish_non_exhaustive()
     }
-}
-
-/// RFC 6750 §2.1.
-fn is_token(text: &str) -> bool {
-    let body = text.trim_end_matches('=');
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte);
-    !body.is_empty() && body.bytes().all(allowed)
 }
 
 #[cfg(test)]

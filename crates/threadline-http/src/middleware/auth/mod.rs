@@ -20,7 +20,6 @@ use std::sync::Arc;
 use subtle::ConstantTimeEq;
 use threadline_proto::response::Status;
 
-use crate::request::Request;
 use crate::response::Response;
 
 pub use basic::BasicAuth;
@@ -69,41 +68,8 @@ fn is_same(left: &[u8], right: &[u8]) -> bool {
     left.ct_eq(right).into()
 }
 
-/// What stands behind the scheme in the one `Authorization` field. Two fields are none: nobody says
-/// which one counts.
-fn credentials<'a>(request: &Request<'a>, scheme: &str) -> Option<&'a str> {
-    let mut fields = request.headers().all("authorization");
-    let (Some(field), None) = (fields.next(), fields.next()) else { return None };
-    let (name, credentials) = std::str::from_utf8(field).ok()?.split_once(' ')?;
-    name.eq_ignore_ascii_case(scheme).then(|| credentials.trim_start_matches(' '))
-}
-
 /// 401 with its challenge (RFC 9110 §15.5.2).
 fn unauthorized(challenge: String) -> Response {
     let hint = "this needs credentials that are known here";
     Response::error(Status::UNAUTHORIZED, hint).with_header("www-authenticate", challenge)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::testing_mw::{Stack, request};
-
-    #[test]
-    fn rfc9110_11_6_2_one_field_of_the_scheme() {
-        for (fields, expected) in [
-            ("Authorization: Basic abc\r\n", "abc"),
-            ("authorization: BASIC   abc\r\n", "abc"),
-            ("Authorization: Bearer abc\r\n", "none"),
-            ("Authorization: Basic\r\n", "none"),
-            ("Authorization: Basicabc\r\n", "none"),
-            ("Authorization: Basic abc\r\nAuthorization: Basic abc\r\n", "none"),
-            ("", "none"),
-        ] {
-            let response = Stack::default().run(request("GET /", fields), |request| {
-                credentials(request, "basic").unwrap_or("none").to_owned()
-            });
-            assert_eq!(response.body().as_bytes(), Some(expected.as_bytes()), "{fields}");
-        }
-    }
 }

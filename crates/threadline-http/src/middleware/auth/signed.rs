@@ -17,7 +17,7 @@ use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
 
 use crate::handler::IntoResponse;
-use crate::middleware::auth::{Principal, credentials, unauthorized};
+use crate::middleware::auth::{Principal, unauthorized};
 use crate::middleware::layer::{Middleware, Next};
 use crate::request::Request;
 use crate::response::Response;
@@ -269,11 +269,20 @@ fn refused(hint: &str) -> Response {
     response.with_body(format!("401 Unauthorized: {hint}\n"))
 }
 
+/// What stands behind the scheme in the one `Authorization` field. Two fields are none: nobody says
+/// which one counts.
+fn credentials<'a>(request: &Request<'a>, scheme: &str) -> Option<&'a str> {
+    let mut fields = request.headers().all("authorization");
+    let (Some(field), None) = (fields.next(), fields.next()) else { return None };
+    let (name, credentials) = std::str::from_utf8(field).ok()?.split_once(' ')?;
+    name.eq_ignore_ascii_case(scheme).then(|| credentials.trim_start_matches(' '))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::Status;
-    use crate::testing_mw::{Pieces, Stack, request_with};
+    use crate::testing_mw::{Pieces, Stack, request, request_with};
 
     const KEY: &[u8] = b"0123456789abcdef0123456789abcdef";
     const NOW: u64 = 1_700_000_000;
@@ -390,5 +399,23 @@ mod tests {
     #[should_panic(expected = "at least 16 bytes")]
     fn short_keys_are_refused() {
         let _ = SignedRequests::new().key("a", *b"short");
+    }
+
+    #[test]
+    fn rfc9110_11_6_2_one_field_of_the_scheme() {
+        for (fields, expected) in [
+            ("Authorization: Basic abc\r\n", "abc"),
+            ("authorization: BASIC   abc\r\n", "abc"),
+            ("Authorization: Bearer abc\r\n", "none"),
+            ("Authorization: Basic\r\n", "none"),
+            ("Authorization: Basicabc\r\n", "none"),
+            ("Authorization: Basic abc\r\nAuthorization: Basic abc\r\n", "none"),
+            ("", "none"),
+        ] {
+            let response = Stack::default().run(request("GET /", fields), |request| {
+                credentials(request, "basic").unwrap_or("none").to_owned()
+            });
+            assert_eq!(response.body().as_bytes(), Some(expected.as_bytes()), "{fields}");
+        }
     }
 }

@@ -1,0 +1,142 @@
+//! [`Json`]: a body as JSON, in both directions (RFC 8259).
+
+use std::fmt;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use threadline_proto::response::Status;
+
+use super::OptionalFromRequest;
+use super::header::MediaType;
+use super::wrong::WrongField;
+use crate::body::BodyError;
+use crate::handler::{FromRequest, IntoResponse};
+use crate::request::Request;
+use crate::response::Response;
+
+/// A value as JSON: as a parameter it is the request's body, as a result the response's.
+///
+/// A request must say `content-type: application/json`, or a type that ends in `+json`. Its length is
+/// bounded by the route's limit on bodies, its depth by 128 levels. As an `Option<Json<T>>` it is `None`
+/// where there is neither body nor content type.
+///
+/// ```
+/// use serde::{Deserialize, Serialize};
+/// use threadline_http::testing::TestClient;
+/// use threadline_http::{Json, Router, Status};
+///
+/// #[derive(Deserialize)]
+/// struct Order { item: String, pieces: Vec<u32> }
+///
+/// #[derive(Serialize)]
+/// struct Receipt { item: String, total: u32 }
+///
+/// fn order(Json(order): Json<Order>) -> (Status, Json<Receipt>) {
+///     let total = order.pieces.iter().sum();
+///     (Status::CREATED, Json(Receipt { item: order.item, total }))
+/// }
+///
+/// let client = TestClient::new(Router::new().post("/orders", order))?;
+/// let post = |body: &str| client.post("/orders").header("content-type", "application/json").body(body).send();
+/// assert_eq!(post(r#"{"item": "tea", "pieces": [1, 2]}"#).text(), r#"{"item":"tea","total":3}"#);
+/// let refused = post(r#"{"item": "tea", "pieces": [1, "two"]}"#);
+/// assert_eq!(refused.status(), Status::UNPROCESSABLE_CONTENT);
+/// assert!(refused.text().contains("`pieces[1]`: invalid type: string \"two\", expected u32"));
+/// # Ok::<(), threadline_http::RouterError>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Json<T>(pub T);
+
+/// Why a request has no such JSON.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum JsonRejection {
+    /// The body is of another media type, or of none: 415.
+    MediaType,
+    /// The body cannot be had: the status of the error.
+    Body(BodyError),
+    /// The body is no JSON, or more than one value: 400. The text says where it stops being so.
+    Syntax(String),
+    /// A value does not fit: 422.
+    Field(WrongField),
+}
+
+impl fmt::Display for JsonRejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            JsonRejection::MediaType => f.write_str("send `content-type: application/json`"),
+            JsonRejection::Body(error) => error.fmt(f),
+            JsonRejection::Syntax(reason) => write!(f, "not JSON: {reason}"),
+            JsonRejection::Field(wrong) => write!(f, "JSON field {wrong}"),
+        }
+    }
+}
+
+impl std::error::Error for JsonRejection {}
+
+impl IntoResponse for JsonRejection {
+    fn into_response(self) -> Response {
+        let status = match &self {
+            JsonRejection::MediaType => Status::UNSUPPORTED_MEDIA_TYPE,
+            JsonRejection::Body(error) => return error.into_response(),
+            JsonRejection::Syntax(_) => Status::BAD_REQUEST,
+            JsonRejection::Field(_) => Status::UNPROCESSABLE_CONTENT,
+        };
+        Response::error(status, self)
+    }
+}
+
+impl<T: DeserializeOwned> FromRequest for Json<T> {
+    type Rejection = JsonRejection;
+
+    fn from_request(request: &Request<'_>) -> Result<Self, JsonRejection> {
+        if MediaType::of(request).is_none_or(|media| !is_json(&media)) {
+            return Err(JsonRejection::MediaType);
+        }
+        parse(&request.bytes().map_err(JsonRejection::Body)?).map(Json)
+    }
+}
+
+impl<T: DeserializeOwned> OptionalFromRequest for Json<T> {
+    type Rejection = JsonRejection;
+
+    fn optional_from_request(request: &Request<'_>) -> Result<Option<Self>, JsonRejection> {
+        let is_there =
+            request.header("content-type").is_some() || request.content_length() != Some(0);
+        is_there.then(|| Self::from_request(request)).transpose()
+    }
+}
+
+fn is_json(media: &MediaType<'_>) -> bool {
+    let essence = media.essence();
+    essence == "application/json" || essence.ends_with("+json")
+}
+
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, JsonRejection> {
+    let syntax = |error: &serde_json::Error| JsonRejection::Syntax(error.to_string());
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        if error.inner().is_data() {
+            JsonRejection::Field(WrongField::of(error))
+        } else {
+            syntax(error.inner())
+        }
+    })?;
+    // One value, and nothing behind it.
+    json.end().map_err(|error| syntax(&error))?;
+    Ok(value)
+}
+
+impl<T: Serialize> IntoResponse for Json<T> {
+    fn into_response(self) -> Response {
+        match serde_json::to_vec(&self.0) {
+            Ok(text) => Response::bytes(text).with_content_type("application/json"),
+            Err(error) => {
+                let name = std::any::type_name::<T>();
+                tracing::error!("`{name}` cannot be written as JSON: {error}");
+                let hint = "the service's log says why";
+                Response::error(Status::INTERNAL_SERVER_ERROR, hint)
+            }
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! To and from the types of the `http` crate, for libraries that speak them.
+//!
+//! Copies, since those types own what they hold; handlers that do not ask for them pay nothing.
+
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use threadline_proto::request::Version;
+use threadline_proto::response::Status;
+
+use crate::body::Body;
+use crate::handler::{FromRequest, IntoResponse};
+use crate::request::Request;
+use crate::response::Response;
+
+/// The head of a request as [`http::request::Parts`].
+///
+/// # Errors
+/// 400, for what that crate refuses and RFC 9112 does not.
+impl TryFrom<&Request<'_>> for Parts {
+    type Error = http::Error;
+
+    fn try_from(request: &Request<'_>) -> Result<Self, http::Error> {
+        let version = match request.version() {
+            Version::Http10 => http::Version::HTTP_10,
+            Version::Http11 => http::Version::HTTP_11,
+        };
+        let target = request.query().map_or_else(
+            || request.path().to_owned(),
+            |query| format!("{}?{query}", request.path()),
+        );
+        let builder =
+            http::Request::builder().method(request.method().as_str()).uri(target).version(version);
+        let fields = request.headers();
+        let builder =
+            fields.iter().fold(builder, |builder, (name, value)| builder.header(name, value));
+        Ok(builder.body(())?.into_parts().0)
+    }
+}
+
+/// ```
+/// use threadline_http::Router;
+/// use threadline_http::testing::TestClient;
+///
+/// fn agent(head: http::request::Parts) -> String {
+///     format!("{} by {:?}", head.uri, head.headers[http::header::USER_AGENT])
+/// }
+///
+/// let client = TestClient::new(Router::new().get("/{*path}", agent))?;
+/// assert_eq!(client.get("/a?b").header("user-agent", "x").send().text(), r#"/a?b by "x""#);
+/// # Ok::<(), threadline_http::RouterError>(())
+/// ```
+impl FromRequest for Parts {
+    type Rejection = Response;
+
+    fn from_request(request: &Request<'_>) -> Result<Self, Response> {
+        Parts::try_from(request).map_err(|error| Response::error(Status::BAD_REQUEST, error))
+    }
+}
+
+impl FromRequest for HeaderMap {
+    type Rejection = Response;
+
+    fn from_request(request: &Request<'_>) -> Result<Self, Response> {
+        Parts::from_request(request).map(|parts| parts.headers)
+    }
+}
+
+/// Both are 100 to 999.
+fn status(code: StatusCode) -> Status {
+    Status::from_code(code.as_u16()).unwrap_or(Status::INTERNAL_SERVER_ERROR)
+}
+
+impl IntoResponse for StatusCode {
+    fn into_response(self) -> Response {
+        status(self).into_response()
+    }
+}
+
+/// Fields whose values are not UTF-8 make the response a 500.
+impl<B: Into<Body>> From<http::Response<B>> for Response {
+    fn from(response: http::Response<B>) -> Self {
+        let (head, body) = response.into_parts();
+        let mut response = Response::new(status(head.status)).with_body(body);
+        for (name, value) in &head.headers {
+            // A control character, which the writer refuses.
+            let value = std::str::from_utf8(value.as_bytes()).unwrap_or("\0");
+            response = response.with_header(name.as_str().to_owned(), value.to_owned());
+        }
+        response
+    }
+}
+
+impl<B: Into<Body>> IntoResponse for http::Response<B> {
+    fn into_response(self) -> Response {
+        self.into()
+    }
+}
+
+/// # Errors
+/// If a field of the response is malformed; it would be a 500 when it is sent.
+impl TryFrom<Response> for http::Response<Body> {
+    type Error = http::Error;
+
+    fn try_from(mut response: Response) -> Result<Self, http::Error> {
+        let body = response.take_body();
+        let mut converted = http::Response::new(body);
+        *converted.status_mut() = StatusCode::from_u16(response.status().code())?;
+        let content_type = response.content_type().map(|value| ("content-type", value));
+        for (name, value) in content_type.into_iter().chain(response.headers()) {
+            let (name, value) = (HeaderName::try_from(name)?, HeaderValue::try_from(value)?);
+            converted.headers_mut().append(name, value);
+        }
+        Ok(converted)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn responses_go_there_and_back() {
+        let response = Response::text("hello")
+            .with_status(Status::CREATED)
+            .with_header("x-a", "1")
+            .with_header("x-a", "2");
+        let there = http::Response::<Body>::try_from(response).expect("in order");
+        assert_eq!(there.status(), StatusCode::CREATED);
+        assert_eq!(there.headers()["content-type"], "text/plain; charset=utf-8");
+        assert_eq!(there.headers().get_all("x-a").iter().count(), 2);
+        let back = Response::from(there);
+        assert_eq!(back.status(), Status::CREATED);
+        assert_eq!(back.content_type(), Some("text/plain; charset=utf-8"));
+        assert_eq!(back.headers().count(), 2);
+        assert_eq!(back.body().as_bytes(), Some(&b"hello"[..]));
+    }
+
+    #[test]
+    fn what_is_malformed_does_not_get_through() {
+        let broken = Response::text("").with_header("x-a", "1\r\nx-b: 2");
+        assert!(http::Response::<Body>::try_from(broken).is_err());
+    }
+}
