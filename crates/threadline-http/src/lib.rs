@@ -37,6 +37,7 @@
 #![forbid(unsafe_code)]
 
 mod body;
+pub mod cookies;
 mod date;
 mod exchange;
 mod extensions;
