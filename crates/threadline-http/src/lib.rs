@@ -46,6 +46,8 @@ mod handler;
 #[cfg(feature = "http")]
 mod http_types;
 pub mod middleware;
+#[cfg(feature = "multipart")]
+pub mod multipart;
 mod refusal;
 mod reply;
 mod request;
@@ -69,6 +71,8 @@ pub use extract::{
 };
 #[cfg(feature = "json")]
 pub use extract::{Json, JsonRejection};
+#[cfg(feature = "multipart")]
+pub use handler::AndMultipart;
 pub use handler::{
     AndRequest, Extension, Extracted, FromParam, FromParams, FromRequest, Handler, IntoResponse,
     Needs, NotThere, Path, PathRejection, State,

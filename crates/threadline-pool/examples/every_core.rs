@@ -57,7 +57,7 @@ fn count(range: Range<u32>) -> usize {
 
 fn is_prime(number: u32) -> bool {
     let divisors = || (2..).take_while(|divisor| divisor * divisor <= number);
-    number >= 2 && divisors().all(|divisor| number % divisor != 0)
+    number >= 2 && divisors().all(|divisor| !number.is_multiple_of(divisor))
 }
 
 fn timed(work: impl FnOnce() -> usize) -> (usize, Duration) {

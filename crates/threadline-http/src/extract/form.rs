@@ -16,7 +16,7 @@ use crate::response::Response;
 /// The fields of an HTML form that was sent as `application/x-www-form-urlencoded`: from the body, or,
 /// as browsers do it for `GET`, from the query. What `T` can be stands at [`Query`](crate::Query).
 ///
-/// Files need another kind of form.
+/// Forms with files are `multipart` ones, behind the feature of that name.
 ///
 /// ```
 /// use serde::Deserialize;

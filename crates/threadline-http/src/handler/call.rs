@@ -2,16 +2,19 @@
 //!
 //! Rust cannot say "any function whose parameters are extractors" in one impl, so there is one per
 //! number of parameters, and `Args` keeps them apart: [`Extracted`] for those of extractors alone,
-//! [`AndRequest`] for those that take the request itself last. `Args` is always inferred.
+//! [`AndRequest`] for those that take the request itself last, `AndMultipart` for those that take its
+//! body in parts last. `Args` is always inferred.
 
 use std::marker::PhantomData;
 
 use crate::handler::{FromRequest, IntoResponse, Needs};
+#[cfg(feature = "multipart")]
+use crate::multipart::Multipart;
 use crate::request::Request;
 use crate::response::Response;
 
 /// A function that answers requests: up to twelve extractors, then `&Request<'_>` if it wants, and a
-/// result that is a response.
+/// result that is a response. With feature `multipart`, `Multipart<'_>` may stand in the request's place.
 ///
 /// ```
 /// # use threadline_http::{BodyError, Path, Request, Response, Router, Status};
@@ -52,6 +55,12 @@ pub struct Extracted<T>(PhantomData<T>);
 /// Marks handlers whose last parameter is the request itself.
 #[derive(Debug)]
 pub struct AndRequest<T>(PhantomData<T>);
+
+/// Marks handlers whose last parameter is the body in parts,
+/// [`Multipart`](crate::multipart::Multipart). It borrows from the request, which an extractor cannot.
+#[cfg(feature = "multipart")]
+#[derive(Debug)]
+pub struct AndMultipart<T>(PhantomData<T>);
 
 /// What the router keeps: a handler whose `Args` are forgotten.
 pub(crate) type Erased = Box<dyn Fn(&Request<'_>) -> Response + Send + Sync>;
@@ -102,6 +111,34 @@ macro_rules! handlers {
                     Err(rejection) => return rejection.into_response(),
                 };)*
                 self($($value,)* request).into_response()
+            }
+
+            fn params(&self) -> Option<usize> {
+                None$(.or($extractor::PARAMS))*
+            }
+
+            fn needs(&self, needs: &mut Needs) {
+                let _ = &needs;
+                $($extractor::needs(needs);)*
+            }
+        }
+
+        #[cfg(feature = "multipart")]
+        impl<Fun, Out, $($extractor),*> Handler<AndMultipart<($($extractor,)*)>> for Fun
+        where
+            Fun: for<'r> Fn($($extractor,)* Multipart<'r>) -> Out + Send + Sync + 'static,
+            Out: IntoResponse,
+            $($extractor: FromRequest,)*
+        {
+            fn call(&self, request: &Request<'_>) -> Response {
+                $(let $value = match $extractor::from_request(request) {
+                    Ok(value) => value,
+                    Err(rejection) => return rejection.into_response(),
+                };)*
+                match Multipart::of(request) {
+                    Ok(parts) => self($($value,)* parts).into_response(),
+                    Err(error) => error.into_response(),
+                }
             }
 
             fn params(&self) -> Option<usize> {

@@ -15,6 +15,8 @@ mod path;
 mod reply;
 mod state;
 
+#[cfg(feature = "multipart")]
+pub use call::AndMultipart;
 pub use call::{AndRequest, Extracted, Handler};
 pub(crate) use call::{Erased, erase};
 pub use extract::{FromRequest, Needs};
