@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
+use threadline_bench_workload as workload;
 
 use crate::arguments::{Arguments, Proto};
 
@@ -25,20 +26,7 @@ impl Script {
     /// For a path of the workload.
     pub fn new(arguments: &Arguments, path: &str) -> Script {
         let (request, body) = match arguments.proto {
-            Proto::Http => {
-                let body = match path {
-                    "/" => "Hello, World!",
-                    "/sleep" => "slept",
-                    "/mixed" => "mixed",
-                    "/cpu" => "spun",
-                    _ => "",
-                };
-                let request = format!(
-                    "GET {path} HTTP/1.1\r\nHost: {}\r\nUser-Agent: lg\r\nAccept: */*\r\n\r\n",
-                    arguments.addr
-                );
-                (request.into_bytes(), body.as_bytes().to_vec())
-            }
+            Proto::Http => http(arguments, path),
             Proto::Echo => {
                 let mut line = vec![b'x'; arguments.size.saturating_sub(1)];
                 line.push(b'\n');
@@ -53,21 +41,11 @@ impl Script {
         &self.request
     }
 
-    /// Length of the reply at the start of `input`, if it is whole.
-    fn check(&mut self, input: &[u8]) -> io::Result<Option<usize>> {
-        let head = if self.proto == Proto::Echo { 0 } else { self.head(input)? };
-        if head == 0 && self.proto == Proto::Http {
-            return Ok(None);
+    /// Length of the head of the reply at the start of `input`; `None` if it is not whole.
+    fn head(&mut self, input: &[u8]) -> io::Result<Option<usize>> {
+        if self.proto == Proto::Echo {
+            return Ok(Some(0));
         }
-        match input.get(head..head + self.body.len()) {
-            Some(body) if body == self.body => Ok(Some(head + self.body.len())),
-            Some(body) => Err(wrong(&format!("body {:?}", String::from_utf8_lossy(body)))),
-            None => Ok(None),
-        }
-    }
-
-    /// Length of the reply's head; 0 if it is not whole.
-    fn head(&mut self, input: &[u8]) -> io::Result<usize> {
         // The same length as last time ends in the same way: no need to read it all.
         let guess = self.head_len;
         if guess > 4
@@ -75,10 +53,10 @@ impl Script {
             && input.starts_with(b"HTTP/1.1 200")
             && &input[guess - 4..guess] == b"\r\n\r\n"
         {
-            return Ok(guess);
+            return Ok(Some(guess));
         }
         let Some(end) = input.windows(4).position(|window| window == b"\r\n\r\n") else {
-            return Ok(0);
+            return Ok(None);
         };
         let head = String::from_utf8_lossy(&input[..end]).to_lowercase();
         let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
@@ -87,8 +65,48 @@ impl Script {
             return Err(wrong(&head));
         }
         self.head_len = end + 4;
-        Ok(end + 4)
+        Ok(Some(end + 4))
     }
+
+    /// How much of `input` goes on with a body of which `at` bytes have come.
+    fn body(&self, at: usize, input: &[u8]) -> io::Result<usize> {
+        let length = input.len().min(self.body.len() - at);
+        if input[..length] == self.body[at..at + length] {
+            return Ok(length);
+        }
+        Err(wrong(&format!("body {:?}", String::from_utf8_lossy(&input[..length.min(200)]))))
+    }
+}
+
+/// A request to a path of the workload, and the body of its answer.
+fn http(arguments: &Arguments, path: &str) -> (Vec<u8>, Vec<u8>) {
+    let plain = "User-Agent: lg\r\nAccept: */*\r\n";
+    let json = "Content-Type: application/json\r\n";
+    let (method, fields, content, answer) = match path {
+        "/" => ("GET", plain, None, b"Hello, World!".to_vec()),
+        "/sleep" => ("GET", plain, None, b"slept".to_vec()),
+        "/mixed" => ("GET", plain, None, b"mixed".to_vec()),
+        "/cpu" => ("GET", plain, None, b"spun".to_vec()),
+        "/file" => ("GET", plain, None, workload::file()),
+        "/orders" => ("POST", json, Some(workload::order()), workload::order()),
+        "/upload" => {
+            let content = vec![b'u'; workload::UPLOAD_LEN];
+            ("POST", plain, Some(content), workload::UPLOAD_LEN.to_string().into_bytes())
+        }
+        _ => {
+            let id = path.strip_prefix("/users/").and_then(|id| id.parse().ok());
+            let answer =
+                id.map(|id| serde_json::to_vec(&workload::User::of(id)).expect("plain data"));
+            ("GET", workload::FIELDS, None, answer.unwrap_or_default())
+        }
+    };
+    let length = content.as_ref().map(|content| format!("Content-Length: {}\r\n", content.len()));
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {}\r\n{fields}{}\r\n",
+        arguments.addr,
+        length.unwrap_or_default()
+    );
+    ([head.into_bytes(), content.unwrap_or_default()].concat(), answer)
 }
 
 fn wrong(what: &str) -> io::Error {
@@ -99,8 +117,10 @@ fn wrong(what: &str) -> io::Error {
 #[derive(Debug)]
 pub struct Connection {
     pub stream: TcpStream,
-    /// Of a reply that is not whole.
+    /// Of a head that is not whole.
     partial: Vec<u8>,
+    /// How much of the body has come, behind a head that is whole.
+    body_at: Option<usize>,
     /// When each request under way was sent or scheduled, oldest first; nanoseconds.
     pub under_way: std::collections::VecDeque<u64>,
 }
@@ -117,7 +137,7 @@ impl Connection {
         socket.connect_timeout(&server.into(), Duration::from_secs(10))?;
         socket.set_nonblocking(true)?;
         let under_way = std::collections::VecDeque::new();
-        Ok(Connection { stream: socket.into(), partial: Vec::new(), under_way })
+        Ok(Connection { stream: socket.into(), partial: Vec::new(), body_at: None, under_way })
     }
 
     /// Sends requests that fit any socket buffer.
@@ -151,11 +171,24 @@ impl Connection {
         };
         let (mut used, mut replies) = (0, 0);
         while used < bytes.len() {
-            match script.check(&bytes[used..])? {
-                Some(length) => used += length,
-                None => break,
+            let at = match self.body_at {
+                Some(at) => at,
+                None => match script.head(&bytes[used..])? {
+                    Some(length) => {
+                        used += length;
+                        0
+                    }
+                    None => break,
+                },
+            };
+            let length = script.body(at, &bytes[used..])?;
+            used += length;
+            if at + length == script.body.len() {
+                self.body_at = None;
+                replies += 1;
+            } else {
+                self.body_at = Some(at + length);
             }
-            replies += 1;
         }
         if used < bytes.len() {
             self.partial = bytes[used..].to_vec();

@@ -1,12 +1,15 @@
 //! What all reference servers have in common: the workload, and a cached Date.
 //!
 //! They parse each request's head, as anything must that calls itself an HTTP server, with the same
-//! parser as threadline (`httparse`, its fast path), compare the path with the four they know, and answer with
+//! parser as threadline (`httparse`, its fast path), compare the path with those they know, and answer with
 //! the same header fields. No router, no checks beyond the parser's, no limits, no timers.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use serde::Serialize;
+use threadline_bench_workload::{Order, User};
 
 /// What a reference server speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +55,7 @@ impl Options {
 #[derive(Debug)]
 pub struct Replies {
     head: Vec<u8>,
+    json_head: Vec<u8>,
     second: u64,
 }
 
@@ -59,7 +63,7 @@ static CALLS: AtomicU64 = AtomicU64::new(0);
 
 impl Default for Replies {
     fn default() -> Self {
-        Replies { head: Vec::new(), second: u64::MAX }
+        Replies { head: Vec::new(), json_head: Vec::new(), second: u64::MAX }
     }
 }
 
@@ -70,12 +74,15 @@ impl Replies {
         let second = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         if second != self.second {
             self.second = second;
-            self.head = format!(
-                "HTTP/1.1 200 OK\r\ndate: {}\r\ncontent-type: text/plain; charset=utf-8\r\n\
-                 content-length: ",
-                httpdate::fmt_http_date(now)
-            )
-            .into_bytes();
+            let head = |media| {
+                format!(
+                    "HTTP/1.1 200 OK\r\ndate: {}\r\ncontent-type: {media}\r\ncontent-length: ",
+                    httpdate::fmt_http_date(now)
+                )
+                .into_bytes()
+            };
+            self.head = head("text/plain; charset=utf-8");
+            self.json_head = head("application/json");
         }
     }
 
@@ -90,15 +97,42 @@ impl Replies {
                 Ok(httparse::Status::Partial) => break,
                 Err(error) => panic!("the generator sends valid requests: {error}"),
             };
-            out.extend_from_slice(&self.head);
-            out.extend_from_slice(match request.path {
-                Some("/") => b"13\r\n\r\nHello, World!",
-                path => work(path.unwrap_or_default()),
-            });
+            let path = request.path.unwrap_or_default();
+            if let Some(id) = path.strip_prefix("/users/") {
+                self.json(&User::of(id.parse().expect("a number")), out);
+            } else if path == "/orders" {
+                let body_len = content_length(&request);
+                let body = &input[used + length..];
+                let Some(body) = body.get(..body_len) else { break };
+                let order: Order = serde_json::from_slice(body).expect("an order");
+                self.json(&order, out);
+                used += body_len;
+            } else {
+                out.extend_from_slice(&self.head);
+                out.extend_from_slice(match path {
+                    "/" => b"13\r\n\r\nHello, World!",
+                    path => work(path),
+                });
+            }
             used += length;
         }
         used
     }
+
+    fn json(&self, value: &impl Serialize, out: &mut Vec<u8>) {
+        let body = serde_json::to_vec(value).expect("plain data");
+        out.extend_from_slice(&self.json_head);
+        out.extend_from_slice(body.len().to_string().as_bytes());
+        out.extend_from_slice(b"\r\n\r\n");
+        out.extend_from_slice(&body);
+    }
+}
+
+fn content_length(request: &httparse::Request<'_, '_>) -> usize {
+    let field =
+        request.headers.iter().find(|field| field.name.eq_ignore_ascii_case("content-length"));
+    let value = field.and_then(|field| std::str::from_utf8(field.value).ok());
+    value.and_then(|value| value.parse().ok()).expect("the generator says how long a body is")
 }
 
 /// The routes that do something.

@@ -122,7 +122,33 @@ pub fn every() -> Vec<Scenario> {
             vec![load("nobody, after one request", "--connections 1 --rate 0.001 --idle 1", 0)],
         )
     };
-    vec![hello, pipelined, echo, echo_stream, blocking, mixed, cpu, idle, quiet]
+    let over = |path: &str, servers: &[&'static str], name| {
+        let load = |count| {
+            load(format!("{count} connections"), &format!("--connections {count} --path {path}"), 0)
+        };
+        scenario(name, servers, [64, 256].map(load).to_vec())
+    };
+    let frameworks = ["raw-epoll", "threadline", "hyper", "axum", "actix", "may", "go"];
+    let routed = over("/users/1234", &frameworks, "routed");
+    let orders =
+        over("/orders", &["raw-epoll", "threadline", "hyper", "axum", "actix", "go"], "orders");
+    let upload = over("/upload", &["threadline", "hyper", "axum", "actix", "go"], "upload");
+    let file = over("/file", &["threadline", "nginx", "go"], "file");
+    vec![
+        hello,
+        routed,
+        orders,
+        upload,
+        file,
+        pipelined,
+        echo,
+        echo_stream,
+        blocking,
+        mixed,
+        cpu,
+        idle,
+        quiet,
+    ]
 }
 
 /// The scenarios of these names; `all` and `smoke` are every one.

@@ -2,13 +2,17 @@
 //!
 //! `--addr ADDRESS --proto http|line|stream --model NAME --shards N --pool-threads N --nice N`
 
+use std::fs::{self, File};
 use std::io::{self, Read, Write};
+use std::path::PathBuf;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use threadline::http::Router;
+use threadline::http::{Body, Json, Path, Request, Response, Router};
 use threadline::{Connection, Lines, Server};
+use threadline_bench_workload::{Order, User};
 
 static CALLS: AtomicU64 = AtomicU64::new(0);
 
@@ -32,6 +36,24 @@ fn router() -> Router {
             }
             "spun"
         })
+        .get("/users/{id}", |Path(id): Path<u64>| Json(User::of(id)))
+        .post("/orders", |Json(order): Json<Order>| Json(order))
+        .post("/upload", upload)
+        .get("/file", file)
+}
+
+/// Read while it arrives.
+fn upload(request: &Request<'_>) -> io::Result<String> {
+    io::copy(&mut request.reader(), &mut io::sink()).map(|count| count.to_string())
+}
+
+fn file() -> io::Result<Response> {
+    static PATH: LazyLock<PathBuf> = LazyLock::new(|| {
+        let path = std::env::temp_dir().join(format!("threadline-bench-{}", std::process::id()));
+        fs::write(&path, threadline_bench_workload::file()).expect("the file can be written");
+        path
+    });
+    Ok(Response::bytes(Body::file(File::open(&*PATH)?)?))
 }
 
 fn echo(mut connection: Connection) -> io::Result<()> {

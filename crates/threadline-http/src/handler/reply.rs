@@ -2,9 +2,11 @@
 
 use std::borrow::Cow;
 use std::convert::Infallible;
+use std::io;
 
 use threadline_proto::response::Status;
 
+use crate::body::BodyError;
 use crate::response::Response;
 
 /// A type that can be answered, and so be the result of a handler.
@@ -18,6 +20,7 @@ use crate::response::Response;
 /// | `([(name, value); N], T)`, `(Status, [(name, value); N], T)` | as `T`, with these fields |
 /// | `Json<T>`, [`Html`](crate::Html), [`Redirect`](crate::Redirect), `Problem` | see there |
 /// | `Option<T>` | as `T`, or 404 |
+/// | `io::Error` | 500, and a line in the log; as [`BodyError`] if it is one |
 /// | `Result<T, E>` | as `T` or as `E` |
 /// | `()` | 204 |
 /// | [`Response`] | itself |
@@ -100,6 +103,18 @@ impl<T: IntoResponse, E: IntoResponse> IntoResponse for Result<T, E> {
     }
 }
 
+/// The client's part in it, if the error is one of reading the body; otherwise 500, and the error goes
+/// into the log, not to the client.
+impl IntoResponse for io::Error {
+    fn into_response(self) -> Response {
+        if let Some(error) = BodyError::of(&self) {
+            return error.into_response();
+        }
+        tracing::error!("a handler failed: {self}");
+        Response::error(Status::INTERNAL_SERVER_ERROR, "the service's log says why")
+    }
+}
+
 impl IntoResponse for Infallible {
     fn into_response(self) -> Response {
         match self {}
@@ -140,5 +155,12 @@ mod tests {
         let failed: Result<&'static str, (Status, String)> =
             Err((Status::BAD_GATEWAY, "a".to_owned()));
         assert_eq!(summary(failed).0, 502);
+    }
+
+    #[test]
+    fn io_errors_tell_the_client_only_what_is_its_business() {
+        let (status, _, text) = summary(io::Error::other("password file is gone"));
+        assert_eq!((status, text.windows(8).any(|word| word == b"password")), (500, false));
+        assert_eq!(summary(io::Error::other(BodyError::TooLarge { max: 1 })).0, 413);
     }
 }
