@@ -1,5 +1,6 @@
 //! What can be said on the command line.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -13,6 +14,8 @@ Examples:
   threadline echo :12345                 an echo service, IPv4 and IPv6
   threadline echo unix:/tmp/echo.sock    the same on a Unix socket
   threadline echo 127.0.0.1:12345 --as lines
+  threadline serve . --listing           the files of this directory on 127.0.0.1:8000
+  threadline serve public :80 --cache 3600
 
 Ctrl-C or SIGTERM lets clients finish and ends; a second one ends at once.
 THREADLINE_LOG=debug shows more of what happens.";
@@ -33,6 +36,9 @@ pub(crate) enum Command {
     /// Serve echo on ADDRESS: what a client sends comes back
     #[command(after_help = EXAMPLES)]
     Echo(Echo),
+    /// Serve the files of DIRECTORY by HTTP
+    #[command(after_help = EXAMPLES)]
+    Serve(Serve),
 }
 
 #[derive(Debug, Args)]
@@ -72,6 +78,32 @@ pub(crate) enum Kind {
     Frames,
     /// UDP datagrams
     Datagrams,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// What to serve; nothing outside of it is
+    pub(crate) directory: PathBuf,
+    /// Where to listen: HOST:PORT, :PORT, unix:PATH or fd:NUMBER
+    #[arg(default_value = "127.0.0.1:8000")]
+    pub(crate) address: Address,
+    /// Show what is in directories without index.html
+    #[arg(long)]
+    pub(crate) listing: bool,
+    /// How long clients may keep files without asking again [default: they ask each time]
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) cache: Option<u64>,
+    /// Serve files and directories whose names begin with a dot, too
+    #[arg(long)]
+    pub(crate) dotfiles: bool,
+    /// Follow symbolic links out of the directory, too
+    #[arg(long)]
+    pub(crate) follow_symlinks: bool,
+    /// Send FILE.br, FILE.zst or FILE.gz in place of FILE to clients that take it
+    #[arg(long)]
+    pub(crate) precompressed: bool,
+    #[command(flatten)]
+    pub(crate) how: How,
 }
 
 /// How a service runs: the same for all of them.

@@ -3,6 +3,7 @@
 //! - `arguments`: what can be said on the command line
 //! - `demo`: echo, chat and HTTP services, side by side
 //! - `echo`: an echo service on any address
+//! - `serve`: a file server
 //!
 //! Errors are printed in one place, below, as one line; the exit code is 1 for a service that cannot
 //! run and 2 for a command line that cannot be understood.
@@ -12,6 +13,7 @@
 mod arguments;
 mod demo;
 mod echo;
+mod serve;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -25,6 +27,7 @@ fn main() -> ExitCode {
     let result = match command {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Echo(arguments) => echo::run(&arguments),
+        Command::Serve(arguments) => serve::run(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -18,7 +18,9 @@ fn text(bytes: &[u8]) -> String {
 
 #[test]
 fn help_shows_examples() {
-    for arguments in [&["--help"][..], &["demo", "--help"], &["echo", "--help"]] {
+    for arguments in
+        [&["--help"][..], &["demo", "--help"], &["echo", "--help"], &["serve", "--help"]]
+    {
         let said = output(arguments);
         assert_eq!(said.status.code(), Some(0));
         let help = text(&said.stdout);

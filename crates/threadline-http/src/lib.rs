@@ -42,6 +42,7 @@ mod date;
 mod exchange;
 mod extensions;
 pub mod extract;
+pub mod files;
 mod handler;
 #[cfg(feature = "http")]
 mod http_types;
@@ -58,6 +59,7 @@ mod settings;
 pub mod testing;
 #[cfg(test)]
 mod testing_mw;
+mod weights;
 mod write;
 
 pub use body::{Body, BodyError, BodyReader, BodySender};

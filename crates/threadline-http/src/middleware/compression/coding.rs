@@ -8,6 +8,7 @@ use std::fmt;
 use threadline_proto::request::Headers;
 
 use crate::middleware::fields::elements;
+use crate::weights::weighted;
 
 /// A content coding (RFC 9110 §8.4.1). Those are there whose feature is on.
 ///
@@ -87,53 +88,4 @@ pub(super) fn negotiate(headers: Headers<'_, '_>, offered: &[Coding]) -> Option<
         }
     }
     best.filter(|(_, weight)| *weight >= identity).map(|(coding, _)| coding)
-}
-
-/// An element with its weight in thousandths, `gzip;q=0.5` (RFC 9110 §12.4.2). One whose weight is
-/// malformed weighs nothing; one without weight, 1000.
-fn weighted(element: &str) -> (&str, u16) {
-    let (value, parameters) = element.split_once(';').unwrap_or((element, ""));
-    let weight = match parameters.trim().split_once('=') {
-        None if parameters.is_empty() => 1000,
-        Some((name, weight)) if name.trim().eq_ignore_ascii_case("q") => {
-            thousandths(weight.trim()).unwrap_or(0)
-        }
-        _ => 0,
-    };
-    (value.trim_end(), weight)
-}
-
-fn thousandths(weight: &str) -> Option<u16> {
-    let (whole, fraction) = weight.split_once('.').unwrap_or((weight, ""));
-    let is_fraction = fraction.len() <= 3 && fraction.bytes().all(|byte| byte.is_ascii_digit());
-    if !matches!(whole, "0" | "1") || !is_fraction {
-        return None;
-    }
-    let thousandths: u16 = format!("{whole}{fraction:0<3}").parse().ok()?;
-    (thousandths <= 1000).then_some(thousandths)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rfc9110_12_4_2_weights() {
-        for (element, expected) in [
-            ("gzip", ("gzip", 1000)),
-            ("gzip;q=1", ("gzip", 1000)),
-            ("gzip ; Q=0.5", ("gzip", 500)),
-            ("gzip;q=0.001", ("gzip", 1)),
-            ("*;q=0", ("*", 0)),
-            ("gzip;q=1.000", ("gzip", 1000)),
-            ("gzip;q=1.001", ("gzip", 0)),
-            ("gzip;q=2", ("gzip", 0)),
-            ("gzip;q=0.1234", ("gzip", 0)),
-            ("gzip;q=", ("gzip", 0)),
-            ("gzip;q=-1", ("gzip", 0)),
-            ("gzip;level=9", ("gzip", 0)),
-        ] {
-            assert_eq!(weighted(element), expected, "{element}");
-        }
-    }
 }

@@ -1,0 +1,36 @@
+//! A file server: a directory by HTTP, with ranges, conditional requests and nothing of what is
+//! outside.
+
+use std::time::Duration;
+
+use threadline::Server;
+use threadline::http::Router;
+use threadline::http::files::{Dotfiles, Files, Symlinks};
+
+use crate::arguments::Serve;
+
+pub(crate) fn run(arguments: &Serve) -> threadline::Result<()> {
+    let router = Router::new().files("/", files(arguments)?);
+    let server = Server::new().http(arguments.address.clone(), router);
+    arguments.how.apply(server).run()
+}
+
+fn files(arguments: &Serve) -> threadline::Result<Files> {
+    let mut files = Files::dir(&arguments.directory)?;
+    if arguments.listing {
+        files = files.listing();
+    }
+    if let Some(seconds) = arguments.cache {
+        files = files.cache(Duration::from_secs(seconds));
+    }
+    if arguments.dotfiles {
+        files = files.dotfiles(Dotfiles::Served);
+    }
+    if arguments.follow_symlinks {
+        files = files.symlinks(Symlinks::Anywhere);
+    }
+    if arguments.precompressed {
+        files = files.precompressed();
+    }
+    Ok(files)
+}
