@@ -21,7 +21,8 @@ use clap::Parser;
 /// Measures threadline against references and peers.
 #[derive(Debug, Parser)]
 #[command(
-    after_help = "Scenarios: hello pipelined echo echo-stream blocking mixed cpu idle quiet, \
+    after_help = "Scenarios: hello routed orders upload file pipelined echo echo-stream blocking mixed cpu idle \
+quiet, \
 all of them: all, a quick check of them: smoke"
 )]
 struct Arguments {

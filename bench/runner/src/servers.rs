@@ -77,6 +77,7 @@ fn nginx() -> Result<(Command, Option<String>), String> {
     let template = include_str!("../../peers/nginx.conf.template");
     let text = template.replace("@PORT@", &port.to_string());
     let text = text.replace("@DIR@", &dir.display().to_string());
+    fs::write(dir.join("file"), threadline_bench_workload::file()).map_err(|e| e.to_string())?;
     let file = dir.join("nginx.conf");
     fs::write(&file, text).map_err(|e| e.to_string())?;
     let mut command = Command::new("nginx");

@@ -9,10 +9,12 @@ use std::thread;
 use std::time::Duration;
 
 use actix_web::{App, HttpServer, web};
+use futures_util::StreamExt;
 use threadline_bench_peers::{
     BLOCKING_THREADS, HELLO, HICCUP, MIXED, Options, SLEEP, SLEPT, SPUN, announce, hiccup_is_due,
     spin,
 };
+use threadline_bench_workload::{Order, User};
 
 fn main() -> io::Result<()> {
     let options = Options::parse(1);
@@ -25,6 +27,9 @@ fn main() -> io::Result<()> {
                 .route("/sleep", web::get().to(sleep))
                 .route("/mixed", web::get().to(mixed))
                 .route("/cpu", web::get().to(cpu))
+                .route("/users/{id}", web::get().to(user))
+                .route("/orders", web::post().to(order))
+                .route("/upload", web::post().to(upload))
         })
         .workers(options.workers)
         .worker_max_blocking_threads(BLOCKING_THREADS.div_ceil(options.workers))
@@ -51,6 +56,22 @@ async fn mixed() -> &'static str {
 async fn cpu() -> &'static str {
     blocking(spin).await;
     SPUN
+}
+
+async fn user(id: web::Path<u64>) -> web::Json<User> {
+    web::Json(User::of(id.into_inner()))
+}
+
+async fn order(order: web::Json<Order>) -> web::Json<Order> {
+    order
+}
+
+async fn upload(mut payload: web::Payload) -> String {
+    let mut count = 0;
+    while let Some(chunk) = payload.next().await {
+        count += chunk.expect("the generator stays").len();
+    }
+    count.to_string()
 }
 
 async fn blocking(work: impl FnOnce() + Send + 'static) {

@@ -9,17 +9,19 @@ use std::io;
 use std::thread;
 use std::time::Duration;
 
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use serde::Serialize;
 use threadline_bench_peers::{
     HELLO, HICCUP, MIXED, Options, SLEEP, SLEPT, SPUN, announce, hiccup_is_due, spin,
     tokio_listener, tokio_runtime,
 };
+use threadline_bench_workload::{Order, User};
 use tokio::net::TcpListener;
 use tokio::task::spawn_blocking;
 
@@ -55,8 +57,24 @@ async fn accept(listener: TcpListener) {
     }
 }
 
-async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn answer(mut request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let body = match (request.method(), request.uri().path()) {
+        (&Method::GET, path) if path.starts_with("/users/") => {
+            let id = path["/users/".len()..].parse().expect("a number");
+            return Ok(json(&User::of(id)));
+        }
+        (&Method::POST, "/orders") => {
+            let body = request.into_body().collect().await.expect("the generator stays").to_bytes();
+            return Ok(json(&serde_json::from_slice::<Order>(&body).expect("an order")));
+        }
+        (&Method::POST, "/upload") => {
+            let mut count = 0;
+            while let Some(frame) = request.body_mut().frame().await {
+                let frame = frame.expect("the generator stays");
+                count += frame.data_ref().map_or(0, |data| data.len());
+            }
+            return Ok(Response::new(Full::new(Bytes::from(count.to_string()))));
+        }
         (&Method::GET, "/") => HELLO,
         (&Method::GET, "/sleep") => {
             blocking(|| thread::sleep(SLEEP)).await;
@@ -81,6 +99,13 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Inf
     let mut response = Response::new(Full::new(Bytes::from_static(body.as_bytes())));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     Ok(response)
+}
+
+fn json(value: &impl Serialize) -> Response<Full<Bytes>> {
+    let body = serde_json::to_vec(value).expect("plain data");
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
 }
 
 async fn blocking(work: impl FnOnce() + Send + 'static) {

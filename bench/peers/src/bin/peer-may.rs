@@ -6,19 +6,41 @@
 
 use std::io;
 
+use bytes::BytesMut;
 use may::coroutine;
 use may_minihttp::{HttpServer, HttpService, Request, Response};
 use threadline_bench_peers::{
     HELLO, HICCUP, MIXED, Options, SLEEP, SLEPT, SPUN, announce, hiccup_is_due, spin,
 };
+use threadline_bench_workload::User;
 
 const STACK_WORDS: usize = 0x1000;
 
 #[derive(Clone)]
 struct Workload;
 
+/// The response's buffer as something to write to.
+struct BytesMutWriter<'a>(&'a mut BytesMut);
+
+impl io::Write for BytesMutWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 impl HttpService for Workload {
     fn call(&mut self, request: Request, response: &mut Response) -> io::Result<()> {
+        if let ("GET", Some(id)) = (request.method(), request.path().strip_prefix("/users/")) {
+            let user = User::of(id.parse().expect("a number"));
+            serde_json::to_writer(BytesMutWriter(response.body_mut()), &user)?;
+            response.header("Content-Type: application/json");
+            return Ok(());
+        }
         let body = match (request.method(), request.path()) {
             ("GET", "/") => HELLO,
             ("GET", "/sleep") => {

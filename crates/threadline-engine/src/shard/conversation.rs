@@ -19,6 +19,9 @@ use crate::turn::{Place, Turn, contain};
 /// Replies are written when they have grown to this, even if more messages wait: 256 KB.
 const OUTPUT_MAX: usize = 256 * 1024;
 
+/// How much is read at first of a message of which nothing is known: heads and small bodies fit.
+const FIRST_READ: usize = 16 * 1024;
+
 /// What a connection needs next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pause {
@@ -111,7 +114,11 @@ impl Conversation<'_> {
         let Some(fd) = self.state.session.fd() else { return Ok(Some(Pause::Over)) };
         // Not `read`, which costs the kernel its checks for files on the way to the same place. On a
         // connection's own thread the socket blocks, and this is where that thread waits.
-        let count = match rustix::net::recv(fd, &mut self.desk.input[..], RecvFlags::empty()) {
+        // The start of a message first: one that is long and read by its handler has its rest read where
+        // it belongs, and not copied there. A message that is waited for as a whole is taken in large.
+        let len = self.desk.input.len();
+        let most = if self.state.want > 0 { len } else { FIRST_READ.min(len) };
+        let count = match rustix::net::recv(fd, &mut self.desk.input[..most], RecvFlags::empty()) {
             Ok((0, _)) => return Ok(Some(Pause::Over)),
             Ok((count, _)) => count,
             Err(Errno::AGAIN) => {
@@ -123,7 +130,7 @@ impl Conversation<'_> {
             Err(error) => return Err(error.into()),
         };
         // A short read empties the socket; what comes later makes a new edge.
-        self.state.unread = until_dry || count == self.desk.input.len();
+        self.state.unread = until_dry || count == most;
         if self.state.partial.is_empty() {
             self.eat_fresh(count)
         } else {

@@ -113,18 +113,24 @@ fn is_json(media: &MediaType<'_>) -> bool {
 }
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, JsonRejection> {
-    let syntax = |error: &serde_json::Error| JsonRejection::Syntax(error.to_string());
+    // Keeping track of the path costs as much as the parsing: only what does not fit is parsed so.
+    serde_json::from_slice(body).map_err(|error| {
+        if error.is_data() { wrong_field::<T>(body, &error) } else { syntax(&error) }
+    })
+}
+
+#[cold]
+fn wrong_field<T: DeserializeOwned>(body: &[u8], error: &serde_json::Error) -> JsonRejection {
     let mut json = serde_json::Deserializer::from_slice(body);
-    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
-        if error.inner().is_data() {
-            JsonRejection::Field(WrongField::of(error))
-        } else {
-            syntax(error.inner())
-        }
-    })?;
-    // One value, and nothing behind it.
-    json.end().map_err(|error| syntax(&error))?;
-    Ok(value)
+    match serde_path_to_error::deserialize::<_, T>(&mut json) {
+        Err(error) => JsonRejection::Field(WrongField::of(error)),
+        // A type whose parsing depends on something else.
+        Ok(_) => syntax(error),
+    }
+}
+
+fn syntax(error: &serde_json::Error) -> JsonRejection {
+    JsonRejection::Syntax(error.to_string())
 }
 
 impl<T: Serialize> IntoResponse for Json<T> {
