@@ -1,4 +1,7 @@
 //! [`CookieKeys`]: the secrets behind signed and private cookies.
+//!
+//! Shared as state; `signed.rs` and `private.rs` read it. How keys are derived must never change, or all
+//! cookies that are out there are lost. Keys are never shown.
 
 use std::fmt;
 use std::sync::Arc;
@@ -110,3 +113,16 @@ impl fmt::Display for ShortSecret {
 }
 
 impl std::error::Error for ShortSecret {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Worked out with another implementation of HMAC.
+    #[test]
+    fn rfc5869_keys_stay_what_they_are_and_differ() {
+        let Pair { signing, encryption } = Pair::derive(&[7; 32]).expect("long enough");
+        assert_eq!(signing[..8], [0xa5, 0xad, 0x9b, 0xf9, 0x61, 0xc7, 0x91, 0x08]);
+        assert_eq!(encryption[..8], [0xda, 0xa3, 0x82, 0x56, 0xf1, 0x98, 0xaa, 0xa7]);
+    }
+}

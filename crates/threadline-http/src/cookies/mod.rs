@@ -3,16 +3,19 @@
 //! | file | |
 //! | --- | --- |
 //! | `received.rs` | [`Cookies`]: those that came with a request |
+//! | `limits.rs` | [`CookieLimits`]: how many of them are looked at |
 //! | `set.rs` | [`SetCookie`]: one that a response sets |
-//! | `keys.rs` | [`CookieKeys`]: the secrets for the two below, old ones included |
-//! | `signed.rs` | [`SignedCookies`]: clients can read them, and not change them |
-//! | `private.rs` | [`PrivateCookies`]: clients can do neither |
+//! | `keys.rs` | `CookieKeys`: the secrets for the two below, old ones included |
+//! | `signed.rs` | `SignedCookies`: clients can read them, and not change them |
+//! | `private.rs` | `PrivateCookies`: clients can do neither |
 //!
-//! Neither a signature nor encryption keeps a client from sending an old cookie again, or one that was
-//! stolen from another: put into it what can be revoked, such as the id of a session.
+//! The last three need the feature `cookies-secure`. Neither a signature nor encryption keeps a client
+//! from sending an old cookie again, or one that was stolen from another: put into it what can be
+//! revoked, such as the id of a session.
 
 #[cfg(feature = "cookies-secure")]
 mod keys;
+mod limits;
 #[cfg(feature = "cookies-secure")]
 mod private;
 mod received;
@@ -22,6 +25,7 @@ mod signed;
 
 #[cfg(feature = "cookies-secure")]
 pub use keys::{CookieKeys, ShortSecret};
+pub use limits::CookieLimits;
 #[cfg(feature = "cookies-secure")]
 pub use private::PrivateCookies;
 pub use received::Cookies;

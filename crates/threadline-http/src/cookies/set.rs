@@ -1,4 +1,8 @@
 //! [`SetCookie`]: a cookie that a response sets (RFC 6265 §4.1).
+//!
+//! Names, values and attributes are checked where they are given, so that none can end the field or begin
+//! another attribute. What only the whole cookie shows, its length and what its name promises, is checked
+//! when a response is to carry it: what all browsers ignore is not sent.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -6,6 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use threadline_proto::response::Status;
 
+use crate::date;
 use crate::handler::IntoResponse;
 use crate::response::Response;
 
@@ -63,14 +68,25 @@ pub enum SameSite {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SetCookieError {
-    /// The name is empty or has a character that no name has.
-    Name(String),
-    /// The value has whitespace, a quote, comma, semicolon, backslash, control character, or is not
-    /// ASCII: [`SetCookie::encoded`] takes anything.
+    /// The name is empty.
+    NoName,
+    /// The name has this character, and is no token (RFC 9110 §5.6.2).
+    Name(char),
+    /// The value has this character: whitespace, a quote, comma, semicolon, backslash, control character,
+    /// or not of ASCII. [`SetCookie::encoded`] takes anything.
     Value(char),
-    /// A path or domain has a semicolon or control character.
-    Attribute(String),
+    /// This is no path that browsers take: it begins with a slash, is of ASCII without semicolons and
+    /// control characters, and has at most 1 024 bytes.
+    Path(String),
+    /// This is no domain that browsers take: a host name in ASCII (`xn--…` for others), at most 1 024
+    /// bytes long.
+    Domain(String),
 }
+
+/// Browsers ignore cookies whose name and value are longer together, and attributes that are longer
+/// (RFC 6265bis §5.6).
+const PAIR_LEN_MAX: usize = 4096;
+const ATTRIBUTE_LEN_MAX: usize = 1024;
 
 impl SetCookie {
     /// A cookie with that name and value, as they are.
@@ -79,8 +95,11 @@ impl SetCookie {
     /// If they are not made of the characters that RFC 6265 §4.1.1 allows.
     pub fn new(name: impl Into<String>, value: impl Into<String>) -> Result<Self, SetCookieError> {
         let (name, value) = (name.into(), value.into());
-        if name.is_empty() || !name.bytes().all(is_name_byte) {
-            return Err(SetCookieError::Name(name));
+        if name.is_empty() {
+            return Err(SetCookieError::NoName);
+        }
+        if let Some(character) = name.chars().find(|character| !is_name_char(*character)) {
+            return Err(SetCookieError::Name(character));
         }
         if let Some(character) = value.chars().find(|character| !is_value_char(*character)) {
             return Err(SetCookieError::Value(character));
@@ -100,7 +119,7 @@ impl SetCookie {
     }
 
     /// The same with any value: what may not be in one is percent-encoded.
-    /// [`percent::decode`](threadline_proto::percent::decode) gets it back.
+    /// [`Cookies::decoded`](super::Cookies::decoded) gets it back.
     ///
     /// # Errors
     /// If the name is none.
@@ -128,11 +147,14 @@ impl SetCookie {
     /// Only to paths below this one. Default: `/`.
     ///
     /// # Errors
-    /// If it has a semicolon or control character, or does not begin with a slash.
+    /// If it does not begin with a slash, has a semicolon, a control character or one that is not of
+    /// ASCII, or is longer than 1 024 bytes.
     pub fn path(mut self, path: impl Into<String>) -> Result<Self, SetCookieError> {
-        let path = attribute(path.into())?;
-        if !path.starts_with('/') {
-            return Err(SetCookieError::Attribute(path));
+        let path = path.into();
+        let is_allowed = |byte: u8| matches!(byte, b' '..=b'~') && byte != b';';
+        if !path.starts_with('/') || !path.bytes().all(is_allowed) || path.len() > ATTRIBUTE_LEN_MAX
+        {
+            return Err(SetCookieError::Path(path));
         }
         self.path = Some(path);
         Ok(self)
@@ -141,19 +163,27 @@ impl SetCookie {
     /// To all hosts of this domain. Default: this host alone, which is safer.
     ///
     /// # Errors
-    /// If it has a semicolon or control character.
+    /// If it is no host name in ASCII, or longer than 1 024 bytes.
     pub fn domain(mut self, domain: impl Into<String>) -> Result<Self, SetCookieError> {
-        self.domain = Some(attribute(domain.into())?);
+        let domain = domain.into();
+        let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+        if domain.is_empty() || !domain.bytes().all(is_allowed) || domain.len() > ATTRIBUTE_LEN_MAX
+        {
+            return Err(SetCookieError::Domain(domain));
+        }
+        self.domain = Some(domain);
         Ok(self)
     }
 
-    /// Clients keep it so long, in whole seconds. Default: until they end.
+    /// Clients keep it so long, in whole seconds; browsers at most 400 days (RFC 6265bis §5.5). Default:
+    /// until they end.
     pub fn max_age(mut self, age: Duration) -> Self {
         self.max_age = Some(age);
         self
     }
 
-    /// Clients keep it until then; `max_age` counts more.
+    /// Clients keep it until then; `max_age` counts more. A time before 1970 is sent as the beginning of
+    /// 1970, one after the year 9999 as its end.
     pub fn expires(mut self, at: SystemTime) -> Self {
         self.expires = Some(at);
         self
@@ -200,8 +230,19 @@ impl SetCookie {
         SetCookie { value, ..self }
     }
 
-    /// What the prefixes of names promise (RFC 6265bis §4.1.3), browsers ignore the cookie otherwise:
-    /// `__Secure-` is sent over TLS only, `__Host-` also to this host alone and all its paths.
+    /// Why all browsers would ignore it, if they would.
+    fn flaw(&self) -> Option<&'static str> {
+        if self.name.len() + self.value.len() > PAIR_LEN_MAX {
+            return Some("its name and value are longer than 4096 bytes");
+        }
+        (!self.keeps_promises()).then_some(
+            "it is not what its prefix promises: `__Secure-` is for cookies over TLS alone, `__Host-` also \
+             for no domain and the path `/`",
+        )
+    }
+
+    /// What the prefixes of names promise (RFC 6265bis §4.1.3): `__Secure-` is sent over TLS only,
+    /// `__Host-` also to this host alone and all its paths.
     fn keeps_promises(&self) -> bool {
         let prefix = |prefix: &str| {
             self.name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
@@ -227,7 +268,7 @@ impl fmt::Display for SetCookie {
         attribute(f, "Path", &self.path)?;
         attribute(f, "Domain", &self.domain)?;
         attribute(f, "Max-Age", &self.max_age.map(|age| age.as_secs().to_string()))?;
-        attribute(f, "Expires", &self.expires.map(httpdate::fmt_http_date))?;
+        attribute(f, "Expires", &self.expires.map(date::text))?;
         for (is_on, name) in [
             (self.is_secure(), "; Secure"),
             (self.http_only, "; HttpOnly"),
@@ -240,8 +281,8 @@ impl fmt::Display for SetCookie {
 }
 
 /// A token (RFC 9110 §5.6.2).
-fn is_name_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+fn is_name_char(character: char) -> bool {
+    character.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(character)
 }
 
 /// A cookie-octet.
@@ -249,22 +290,26 @@ fn is_value_char(character: char) -> bool {
     character.is_ascii_graphic() && !matches!(character, '"' | ',' | ';' | '\\')
 }
 
-fn attribute(text: String) -> Result<String, SetCookieError> {
-    let is_allowed = |byte: u8| (b' '..0x7f).contains(&byte) && byte != b';';
-    if text.bytes().all(is_allowed) { Ok(text) } else { Err(SetCookieError::Attribute(text)) }
-}
-
 impl fmt::Display for SetCookieError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            SetCookieError::Name(name) => write!(f, "{name:?} cannot be the name of a cookie"),
+            SetCookieError::NoName => f.write_str("a cookie must have a name"),
+            SetCookieError::Name(character) => write!(
+                f,
+                "the name of a cookie cannot have {character:?}: use letters, digits, `-` and `_`"
+            ),
             SetCookieError::Value(character) => {
                 write!(
                     f,
                     "the value of a cookie cannot have {character:?}: use `SetCookie::encoded`"
                 )
             }
-            SetCookieError::Attribute(text) => write!(f, "{text:?} cannot be part of a cookie"),
+            SetCookieError::Path(text) => {
+                write!(f, "{text:?} cannot be the path of a cookie: begin with `/`, percent-encode")
+            }
+            SetCookieError::Domain(text) => {
+                write!(f, "{text:?} cannot be the domain of a cookie: it is a host name in ASCII")
+            }
         }
     }
 }
@@ -281,13 +326,13 @@ impl IntoResponse for SetCookieError {
 impl Response {
     /// Adds a cookie.
     ///
-    /// One whose name promises what it does not keep (`__Host-` with a domain) is not sent, since
-    /// browsers ignore it: there is a line in the log.
+    /// One that browsers ignore is not sent, and there is a line in the log: one whose name promises what
+    /// it does not keep (`__Host-` with a domain), and one whose name and value have together more than
+    /// 4 096 bytes, signature included.
     pub fn with_cookie(mut self, cookie: SetCookie) -> Self {
-        if cookie.keeps_promises() {
-            self.append_header("set-cookie", Cow::Owned(cookie.to_string()));
-        } else {
-            tracing::error!("cookie `{}` is not what its prefix promises", cookie.name);
+        match cookie.flaw() {
+            None => self.append_header("set-cookie", Cow::Owned(cookie.to_string())),
+            Some(flaw) => tracing::error!("the cookie `{}` is not sent: {flaw}", cookie.name),
         }
         self
     }
@@ -311,8 +356,11 @@ mod tests {
 
     #[test]
     fn rfc6265_4_1_1_names_and_values_are_checked() {
-        for name in ["", "a b", "a=b", "a;b", "ä", "a\r\nset-cookie: x"] {
-            assert_eq!(SetCookie::new(name, ""), Err(SetCookieError::Name(name.into())));
+        assert_eq!(SetCookie::new("", "a"), Err(SetCookieError::NoName));
+        for (name, wrong) in
+            [("a b", ' '), ("a=b", '='), ("a;b", ';'), ("aä", 'ä'), ("a\r\nset-cookie: x", '\r')]
+        {
+            assert_eq!(SetCookie::new(name, ""), Err(SetCookieError::Name(wrong)));
         }
         for (value, wrong) in
             [("a b", ' '), ("a;b", ';'), ("\"a\"", '"'), ("a\n", '\n'), ("ü", 'ü'), ("a,b", ',')]
@@ -320,8 +368,42 @@ mod tests {
             assert_eq!(SetCookie::new("n", value), Err(SetCookieError::Value(wrong)));
         }
         let cookie = || SetCookie::new("n", "v").expect("in order");
-        assert!(cookie().path("/a; Domain=x").is_err() && cookie().path("a").is_err());
-        assert!(cookie().domain("x\r\ny").is_err());
+        for path in ["", "a", "/a; Domain=x", "/ä", "/\n", &format!("/{}", "a".repeat(1024))] {
+            assert_eq!(cookie().path(path), Err(SetCookieError::Path(path.into())));
+        }
+        for domain in ["", "x\r\ny", "a b", "a;b", "ü.example", &"a".repeat(1025)] {
+            assert_eq!(cookie().domain(domain), Err(SetCookieError::Domain(domain.into())));
+        }
+        assert!(cookie().path(format!("/{}", "a".repeat(1023))).is_ok());
+        assert!(cookie().domain("xn--bcher-kva.example").is_ok());
+    }
+
+    #[test]
+    fn errors_say_what_to_do() {
+        let said = |name: &str, value: &str| {
+            SetCookie::new(name, value).expect_err("not in order").to_string()
+        };
+        assert_eq!(said("", ""), "a cookie must have a name");
+        assert!(said("a b", "").contains("the name of a cookie cannot have ' '"));
+        assert!(said("a", "b;").ends_with("cannot have ';': use `SetCookie::encoded`"));
+    }
+
+    #[test]
+    fn times_that_cannot_be_said_are_as_near_as_can_be() {
+        let until = |at| SetCookie::new("n", "v").expect("in order").expires(at).to_string();
+        let day = Duration::from_secs(86_400);
+        let epoch = SystemTime::UNIX_EPOCH;
+        assert!(until(epoch - day).contains("Expires=Thu, 01 Jan 1970 00:00:00 GMT"));
+        assert!(until(epoch + day * 4_000_000).contains("Expires=Fri, 31 Dec 9999 23:59:59 GMT"));
+    }
+
+    #[test]
+    fn rfc6265bis_5_6_cookies_that_are_too_long_are_not_sent() {
+        let sent = |len| {
+            let cookie = SetCookie::new("name", "v".repeat(len)).expect("in order");
+            Response::text("").with_cookie(cookie).headers().count()
+        };
+        assert_eq!((sent(4092), sent(4093)), (1, 0));
     }
 
     #[test]
@@ -352,7 +434,6 @@ mod tests {
     fn any_value_can_be_encoded() {
         let cookie = SetCookie::encoded("n", "ü; 100%").expect("in order");
         assert_eq!(cookie.value(), "%C3%BC%3B%20100%25");
-        assert_eq!(threadline_proto::percent::decode(cookie.value()).expect("decodes"), "ü; 100%");
     }
 
     #[test]
@@ -362,6 +443,8 @@ mod tests {
         assert_eq!(count(named("__Host-a")), 1);
         assert_eq!(count(named("__host-a").insecure()), 0);
         assert_eq!(count(named("__Host-a").path("/b").expect("a path")), 0);
+        assert_eq!(count(named("__Host-a").domain("example.org").expect("a domain")), 0);
+        assert_eq!(count(SetCookie::removal("__Host-a").expect("in order")), 1);
         assert_eq!(count(named("__Secure-a").path("/b").expect("a path")), 1);
         assert_eq!(count(named("__Secure-a").insecure()), 0);
     }
