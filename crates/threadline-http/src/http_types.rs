@@ -3,7 +3,7 @@
 //! Copies, since those types own what they hold; handlers that do not ask for them pay nothing.
 
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use threadline_proto::request::Version;
 use threadline_proto::response::Status;
 
@@ -76,18 +76,45 @@ impl IntoResponse for StatusCode {
     }
 }
 
-/// Fields whose values are not UTF-8 make the response a 500.
+/// What the server writes itself is left out, and so is what was said of the connection that the response
+/// came over: another service's answer can be passed on as it is. Fields whose values are not UTF-8 make
+/// the response a 500.
 impl<B: Into<Body>> From<http::Response<B>> for Response {
     fn from(response: http::Response<B>) -> Self {
         let (head, body) = response.into_parts();
         let mut response = Response::new(status(head.status)).with_body(body);
         for (name, value) in &head.headers {
+            if is_left_out(name, &head.headers) {
+                continue;
+            }
             // A control character, which the writer refuses.
             let value = std::str::from_utf8(value.as_bytes()).unwrap_or("\0");
             response = response.with_header(name.as_str().to_owned(), value.to_owned());
         }
         response
     }
+}
+
+/// Fields about one connection (RFC 9110 §7.6.1), and those that only the server can know.
+const LEFT_OUT: [&str; 9] = [
+    "connection",
+    "content-length",
+    "date",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Whether a field is one of those, or is named by `Connection` and so is one too.
+fn is_left_out(name: &HeaderName, fields: &HeaderMap) -> bool {
+    let named = fields.get_all(header::CONNECTION);
+    let mut named =
+        named.iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+    LEFT_OUT.contains(&name.as_str())
+        || named.any(|element| element.trim().eq_ignore_ascii_case(name.as_str()))
 }
 
 impl<B: Into<Body>> IntoResponse for http::Response<B> {
@@ -117,6 +144,8 @@ impl TryFrom<Response> for http::Response<Body> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Router;
+    use crate::testing::TestClient;
 
     #[test]
     fn responses_go_there_and_back() {
@@ -133,6 +162,29 @@ mod tests {
         assert_eq!(back.content_type(), Some("text/plain; charset=utf-8"));
         assert_eq!(back.headers().count(), 2);
         assert_eq!(back.body().as_bytes(), Some(&b"hello"[..]));
+    }
+
+    #[test]
+    fn rfc9110_7_6_1_what_was_said_of_another_connection_is_left_out() {
+        let relayed = || {
+            http::Response::builder()
+                .header("date", "Sun, 06 Nov 1994 08:49:37 GMT")
+                .header("Content-Length", "5")
+                .header("transfer-encoding", "chunked")
+                .header("connection", "close, X-Hop")
+                .header("keep-alive", "timeout=5")
+                .header("x-hop", "1")
+                .header("etag", "\"1\"")
+                .header("content-type", "text/csv")
+                .body("a,b\nc")
+                .expect("in order")
+        };
+        let response = Response::from(relayed());
+        assert_eq!(response.headers().collect::<Vec<_>>(), [("etag", "\"1\"")]);
+        assert_eq!(response.content_type(), Some("text/csv"));
+        let client = TestClient::new(Router::new().get("/", relayed)).expect("a router");
+        let answer = client.get("/").send();
+        assert_eq!((answer.status(), answer.text()), (Status::OK, "a,b\nc"));
     }
 
     #[test]

@@ -49,6 +49,8 @@ mod http_types;
 pub mod middleware;
 #[cfg(feature = "multipart")]
 pub mod multipart;
+#[cfg(feature = "openapi")]
+pub mod openapi;
 mod refusal;
 mod reply;
 mod request;

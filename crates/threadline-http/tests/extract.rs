@@ -3,11 +3,11 @@
 #![cfg(all(feature = "form", feature = "json"))]
 
 use serde::{Deserialize, Serialize};
-use threadline_http::extract::header::{Accept, Basic, ContentType, UserAgent};
+use threadline_http::extract::header::{Accept, Basic, ContentType, IfNoneMatch, UserAgent};
 use threadline_http::testing::{TestClient, TestResponse};
 use threadline_http::{
     Extension, Form, FromRequest, Header, HeaderRejection, Html, IntoResponse, Json, JsonRejection,
-    Path, PeerAddr, Query, Redirect, Request, Response, Router, Status,
+    Path, PeerAddr, Problems, Query, Redirect, Request, Response, Router, Status,
 };
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -93,6 +93,27 @@ fn wrong_json_is_refused_where_it_is_wrong() {
     let (status, text) = refused("application/json", r#"[{"name": "a"}, {"name": 7}]"#);
     assert_eq!(status, Status::UNPROCESSABLE_CONTENT);
     assert!(text.contains("JSON field `[1].name`: invalid type: integer `7`"), "{text}");
+}
+
+#[test]
+fn what_is_wrong_is_not_sent_back_at_length() {
+    let client = client(Router::new().post("/", |_: Json<u32>| ()));
+    let long = format!("\"{}\"", "ü".repeat(100_000));
+    let refused = post(&client, "application/json", &long);
+    assert_eq!(refused.status(), Status::UNPROCESSABLE_CONTENT);
+    let text = refused.text();
+    assert!(text.len() < 600, "{} bytes", text.len());
+    assert!(text.contains("JSON field invalid type: string \"ü"), "{text}");
+    assert!(text.ends_with("expected u32 at line 1 column 200002\n"), "{text}");
+}
+
+#[test]
+fn a_body_of_two_media_types_is_of_none() {
+    let client = client(Router::new().post("/", |_: Json<u32>| ()));
+    let post = client.post("/").header("content-type", "application/json").body("1");
+    assert_eq!(post.clone().send().status(), Status::NO_CONTENT);
+    let twice = post.header("content-type", "text/plain").send();
+    assert_eq!(twice.status(), Status::UNSUPPORTED_MEDIA_TYPE);
 }
 
 #[test]
@@ -191,6 +212,54 @@ fn credentials_that_are_refused_are_not_repeated() {
     let refused = get("Digest c2VjcmV0");
     assert_eq!(refused.status(), Status::BAD_REQUEST);
     assert!(!refused.text().contains("c2VjcmV0"));
+}
+
+#[test]
+fn conditions_are_typed() {
+    let client = client(
+        Router::new().get("/", |Header(known): Header<IfNoneMatch>| known.has("\"a\"").to_string()),
+    );
+    let get = |fields: &[&str]| {
+        let get = client.get("/");
+        fields.iter().fold(get, |get, value| get.header("if-none-match", value)).send()
+    };
+    check(&get(&["\"b\"", "W/\"a\""]), Status::OK, "true");
+    check(&get(&["\"b\""]), Status::OK, "false");
+    assert_eq!(get(&[]).text(), "400 Bad Request: header field `if-none-match` is missing\n");
+    assert!(
+        get(&["a"]).text().starts_with("400 Bad Request: header field `if-none-match`: not `*`")
+    );
+}
+
+#[test]
+fn errors_become_problems_where_the_client_wants_them() {
+    let router = Router::new()
+        .get("/", |_: Query<Item>| ())
+        .get("/page", || (Status::NOT_FOUND, Html("<p>nothing")))
+        .get("/fine", || "fine")
+        .layer(Problems);
+    let client = client(router);
+    let get = |target: &str, accept: &[&str]| {
+        accept.iter().fold(client.get(target), |get, value| get.header("accept", value)).send()
+    };
+    for accept in [&["application/json"][..], &["text/plain;q=0.1", "application/problem+json"]] {
+        let problem = get("/", accept);
+        assert_eq!(problem.status(), Status::BAD_REQUEST);
+        assert_eq!(problem.header("content-type"), Some("application/problem+json"), "{accept:?}");
+        assert_eq!(problem.header("vary"), Some("accept"));
+    }
+    for accept in [&[][..], &["*/*"], &["text/html, */*;q=0.1"], &["application/json;q=0"]] {
+        let text = get("/", accept);
+        assert_eq!(text.text(), "400 Bad Request: query: missing field `name`\n", "{accept:?}");
+        // A cache must not give it to those who want the other.
+        assert_eq!(text.header("vary"), Some("accept"));
+    }
+    // There is no choice here.
+    for target in ["/page", "/fine"] {
+        let other = get(target, &["application/json"]);
+        assert_ne!(other.header("content-type"), Some("application/problem+json"));
+        assert_eq!(other.header("vary"), None);
+    }
 }
 
 #[test]

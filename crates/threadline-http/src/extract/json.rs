@@ -8,7 +8,7 @@ use threadline_proto::response::Status;
 
 use super::OptionalFromRequest;
 use super::header::MediaType;
-use super::wrong::WrongField;
+use super::wrong::{WrongField, shortened};
 use crate::body::BodyError;
 use crate::handler::{FromRequest, IntoResponse};
 use crate::request::Request;
@@ -130,7 +130,7 @@ fn wrong_field<T: DeserializeOwned>(body: &[u8], error: &serde_json::Error) -> J
 }
 
 fn syntax(error: &serde_json::Error) -> JsonRejection {
-    JsonRejection::Syntax(error.to_string())
+    JsonRejection::Syntax(shortened(error.to_string()))
 }
 
 impl<T: Serialize> IntoResponse for Json<T> {

@@ -21,7 +21,7 @@ pub(super) fn elements<'i>(headers: Headers<'_, 'i>, name: &str) -> impl Iterato
 }
 
 /// Says that the response depends on a field of the request (RFC 9110 §12.5.5), once.
-pub(super) fn add_vary(response: &mut Response, name: &'static str) {
+pub(crate) fn add_vary(response: &mut Response, name: &'static str) {
     let known = response
         .headers()
         .filter(|(known, _)| known.eq_ignore_ascii_case("vary"))

@@ -52,7 +52,7 @@ mod compression;
 mod concurrency;
 mod cors;
 mod etag;
-mod fields;
+pub(crate) mod fields;
 mod https;
 pub(crate) mod layer;
 pub(crate) mod method_override;

@@ -4,8 +4,9 @@
 use serde_json::{Map, Value};
 use threadline_proto::response::Status;
 
-use crate::extract::header::{Accept, FromHeader};
-use crate::handler::IntoResponse;
+use crate::extract::header::{Accept, FromHeader, Header};
+use crate::handler::{FromRequest, IntoResponse};
+use crate::middleware::fields::add_vary;
 use crate::middleware::layer::{Middleware, Next};
 use crate::request::Request;
 use crate::response::Response;
@@ -91,7 +92,7 @@ impl IntoResponse for Problem {
 }
 
 /// Middleware that makes errors which are plain text, such as those of extractors, into [`Problem`]s
-/// for clients that would rather have JSON. All else passes through. What the server answers before any
+/// for clients that would rather have JSON, and says so to caches (`Vary`). All else passes through. What the server answers before any
 /// handler is called, as to a malformed request, stays text.
 ///
 /// ```
@@ -111,10 +112,11 @@ pub struct Problems;
 impl Middleware for Problems {
     fn handle(&self, request: &Request<'_>, next: Next<'_>) -> Response {
         let mut response = next.run(request);
-        if response.status().is_error()
-            && wants_json(request)
-            && let Some(detail) = plain_text(&response)
-        {
+        let text = response.status().is_error().then(|| plain_text(&response)).flatten();
+        let Some(detail) = text else { return response };
+        // Also where the text stays: some errors are kept by caches (RFC 9110 §15.1).
+        add_vary(&mut response, Accept::NAME);
+        if wants_json(request) {
             let problem = Problem::new(response.status()).detail(detail).into_response();
             response.set_header("content-type", PROBLEM_JSON);
             response.set_body(problem.into_body());
@@ -125,8 +127,8 @@ impl Middleware for Problems {
 
 fn wants_json(request: &Request<'_>) -> bool {
     let offered = ["text/plain", PROBLEM_JSON, "application/json"];
-    let accept = request.header(Accept::NAME).map(Accept::from_header);
-    matches!(accept, Some(Ok(accept)) if accept.best(&offered).is_some_and(|best| best != "text/plain"))
+    let Ok(Header(accept)) = Header::<Accept>::from_request(request) else { return false };
+    accept.best(&offered).is_some_and(|best| best != "text/plain")
 }
 
 /// What a plain text says, without the status in front.

@@ -4,6 +4,8 @@
 //! every request. Mistakes in routes are kept until [`Router::build`], so that a chain of routes
 //! reads well and every mistake is reported before the first connection.
 
+#[cfg(feature = "openapi")]
+mod describe;
 mod error;
 mod table;
 
@@ -57,6 +59,8 @@ struct Planned {
     method: Method<'static>,
     pattern: String,
     endpoint: Endpoint,
+    #[cfg(feature = "openapi")]
+    description: crate::openapi::Description,
 }
 
 impl Router {
@@ -108,7 +112,13 @@ impl Router {
         handler: impl Handler<Args>,
     ) -> Self {
         let endpoint = endpoint(format!("{method} {pattern}"), handler);
-        self.routes.push(Planned { method, pattern: pattern.to_owned(), endpoint });
+        self.routes.push(Planned {
+            method,
+            pattern: pattern.to_owned(),
+            endpoint,
+            #[cfg(feature = "openapi")]
+            description: Default::default(),
+        });
         self
     }
 
@@ -232,7 +242,7 @@ impl Router {
     /// [`RouterError`] names the first route that cannot work.
     pub fn build(self) -> Result<HttpService, RouterError> {
         let mut table = Table::new(self.fallback, self.states, self.layers)?;
-        for Planned { method, pattern, endpoint } in self.routes {
+        for Planned { method, pattern, endpoint, .. } in self.routes {
             table.plan(method, pattern, endpoint)?;
         }
         Ok(HttpService::new(table.grow()?, self.settings))

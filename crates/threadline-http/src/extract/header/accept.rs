@@ -43,7 +43,7 @@ impl Accept {
         let kind = offer.split_once('/').map_or("", |(kind, _)| kind);
         let specific = |wish: &str| match wish {
             "*/*" => 1,
-            _ if wish.strip_suffix("/*") == Some(kind) => 2,
+            _ if wish.strip_suffix("/*").is_some_and(|wish| wish.eq_ignore_ascii_case(kind)) => 2,
             _ if wish.eq_ignore_ascii_case(offer) => 3,
             _ => 0,
         };
@@ -141,6 +141,13 @@ mod tests {
             Some("application/json")
         );
         assert_eq!(accept("").best(&offered), None);
+    }
+
+    #[test]
+    fn rfc9110_8_3_1_media_types_are_the_same_in_any_case() {
+        for wish in ["text/*", "TEXT/HTML"] {
+            assert_eq!(accept(wish).best(&["Text/Html"]), Some("Text/Html"), "{wish}");
+        }
     }
 
     #[test]

@@ -33,9 +33,12 @@ impl<'t> MediaType<'t> {
         (is_token(kind) && is_token(subtype)).then(|| MediaType { essence: lower(essence), params })
     }
 
-    /// What the request says that its body is; `None` also if that is malformed.
+    /// What the request says that its body is; `None` also if that is malformed, or said twice: who
+    /// looks at the first only and who looks at the last only would see two things.
     pub fn of(request: &Request<'t>) -> Option<Self> {
-        MediaType::parse(request.header("content-type")?)
+        let mut fields = request.headers().all("content-type");
+        let (Some(field), None) = (fields.next(), fields.next()) else { return None };
+        MediaType::parse(std::str::from_utf8(field).ok()?)
     }
 
     /// Type and subtype in lower case: `text/html`.

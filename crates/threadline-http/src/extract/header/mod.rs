@@ -5,10 +5,12 @@
 //! | `media.rs` | [`MediaType`], [`ContentType`] |
 //! | `accept.rs` | [`Accept`], [`AcceptLanguage`]: what the client would rather have |
 //! | `credentials.rs` | [`Basic`], [`Bearer`]: the two kinds of `Authorization` |
+//! | `entity_tags.rs` | [`IfNoneMatch`], [`IfMatch`]: which versions the client has or means |
 //! | `plain.rs` | fields that are a text: [`Host`], [`Origin`], [`Referer`], [`UserAgent`] |
 
 mod accept;
 mod credentials;
+mod entity_tags;
 mod media;
 mod plain;
 
@@ -22,8 +24,9 @@ use crate::request::Request;
 use crate::response::Response;
 
 pub use accept::{Accept, AcceptLanguage, Preferences};
-pub use credentials::{Basic, Bearer};
-pub use media::{ContentType, MediaType};
+pub use credentials::{Basic, Bearer, OtherCredentials};
+pub use entity_tags::{EntityTags, IfMatch, IfNoneMatch, NotEntityTags};
+pub use media::{ContentType, MediaType, NotAMediaType};
 pub use plain::{Host, Origin, Referer, UserAgent};
 
 /// A header field, parsed. Missing or malformed, it is a 400 that names it; as an `Option` it may be
