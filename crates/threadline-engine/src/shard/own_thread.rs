@@ -23,11 +23,18 @@ use crate::connection::{Claim, Ending, Outbox, State};
 use crate::handlers::Connection;
 use crate::lease::Lease;
 use crate::model::Model;
-use crate::protocol::{Phase, Refusal};
+use crate::protocol::{Phase, Refusal, Timeouts};
 use crate::service::{MessageService, Service, StreamService};
 use crate::shared::Blockable;
 use crate::sys::{now_ticks, ticks_long};
 use crate::turn::contain;
+
+/// How long a body of which so much has come may have taken at its least rate; `None` if there is none.
+fn slowest(timeouts: &Timeouts, received: u64) -> Option<Duration> {
+    let rate = u64::from(timeouts.body_rate_min);
+    let due = Duration::from_millis((received * 1000).checked_div(rate)?);
+    Some(due.max(timeouts.body_grace))
+}
 
 /// A timeout of zero would mean none to the kernel.
 const SHORTEST_WAIT: Duration = Duration::from_millis(1);
@@ -212,7 +219,11 @@ impl Shard {
         match state.phase {
             None => timeouts.idle,
             Some(Phase::Head) => timeouts.head.map(|limit| limit.saturating_sub(spent)),
-            Some(Phase::Body) => timeouts.body.map(|limit| limit.saturating_sub(spent)),
+            Some(Phase::Body) => {
+                let received = state.partial.len() as u64;
+                let limits = timeouts.body.into_iter().chain(slowest(timeouts, received));
+                limits.min().map(|limit| limit.saturating_sub(spent))
+            }
         }
     }
 

@@ -76,9 +76,6 @@ every_model! {
     }
 
     fn one_byte_a_second_is_slower_than_the_minimum_rate(model) {
-        if model == threadline::Model::ThreadPerConnection {
-            return; // A thread that blocks in a read looks at the clock only when bytes come.
-        }
         let timeouts =
             Timeouts { body_grace: SHORT, body_rate_min: 1_000_000, ..Timeouts::default() };
         let echo = Frames::new(|frame, _| Some(frame.to_vec())).timeouts(timeouts);
