@@ -59,8 +59,6 @@ mod router;
 mod service;
 mod settings;
 pub mod testing;
-#[cfg(test)]
-mod testing_mw;
 mod weights;
 mod write;
 

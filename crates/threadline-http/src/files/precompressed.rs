@@ -43,7 +43,7 @@ pub(super) fn acceptable(headers: Headers<'_, '_>) -> impl Iterator<Item = Codin
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing_mw::{Stack, request};
+    use crate::middleware::testing::{Stack, request};
     use crate::{Next, Request, Response};
 
     fn accepted(field: &str) -> String {

@@ -82,7 +82,7 @@ impl ReadBody for Limited<'_> {
 mod tests {
     use super::*;
     use crate::Status;
-    use crate::testing_mw::{Pieces, Stack, request_with};
+    use crate::middleware::testing::{Pieces, Stack, request_with};
 
     /// A layer that hides how long the body is, as a chunked one or a decoded one does.
     fn unknown_length(request: &Request<'_>, next: Next<'_>) -> Response {

@@ -97,7 +97,7 @@ fn message(panic: &(dyn Any + Send)) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing_mw::{Stack, request};
+    use crate::middleware::testing::{Stack, request};
 
     #[test]
     fn a_panic_is_a_500_that_says_nothing_of_it() {

@@ -86,7 +86,7 @@ mod tests {
 
     use super::*;
     use crate::Body;
-    use crate::testing_mw::{Stack, request};
+    use crate::middleware::testing::{Stack, request};
 
     fn limit(max: usize) -> (Stack, Arc<AtomicUsize>) {
         let limit = ConcurrencyLimit::new(max).retry_after(Duration::from_millis(1500));

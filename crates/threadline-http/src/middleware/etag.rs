@@ -120,7 +120,7 @@ fn not_modified(mut response: Response) -> Response {
 mod tests {
     use super::*;
     use crate::IntoResponse;
-    use crate::testing_mw::{Stack, request};
+    use crate::middleware::testing::{Stack, request};
 
     fn get(fields: &str, handler: impl Fn(&Request<'_>) -> Response) -> Response {
         Stack::of(Etag::new().max_len(100)).run(request("GET /", fields), handler)

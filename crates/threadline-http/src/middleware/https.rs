@@ -115,7 +115,7 @@ fn without_port(authority: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing_mw::Stack;
+    use crate::middleware::testing::Stack;
 
     fn run(redirect: HttpsRedirect, input: &str) -> Response {
         Stack::of(redirect).run(input, |_| "plain")

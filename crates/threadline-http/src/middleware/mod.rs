@@ -59,6 +59,8 @@ pub(crate) mod method_override;
 mod rate_limit;
 mod request_id;
 mod security_headers;
+#[cfg(test)]
+pub(crate) mod testing;
 mod time_limit;
 mod watched;
 

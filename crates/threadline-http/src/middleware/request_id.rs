@@ -140,7 +140,7 @@ fn is_good(id: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing_mw::{Stack, request};
+    use crate::middleware::testing::{Stack, request};
 
     fn seen(request: &Request<'_>) -> String {
         request.extensions().get::<RequestId>().expect("a name").to_string()

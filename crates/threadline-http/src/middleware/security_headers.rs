@@ -110,7 +110,7 @@ impl Middleware for SecurityHeaders {
 mod tests {
     use super::*;
     use crate::Status;
-    use crate::testing_mw::{Stack, request};
+    use crate::middleware::testing::{Stack, request};
 
     fn run(headers: SecurityHeaders, handler: fn(&Request<'_>) -> Response) -> Response {
         Stack::of(headers).run(request("GET /", ""), handler)

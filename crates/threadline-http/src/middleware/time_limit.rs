@@ -175,7 +175,7 @@ impl Middleware for TimeLimit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing_mw::{Stack, request};
+    use crate::middleware::testing::{Stack, request};
 
     const LONG: Duration = Duration::from_secs(3600);
 

@@ -5,7 +5,7 @@ use std::io::{self, BufRead, Read};
 
 use super::*;
 use crate::body::{BodyError, Incoming, ReadBody};
-use crate::testing_mw::{Pieces, Stack, request_with};
+use crate::middleware::testing::{Pieces, Stack, request_with};
 use crate::{IntoResponse, Middleware, Next, Response, Status};
 
 const DISPOSITION: &str = "Content-Disposition: form-data; name=";

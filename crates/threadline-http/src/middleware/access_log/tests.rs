@@ -5,8 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 
 use super::*;
+use crate::middleware::testing::{Stack, request};
 use crate::middleware::{Principal, RequestIds};
-use crate::testing_mw::{Stack, request};
 use crate::{Body, IntoResponse};
 
 /// A writer whose lines a test can see.

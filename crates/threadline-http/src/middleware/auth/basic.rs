@@ -94,7 +94,7 @@ mod tests {
 
     use super::*;
     use crate::Status;
-    use crate::testing_mw::{Stack, request};
+    use crate::middleware::testing::{Stack, request};
 
     fn get(credentials: &str) -> Response {
         let auth = BasicAuth::users("a \"realm\"", [("alice", "p:w"), ("bob", "ü")]);

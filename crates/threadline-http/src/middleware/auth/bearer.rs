@@ -100,7 +100,7 @@ impl fmt::Debug for BearerAuth {
 mod tests {
     use super::*;
     use crate::Status;
-    use crate::testing_mw::{Stack, request};
+    use crate::middleware::testing::{Stack, request};
 
     fn get(fields: &str) -> Response {
         let auth = BearerAuth::tokens("api", [("ci", "abc123=="), ("backup", "x.y-z")]);

@@ -282,7 +282,7 @@ fn credentials<'a>(request: &Request<'a>, scheme: &str) -> Option<&'a str> {
 mod tests {
     use super::*;
     use crate::Status;
-    use crate::testing_mw::{Pieces, Stack, request, request_with};
+    use crate::middleware::testing::{Pieces, Stack, request, request_with};
 
     const KEY: &[u8] = b"0123456789abcdef0123456789abcdef";
     const NOW: u64 = 1_700_000_000;

@@ -158,7 +158,7 @@ fn network(request: &Request<'_>) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing_mw::{Stack, request};
+    use crate::middleware::testing::{Stack, request};
 
     /// A limit whose clock stands still.
     fn at(limit: RateLimit) -> Stack {

@@ -7,7 +7,7 @@ use threadline_proto::response::Status;
 
 use super::*;
 use crate::IntoResponse;
-use crate::testing_mw::Pieces;
+use crate::middleware::testing::Pieces;
 
 fn post(decompression: Decompression, name: &str, body: &[u8]) -> Response {
     let fields = format!("Content-Encoding: {name}\r\n");

@@ -8,8 +8,8 @@ use std::borrow::Cow;
 use super::*;
 use crate::Response;
 use crate::body::{BodyError, BodyReader, Incoming};
+use crate::middleware::testing::{Stack, request, request_with};
 use crate::request::Request;
-use crate::testing_mw::{Stack, request, request_with};
 
 /// Decodes with this crate's decoder, without bounds that matter.
 fn decoded(coding: Coding, bytes: &[u8]) -> Result<Vec<u8>, BodyError> {
