@@ -133,12 +133,15 @@ fn twenty_thousand_connections_leave_no_descriptor_and_no_thread() {
     let before = descriptors();
     let clients: Vec<_> = (0..4).map(|_| std::thread::spawn(move || connect(5_000))).collect();
     clients.into_iter().for_each(|client| client.join().expect("client"));
-    eventually("all are gone", || service.gauges().connections == 0);
+    // The last of them may wait in the kernel still when their clients have gone.
+    eventually("all have come and gone", || {
+        let counts = service.counts();
+        counts.accepted > 20_000 && counts.accepted == counts.closed
+    });
+    eventually("none is left", || service.gauges().connections == 0);
     // Other tests of this process open descriptors of their own: far fewer than a leak would.
     assert!(descriptors() < before + 2_000, "{before} before, {} after", descriptors());
     let gauges = service.gauges();
     // Two run the shards, two are promised to them; a few more if a handler was slow on a busy machine.
     assert!(gauges.loop_threads <= 12, "{gauges:?}");
-    let counts = service.counts();
-    assert!(counts.accepted > 20_000 && counts.accepted == counts.closed, "{counts:?}");
 }
