@@ -9,6 +9,24 @@ use std::fmt;
 use std::rc::Rc;
 
 /// What middleware has left with a request. Lives as long as the handler's call.
+///
+/// ```
+/// use threadline_http::testing::TestClient;
+/// use threadline_http::{Extension, Next, Request, Response, Router};
+///
+/// #[derive(Clone)]
+/// struct Tenant(String);
+///
+/// fn find_tenant(request: &Request<'_>, next: Next<'_>) -> Response {
+///     request.extensions().insert(Tenant(request.host().unwrap_or("none").to_owned()));
+///     next.run(request)
+/// }
+///
+/// let router = Router::new().get("/", |Extension(Tenant(name)): Extension<Tenant>| name).layer(find_tenant);
+/// let client = TestClient::new(router)?;
+/// assert_eq!(client.get("/").header("host", "acme").send().text(), "acme");
+/// # Ok::<(), threadline_http::RouterError>(())
+/// ```
 #[derive(Default)]
 pub struct Extensions(RefCell<Vec<(TypeId, Rc<dyn Any>)>>);
 

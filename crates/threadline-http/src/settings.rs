@@ -6,6 +6,14 @@ use threadline_proto::request::Limits;
 use crate::middleware::MethodOverride;
 
 /// Settings of an HTTP service. Every default is finite.
+///
+/// ```
+/// use threadline_http::{HttpSettings, Router};
+///
+/// let settings = HttpSettings::default().body_len_max(10 * 1024 * 1024).body_buffer_max(16 * 1024);
+/// let router = Router::new().post("/", |body: Vec<u8>| body.len().to_string()).settings(settings);
+/// # router.build().unwrap();
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HttpSettings {

@@ -131,7 +131,8 @@ impl ThreadPool {
     /// its thread-locals may still run.
     ///
     /// Called from within a job, it waits neither for the caller's own thread nor for others that
-    /// called it from within a job. May be called again, to go on waiting.
+    /// called it from within a job. It does not wait for jobs that their submitters run themselves
+    /// ([`Policy::CallerRuns`](crate::Policy::CallerRuns)). May be called again, to go on waiting.
     pub fn shutdown(&self, timeout: Duration) -> bool {
         let deadline = Instant::now().checked_add(timeout);
         self.shared().close();

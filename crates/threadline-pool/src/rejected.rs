@@ -23,6 +23,15 @@ pub struct Rejected<F> {
 }
 
 /// Why the pool did not take a job.
+///
+/// ```
+/// use threadline_pool::{RejectReason, ThreadPool};
+///
+/// let pool = ThreadPool::builder().build()?;
+/// pool.shutdown(std::time::Duration::from_secs(5));
+/// assert_eq!(pool.submit(|| ()).unwrap_err().reason, RejectReason::ShutDown);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RejectReason {

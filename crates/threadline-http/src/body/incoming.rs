@@ -150,6 +150,22 @@ impl fmt::Debug for Incoming<'_> {
 
 /// Reads a request's body while it arrives. Blocks; the route's limit, the deadline and the minimum
 /// rate of the service's settings hold. Errors carry a [`BodyError`].
+///
+/// ```
+/// use std::io::{self, BufRead, BufReader};
+/// use threadline_http::testing::TestClient;
+/// use threadline_http::{Request, Router};
+///
+/// /// The longest line, whatever the length of the whole.
+/// fn longest(request: &Request<'_>) -> io::Result<String> {
+///     let mut lines = BufReader::new(request.reader()).lines();
+///     lines.try_fold(0, |longest, line| Ok(longest.max(line?.len()))).map(|length| length.to_string())
+/// }
+///
+/// let client = TestClient::new(Router::new().post("/", longest))?;
+/// assert_eq!(client.post("/").body("one\nthree\n").send().text(), "5");
+/// # Ok::<(), threadline_http::RouterError>(())
+/// ```
 #[derive(Debug)]
 pub struct BodyReader<'a>(pub(crate) Incoming<'a>);
 

@@ -8,6 +8,26 @@ use threadline_engine::{SendError, Sender, SlowReceiver};
 ///
 /// Made by [`Body::push`](crate::Body::push). Never blocks: what a slow client does not take waits, up
 /// to a bound ([`BodySender::limit`]). Dropping it ends the content, and the connection.
+///
+/// ```
+/// use threadline_http::{Body, Response, Router};
+///
+/// fn countdown() -> Response {
+///     Response::text("").with_body(Body::push(|client| {
+///         // Elsewhere, later: this thread is free, and so is the connection.
+///         std::thread::spawn(move || {
+///             for seconds in (0..3).rev() {
+///                 if client.send(format!("{seconds}\n")).is_err() {
+///                     return; // nobody listens any more
+///                 }
+///             }
+///         });
+///     }))
+/// }
+///
+/// let router = Router::new().get("/countdown", countdown);
+/// # router.build().unwrap();
+/// ```
 pub struct BodySender {
     line: Box<dyn Push>,
     framing: PushFraming,

@@ -14,6 +14,20 @@ use crate::response::Response;
 ///
 /// `T` is one type that implements [`FromParam`], for a pattern with one parameter, or a tuple of
 /// as many as the pattern has. How many is checked when the router is built.
+///
+/// ```
+/// use threadline_http::testing::TestClient;
+/// use threadline_http::{Path, Router};
+///
+/// fn seat(Path((row, number)): Path<(char, u8)>) -> String {
+///     format!("row {row}, seat {number}")
+/// }
+///
+/// let client = TestClient::new(Router::new().get("/rows/{row}/{seat}", seat))?;
+/// assert_eq!(client.get("/rows/C/7").send().text(), "row C, seat 7");
+/// assert_eq!(client.get("/rows/C/700").send().status().code(), 400);
+/// # Ok::<(), threadline_http::RouterError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Path<T>(pub T);
 

@@ -24,6 +24,26 @@ use crate::response::Response;
 /// | `Result<T, E>` | as `T` or as `E` |
 /// | `()` | 204 |
 /// | [`Response`] | itself |
+///
+/// ```
+/// use threadline_http::{IntoResponse, Response, Status};
+///
+/// enum Refused { NoTea, Closed }
+///
+/// impl IntoResponse for Refused {
+///     fn into_response(self) -> Response {
+///         match self {
+///             Refused::NoTea => Response::error(Status::NOT_FOUND, "no tea is left"),
+///             Refused::Closed => (Status::SERVICE_UNAVAILABLE, "come back at nine").into_response(),
+///         }
+///     }
+/// }
+///
+/// fn brew(hour: u32) -> Result<&'static str, Refused> {
+///     if hour < 9 { Err(Refused::Closed) } else { Err(Refused::NoTea) }
+/// }
+/// assert_eq!(brew(8).into_response().status(), Status::SERVICE_UNAVAILABLE);
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a response",
     label = "a handler cannot return this",

@@ -16,6 +16,28 @@ use crate::primitive::{self, Mutex};
 use crate::shared::Shared;
 
 /// Where jobs that borrow are spawned. Made by [`ThreadPool::scope`].
+///
+/// ```
+/// use std::sync::atomic::{AtomicU32, Ordering};
+/// use threadline_pool::{Scope, ThreadPool};
+///
+/// /// Counts the leaves of a tree, a job for each branch.
+/// fn count<'s>(scope: &Scope<'s>, depth: u32, leaves: &'s AtomicU32) {
+///     if depth == 0 {
+///         leaves.fetch_add(1, Ordering::Relaxed);
+///         return;
+///     }
+///     for _ in 0..2 {
+///         scope.spawn(move |scope| count(scope, depth - 1, leaves));
+///     }
+/// }
+///
+/// let pool = ThreadPool::builder().threads_max(2).build()?;
+/// let leaves = AtomicU32::new(0);
+/// pool.scope(|scope| count(scope, 5, &leaves));
+/// assert_eq!(leaves.into_inner(), 32);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub struct Scope<'scope> {
     tally: Arc<Tally>,
     /// Invariant in `'scope`: it may be neither longer nor shorter than what the jobs borrow.

@@ -28,6 +28,18 @@ pub fn as_completed<T>(tasks: impl IntoIterator<Item = Task<T>>) -> AsCompleted<
 }
 
 /// Made by [`as_completed`]. Dropping it detaches the tasks that are left.
+///
+/// ```
+/// use std::time::Duration;
+/// use threadline_pool::{ThreadPool, as_completed};
+///
+/// let pool = ThreadPool::builder().build()?;
+/// let mut results = as_completed([pool.spawn(|| 1)?, pool.spawn(|| 2)?]);
+/// let first = results.next_timeout(Duration::from_secs(5)).expect("it is quick")?;
+/// assert!(first == 1 || first == 2);
+/// assert_eq!(results.left(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "an iterator does nothing until it is used"]
 pub struct AsCompleted<T> {
     tasks: Vec<Option<Task<T>>>,

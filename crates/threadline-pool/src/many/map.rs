@@ -11,6 +11,15 @@ use crate::task::{JoinError, Task};
 ///
 /// Fed lazily: an item is taken from the iterator when there is room in flight, and never before the
 /// first result is asked for. Dropping it cancels the jobs that have not begun.
+///
+/// ```
+/// use threadline_pool::ThreadPool;
+///
+/// let pool = ThreadPool::builder().build()?;
+/// let mut doubled = pool.map([1, 2, 3], |n| 2 * n).in_flight_max(2);
+/// assert_eq!(doubled.next().expect("three items")?, 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "an iterator does nothing until it is used"]
 pub struct Map<I, F, R> {
     pool: ThreadPool,

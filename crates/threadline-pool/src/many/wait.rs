@@ -6,6 +6,16 @@ use super::ends::Ends;
 use crate::task::{Ended, Task};
 
 /// What to wait for.
+///
+/// ```
+/// use threadline_pool::{ThreadPool, Until, wait};
+///
+/// let pool = ThreadPool::builder().build()?;
+/// let tasks = [pool.spawn(|| 1)?, pool.spawn(|| panic!("on purpose"))?];
+/// let waited = wait(&tasks, Until::FirstError, None);
+/// assert!(waited.done.contains(&1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Until {
     /// One task has ended.
@@ -17,6 +27,17 @@ pub enum Until {
 }
 
 /// How things stood at the end of a wait: places in the slice that was waited for.
+///
+/// ```
+/// use std::time::Duration;
+/// use threadline_pool::{ThreadPool, Until, wait};
+///
+/// let pool = ThreadPool::builder().build()?;
+/// let tasks = [pool.spawn(|| 1)?];
+/// let waited = wait(&tasks, Until::All, Some(Duration::from_secs(5)));
+/// assert_eq!((waited.done, waited.pending), (vec![0], vec![]));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Waited {
     /// Those that have ended, in their order in the slice.

@@ -59,6 +59,14 @@ impl State {
 }
 
 /// A step is complete.
+///
+/// ```
+/// use threadline_pool::sync::Barrier;
+///
+/// let alone = Barrier::new(1);
+/// assert!(alone.wait()?.is_leader());
+/// # Ok::<(), threadline_pool::sync::BarrierBroken>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Turn {
     leader: bool,
@@ -72,6 +80,15 @@ impl Turn {
 }
 
 /// A thread has given up, or the barrier was reset: this step will not be complete.
+///
+/// ```
+/// use std::time::Duration;
+/// use threadline_pool::sync::{Barrier, BarrierBroken};
+///
+/// let barrier = Barrier::new(2);
+/// // Nobody else comes.
+/// assert_eq!(barrier.wait_timeout(Duration::from_millis(1)), Err(BarrierBroken));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BarrierBroken;
 

@@ -94,6 +94,14 @@ impl<T: Ord> Items<T> for BinaryHeap<T> {
 }
 
 /// Why an item was not put. It is given back.
+///
+/// ```
+/// use threadline_pool::sync::{PutError, Queue};
+///
+/// let queue = Queue::fifo(1);
+/// queue.put("first").expect("there is room");
+/// assert!(queue.try_put("second") == Err(PutError::Full("second")));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PutError<T> {
@@ -106,6 +114,15 @@ pub enum PutError<T> {
 }
 
 /// Why there is nothing to get.
+///
+/// ```
+/// use threadline_pool::sync::{GetError, Queue};
+///
+/// let queue = Queue::<u32>::fifo(1);
+/// assert_eq!(queue.try_get(), Err(GetError::Empty));
+/// queue.close();
+/// assert_eq!(queue.get(), Err(GetError::Closed));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum GetError {

@@ -49,6 +49,16 @@ struct Waiter {
 }
 
 /// Why there is no permit.
+///
+/// ```
+/// use threadline_pool::sync::{AcquireError, Semaphore};
+///
+/// let semaphore = Semaphore::new(1);
+/// let permit = semaphore.try_acquire(1)?;
+/// assert_eq!(semaphore.try_acquire(1).unwrap_err(), AcquireError::Unavailable);
+/// # drop(permit);
+/// # Ok::<(), AcquireError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum AcquireError {
@@ -222,6 +232,17 @@ impl State {
 }
 
 /// Permits of a [`Semaphore`]: given back when it is dropped.
+///
+/// ```
+/// use threadline_pool::sync::Semaphore;
+///
+/// let semaphore = Semaphore::new(3);
+/// let two = semaphore.acquire_many(2)?;
+/// assert_eq!(semaphore.available(), 1);
+/// drop(two);
+/// assert_eq!(semaphore.available(), 3);
+/// # Ok::<(), threadline_pool::sync::AcquireError>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "a permit that is dropped is given back at once"]
 pub struct Permit<'s> {
@@ -230,6 +251,18 @@ pub struct Permit<'s> {
 }
 
 /// Permits that own their part of the [`Semaphore`]: given back when it is dropped.
+///
+/// ```
+/// use std::sync::Arc;
+/// use threadline_pool::sync::Semaphore;
+///
+/// let semaphore = Arc::new(Semaphore::new(1));
+/// let permit = semaphore.acquire_owned()?;
+/// let job = std::thread::spawn(move || drop(permit)); // goes along with the work
+/// job.join().expect("no panic");
+/// assert_eq!(semaphore.available(), 1);
+/// # Ok::<(), threadline_pool::sync::AcquireError>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "a permit that is dropped is given back at once"]
 pub struct OwnedPermit {

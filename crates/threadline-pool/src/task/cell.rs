@@ -14,6 +14,19 @@ use crate::contained;
 use crate::primitive::{Condvar, Mutex, MutexGuard, Waited, lock, wait_until};
 
 /// How a task has ended.
+///
+/// ```
+/// use threadline_pool::sync::Queue;
+/// use threadline_pool::{Ended, ThreadPool};
+/// use std::sync::Arc;
+///
+/// let pool = ThreadPool::builder().build()?;
+/// let ends = Arc::new(Queue::fifo(1));
+/// let told = Arc::clone(&ends);
+/// pool.spawn(|| 7)?.on_done(move |ended| _ = told.put(ended));
+/// assert_eq!(ends.get()?, Ended::Returned);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Ended {
     /// Its job returned.

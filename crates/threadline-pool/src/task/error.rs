@@ -4,6 +4,18 @@ use std::any::Any;
 use std::fmt;
 
 /// Why a task has no result.
+///
+/// ```
+/// use threadline_pool::{JoinError, ThreadPool};
+///
+/// let pool = ThreadPool::builder().build()?;
+/// match pool.spawn(|| "7".parse::<u8>().expect("a number"))?.join() {
+///     Ok(number) => assert_eq!(number, 7),
+///     Err(JoinError::Panicked(panic)) => eprintln!("the job panicked: {}", panic.message()),
+///     Err(JoinError::Cancelled) => eprintln!("it never ran"),
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub enum JoinError {
     /// Its job never ran: it was cancelled, or its pool dropped it (shut down, or by its policy).
@@ -13,6 +25,16 @@ pub enum JoinError {
 }
 
 /// A panic of a job.
+///
+/// ```
+/// use threadline_pool::{JoinError, ThreadPool};
+///
+/// let pool = ThreadPool::builder().build()?;
+/// let task = pool.spawn(|| -> () { panic!("out of tea") })?;
+/// let Err(JoinError::Panicked(panic)) = task.join() else { unreachable!() };
+/// assert_eq!(panic.message(), "out of tea");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct TaskPanic {
     pub(super) payload: Box<dyn Any + Send>,
     pub(super) location: Option<String>,

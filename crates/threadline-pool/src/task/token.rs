@@ -26,6 +26,25 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub struct CancelToken(Arc<AtomicBool>);
 
 /// A job has been asked to end.
+///
+/// ```
+/// use threadline_pool::{Cancelled, CancelToken, ThreadPool};
+///
+/// fn sum(token: &CancelToken, numbers: &[u64]) -> Result<u64, Cancelled> {
+///     let mut sum = 0;
+///     for piece in numbers.chunks(1_000) {
+///         token.check()?;
+///         sum += piece.iter().sum::<u64>();
+///     }
+///     Ok(sum)
+/// }
+///
+/// let pool = ThreadPool::builder().build()?;
+/// let numbers: Vec<u64> = (1..=10_000).collect();
+/// let task = pool.spawn_cancellable(move |token| sum(token, &numbers))?;
+/// assert_eq!(task.join()?, Ok(50_005_000));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Cancelled;
 

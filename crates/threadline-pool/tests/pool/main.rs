@@ -14,6 +14,7 @@ mod priorities;
 mod running;
 mod schedule;
 mod shutdown;
+mod shutdown_midway;
 mod stress;
 mod sync;
 mod task;
