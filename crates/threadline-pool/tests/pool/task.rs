@@ -8,6 +8,7 @@ use std::task::{Context, Poll, Wake};
 use std::thread;
 use std::time::Duration;
 
+use crate::wait_for;
 use threadline_pool::{Ended, JoinError, RejectReason, Task, ThreadPool};
 
 fn pool(threads: usize) -> ThreadPool {
@@ -196,6 +197,8 @@ fn each_kind_of_end_is_told() {
     cancelled.cancel();
     drop(gate);
     panicked.join().expect_err("panicked");
+    // Who joins may be back before the callbacks have run.
+    wait_for("both are told", || ends.lock().expect("lock").len() == 2);
     assert_eq!(*ends.lock().expect("lock"), [Ended::Cancelled, Ended::Panicked]);
 }
 
