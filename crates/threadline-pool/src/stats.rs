@@ -151,6 +151,11 @@ impl Counters {
         self.busy.load(Relaxed)
     }
 
+    /// How many jobs were submitted so far, and how many wait: both may be a moment old.
+    pub(crate) fn crowd(&self, tray: &Tray) -> (u64, usize) {
+        (self.per_job.submitted.read(), self.per_job.queue_len.load(Relaxed) + tray.len())
+    }
+
     pub(crate) fn has_spare(&self) -> bool {
         self.has_spare.load(Relaxed) == 1
     }

@@ -9,8 +9,9 @@ use crate::histogram::{Histogram, Recorder};
 
 /// How long jobs waited and ran, from [`ThreadPool::times`](crate::ThreadPool::times).
 ///
-/// Both times of a job are recorded when it ends. Jobs that their submitter ran itself are not in
-/// it. Empty if the pool does not measure
+/// Both times of a job are recorded when it ends. While more than 64 jobs wait, one of 16 that come
+/// is measured and counts for 16: looking at the clock costs more than a small job. Jobs that their
+/// submitter ran itself are not in it. Empty if the pool does not measure
 /// ([`Builder::measure_times`](crate::Builder::measure_times)).
 ///
 /// ```
@@ -29,15 +30,33 @@ pub struct Times {
     pub run: Histogram,
 }
 
+/// So many jobs may wait before only some of those that come are measured.
+const CROWD: usize = 64;
+
+/// Of those in a crowd, one in so many is.
+const ONE_IN: u64 = 16;
+
+/// Set in the moment of a job that stands for [`ONE_IN`].
+const FOR_MANY: u64 = 1 << 63;
+
 /// A moment, in nanoseconds since the pool was made: half the size of an `Instant`, of which each
-/// queued job would have one. 0 if the pool does not measure.
+/// queued job would have one. 0 of a job that is not measured.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Moment(u64);
 
 impl Moment {
+    fn is_known(self) -> bool {
+        self.0 != 0
+    }
+
+    /// How many jobs this one stands for.
+    fn weight(self) -> u64 {
+        if self.0 & FOR_MANY == 0 { 1 } else { ONE_IN }
+    }
+
     /// Zero if `earlier` is the later one: the two may have been read by different threads.
     fn ns_since(self, earlier: Moment) -> u64 {
-        self.0.saturating_sub(earlier.0)
+        self.0.saturating_sub(earlier.0 & !FOR_MANY)
     }
 }
 
@@ -59,19 +78,43 @@ impl Watch {
         }))
     }
 
+    /// When a job is submitted as the pool's `number`th, while `waiting` others wait.
+    pub(crate) fn submission(&self, number: u64, waiting: usize) -> Moment {
+        if self.0.is_none() || waiting <= CROWD {
+            self.now()
+        } else if number.is_multiple_of(ONE_IN) {
+            Moment(self.now().0 | FOR_MANY)
+        } else {
+            Moment::default()
+        }
+    }
+
+    /// When a job ends, if it is measured.
+    pub(crate) fn end(&self, submitted: Moment) -> Moment {
+        if submitted.is_known() { self.now() } else { Moment::default() }
+    }
+
+    /// When a job starts, if it is measured: when the one before it ended, if that is known.
+    pub(crate) fn start(&self, submitted: Moment, ended_before: Moment) -> Moment {
+        if ended_before.is_known() { ended_before } else { self.end(submitted) }
+    }
+
     /// Reads the clock, if the pool measures: about 25 ns.
-    pub(crate) fn now(&self) -> Moment {
+    fn now(&self) -> Moment {
         self.0.as_ref().map_or(Moment::default(), |measuring| {
-            // Wraps after 584 years.
-            Moment(measuring.epoch.elapsed().as_nanos() as u64)
+            // Never 0, which means something else. Runs into the highest bit after 292 years.
+            Moment((measuring.epoch.elapsed().as_nanos() as u64).max(1))
         })
     }
 
     /// A job ended. Under the tray's lock only.
     pub(crate) fn record(&self, submitted: Moment, started: Moment, ended: Moment) {
-        if let Some(measuring) = &self.0 {
-            measuring.queue_wait.record(started.ns_since(submitted));
-            measuring.run.record(ended.ns_since(started));
+        if let Some(measuring) = &self.0
+            && submitted.is_known()
+        {
+            let weight = submitted.weight();
+            measuring.queue_wait.record(started.ns_since(submitted), weight);
+            measuring.run.record(ended.ns_since(started), weight);
         }
     }
 
@@ -111,8 +154,32 @@ mod tests {
     #[test]
     fn switched_off_it_records_nothing() {
         let watch = Watch::new(false);
-        assert_eq!(watch.now(), Moment(0));
+        assert_eq!(watch.submission(1, 0), Moment(0));
         watch.record(Moment(0), Moment(1), Moment(2));
         assert_eq!((watch.read().run.count(), watch.read().queue_wait.count()), (0, 0));
+    }
+
+    #[test]
+    fn in_a_crowd_one_stands_for_many() {
+        let watch = Watch::new(true);
+        assert!((1..=40).all(|number| watch.submission(number, CROWD).weight() == 1));
+        let known = |number: &u64| watch.submission(*number, CROWD + 1).is_known();
+        assert_eq!((1..=40).filter(known).collect::<Vec<_>>(), [16, 32]);
+        let submitted = watch.submission(16, CROWD + 1);
+        let started = watch.start(submitted, Moment::default());
+        watch.record(submitted, started, Moment(started.0 + 1_000));
+        let times = watch.read();
+        assert_eq!((times.run.count(), times.queue_wait.count()), (16, 16));
+        assert_eq!(times.run.max(), Duration::from_nanos(1_000));
+        assert!(times.queue_wait.max() < Duration::from_secs(60), "the mark is no time");
+    }
+
+    #[test]
+    fn a_job_that_is_not_measured_needs_no_clock() {
+        let watch = Watch::new(true);
+        let unknown = Moment::default();
+        assert!(!watch.end(unknown).is_known() && !watch.start(unknown, unknown).is_known());
+        watch.record(unknown, Moment(5), Moment(6));
+        assert_eq!(watch.read().run.count(), 0);
     }
 }

@@ -10,10 +10,10 @@
 //! | `document.rs` | [`OpenApi`]: the document, and the pages that show it |
 //! | `page.html`, `page.css`, `page.js` | the page, which needs nothing from elsewhere |
 //!
-//! Routes are added by [`Router::operation`] instead of `get` and `post`: then the handler's parameters
-//! and its result are described by their types, which is why those have to implement `JsonSchema`
-//! (re-exported as [`schemars`]). Other routes are in the document too, with their path alone. What types
-//! cannot say is added by [`Router::describe`].
+//! Routes are added by [`Router::operation`](crate::Router::operation) instead of `get` and `post`: then
+//! the handler's parameters and its result are described by their types, which is why those have to
+//! implement `JsonSchema` (re-exported as [`schemars`]). Other routes are in the document too, with their
+//! path alone. What types cannot say is added by [`Router::describe`](crate::Router::describe).
 //!
 //! ```
 //! use schemars::JsonSchema;

@@ -62,7 +62,8 @@ impl Shared {
     }
 
     fn offer<F>(&self, class: Class, job: F) -> Offer<F> {
-        Offer { job: Box::new(job), class, submitted: self.watch.now() }
+        let (number, waiting) = self.counters.crowd(&self.tray);
+        Offer { job: Box::new(job), class, submitted: self.watch.submission(number, waiting) }
     }
 
     fn admit(self: &Arc<Self>, state: &mut State, class: Class) -> Admitted {

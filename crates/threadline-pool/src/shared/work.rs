@@ -48,11 +48,11 @@ impl Shared {
         if ended.outcome == Outcome::Panicked {
             self.counters.panicked.increment();
         }
-        let now = self.watch.now();
+        let now = self.watch.end(ended.submitted);
         let laid_out = self.tray.end_job(|| self.watch.record(ended.submitted, ended.started, now));
         if let Some(Waiting { job, submitted }) = laid_out {
             // Busy before and after; the pool's lock has nothing to be told.
-            return Some(Taken { job, submitted, started: now });
+            return Some(Taken { job, submitted, started: self.watch.start(submitted, now) });
         }
         let mut state = self.lock();
         state.roster.end_job();
@@ -109,12 +109,9 @@ impl Shared {
             if came == Came::Called { self.call_if_work_waits(&mut state) } else { Call::Nobody };
         self.unlock(state);
         self.carry_out(call);
-        let started = match came {
-            // One reading of the clock for the end of a job and the start of the next.
-            Came::FromJob(ended) => ended,
-            _ => self.watch.now(),
-        };
-        Taken { job, submitted, started }
+        // One reading of the clock for the end of a job and the start of the next.
+        let ended_before = if let Came::FromJob(ended) = came { ended } else { Moment::default() };
+        Taken { job, submitted, started: self.watch.start(submitted, ended_before) }
     }
 
     /// Onto the stack and to sleep. An idle thread is room for a job, so that a blocked submitter
