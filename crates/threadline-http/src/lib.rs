@@ -80,7 +80,7 @@ pub use handler::{
     Needs, NotThere, Path, PathRejection, State,
 };
 pub use middleware::layer::{Middleware, Next};
-pub use reply::{Html, Redirect, RedirectError};
+pub use reply::{Html, Redirect};
 #[cfg(feature = "json")]
 pub use reply::{Problem, Problems};
 pub use request::Request;

@@ -18,4 +18,4 @@ mod redirect;
 pub use html::Html;
 #[cfg(feature = "json")]
 pub use problem::{Problem, Problems};
-pub use redirect::{Redirect, RedirectError};
+pub use redirect::Redirect;

@@ -36,13 +36,13 @@ use crate::response::Response;
 #[must_use = "a redirect does nothing until it is returned from a handler"]
 pub struct Redirect {
     status: Status,
-    target: Result<String, RedirectError>,
+    target: Result<String, NotAUrl>,
 }
 
 /// A target that is no URL: it has whitespace, control characters, or characters beyond ASCII, which
 /// must be percent-encoded (RFC 3986 §2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RedirectError;
+struct NotAUrl;
 
 impl Redirect {
     /// 303: the client gets the target.
@@ -78,7 +78,7 @@ impl Redirect {
     }
 
     fn new(status: Status, target: String) -> Self {
-        let target = if is_url(&target) { Ok(target) } else { Err(RedirectError) };
+        let target = if is_url(&target) { Ok(target) } else { Err(NotAUrl) };
         Redirect { status, target }
     }
 }
@@ -88,13 +88,13 @@ fn is_url(target: &str) -> bool {
     !target.is_empty() && target.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-impl fmt::Display for RedirectError {
+impl fmt::Display for NotAUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the target of a redirect must be a URL, percent-encoded")
     }
 }
 
-impl std::error::Error for RedirectError {}
+impl std::error::Error for NotAUrl {}
 
 impl IntoResponse for Redirect {
     fn into_response(self) -> Response {
