@@ -9,7 +9,7 @@ use crate::histogram::{Histogram, Recorder};
 
 /// How long jobs waited and ran, from [`ThreadPool::times`](crate::ThreadPool::times).
 ///
-/// Both times of a job are recorded when it ends. While more than 64 jobs wait, one of 16 that come
+/// Both times of a job are recorded when it ends. While more than 8 jobs wait, one of 16 that come
 /// is measured and counts for 16: looking at the clock costs more than a small job. Jobs that their
 /// submitter ran itself are not in it. Empty if the pool does not measure
 /// ([`Builder::measure_times`](crate::Builder::measure_times)).
@@ -31,7 +31,7 @@ pub struct Times {
 }
 
 /// So many jobs may wait before only some of those that come are measured.
-const CROWD: usize = 64;
+const CROWD: usize = 8;
 
 /// Of those in a crowd, one in so many is.
 const ONE_IN: u64 = 16;
