@@ -1,4 +1,5 @@
-//! `request::parse` on any bytes: it never panics, and what it takes for a head is one.
+//! `request::parse` on any bytes: it never panics, and what it takes for a head is one, for `httparse`
+//! too.
 
 #![no_main]
 
@@ -30,6 +31,13 @@ fuzz_target!(|input: &[u8]| {
     // No line of it ends in a bare LF, and none has a bare CR: another reader sees the same lines.
     let is_bare = |pair: &[u8]| (pair[0] == b'\r') != (pair[1] == b'\n');
     assert!(!input[..head.len].windows(2).any(is_bare), "a bare CR or LF");
+
+    // Another parser splits it in the same places.
+    let mut fields = [httparse::EMPTY_HEADER; HeaderSlots::COUNT];
+    let mut theirs = httparse::Request::new(&mut fields);
+    assert_eq!(theirs.parse(input), Ok(httparse::Status::Complete(head.len)));
+    assert_eq!(theirs.method, Some(head.method.as_str()));
+    assert!(head.headers.iter().eq(theirs.headers.iter().map(|field| (field.name, field.value))));
 
     // It is framed once, by what it says itself.
     let lengths = head.headers.all("content-length").count();

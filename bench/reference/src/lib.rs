@@ -1,8 +1,8 @@
 //! What all reference servers have in common: the workload, and a cached Date.
 //!
-//! They parse each request's head, as anything must that calls itself an HTTP server, with the same
-//! parser as threadline (`httparse`, its fast path), compare the path with those they know, and answer with
-//! the same header fields. No router, no checks beyond the parser's, no limits, no timers.
+//! They parse each request's head, as anything must that calls itself an HTTP server, with the usual
+//! parser (`httparse`), compare the path with those they know, and answer with the header fields that
+//! threadline sends. No router, no checks beyond the parser's, no limits, no timers.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};

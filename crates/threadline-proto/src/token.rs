@@ -1,6 +1,6 @@
 //! Character classes of RFC 9110 §5.6.2 (tokens) and §5.5 (field values).
 //!
-//! Used for what goes out, and for what `httparse` does not check on the way in.
+//! The same for what comes in and for what goes out.
 
 /// A `tchar`.
 pub(crate) const fn is_token_byte(byte: u8) -> bool {
@@ -9,6 +9,17 @@ pub(crate) const fn is_token_byte(byte: u8) -> bool {
         | b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+'
         | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~')
 }
+
+/// [`is_token_byte`] of each byte, for where it is asked of every byte of a head.
+pub(crate) const TOKEN_BYTES: [bool; 256] = {
+    let mut map = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        map[byte] = is_token_byte(byte as u8);
+        byte += 1;
+    }
+    map
+};
 
 /// A token: not empty, `tchar` only.
 pub(crate) fn is_token(text: &[u8]) -> bool {

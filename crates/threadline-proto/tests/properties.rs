@@ -1,5 +1,5 @@
 //! Properties of the parser over generated input: what we serialise parses back, cutting the input
-//! anywhere changes nothing, and no input panics.
+//! anywhere changes nothing, no input panics, and a parser of another make reads the same.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -71,7 +71,55 @@ prop_compose! {
     }
 }
 
+/// Reads the input with `httparse` too. What we take for a head it must take for the same one; and what
+/// is no word, no field name and no field value for us must be none for it.
+fn has_a_second_opinion(input: &[u8]) -> Result<(), TestCaseError> {
+    let ours = parse(input);
+    let mut fields = [httparse::EMPTY_HEADER; HeaderSlots::COUNT];
+    let mut theirs = httparse::Request::new(&mut fields);
+    let len = theirs.parse(input);
+    match ours {
+        Ok(Some(ours)) => {
+            prop_assert_eq!(len, Ok(httparse::Status::Complete(ours.len)));
+            prop_assert_eq!(theirs.method, Some(&*ours.method));
+            if theirs.path.is_some_and(|target| target.starts_with('/')) {
+                let query = ours.query.map(|query| format!("?{query}")).unwrap_or_default();
+                prop_assert_eq!(theirs.path, Some(&*(ours.path + &query)));
+            }
+            let fields: Vec<_> =
+                theirs.headers.iter().map(|f| (f.name.to_owned(), f.value.to_vec())).collect();
+            prop_assert_eq!(fields, ours.headers);
+        }
+        Err(
+            ParseError::Method
+            | ParseError::Version
+            | ParseError::VersionUnsupported
+            | ParseError::HeaderName
+            | ParseError::HeaderValue,
+        ) => prop_assert!(len.is_err(), "only we refuse it: {:?}", parse(input)),
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Bytes that mean something in a head, and any others.
+fn byte() -> impl Strategy<Value = u8> {
+    prop_oneof![any::<u8>(), prop::sample::select(b"\r\n\0 \t:,;/?#%-".to_vec())]
+}
+
 proptest! {
+    #[test]
+    fn another_parser_reads_the_same(
+        (_, mut wire) in request(),
+        changes in vec((any::<prop::sample::Index>(), byte()), 0..4),
+    ) {
+        for (at, byte) in changes {
+            let at = at.index(wire.len());
+            wire[at] = byte;
+        }
+        has_a_second_opinion(&wire)?;
+    }
+
     #[test]
     fn what_is_serialised_parses_back((expected, wire) in request(), behind in vec(any::<u8>(), 0..40)) {
         let mut input = wire;
@@ -92,7 +140,7 @@ proptest! {
     fn pieces_make_the_same_verdict(
         (_, mut wire) in request(),
         at in any::<prop::sample::Index>(),
-        byte in prop_oneof![any::<u8>(), prop::sample::select(b"\r\n\0 \t:,;/?#%".to_vec())],
+        byte in byte(),
     ) {
         let at = at.index(wire.len());
         wire[at] = byte;
@@ -127,6 +175,7 @@ proptest! {
         "chunked", ",", "1", "99999999999999999999", "\t", "\0", "[", "]", "é", "Expect:", "@",
     ]), 0..20)) {
         let input = parts.concat();
+        has_a_second_opinion(input.as_bytes())?;
         if let Ok(Some(head)) = parse(input.as_bytes()) {
             prop_assert!(head.len <= input.len());
             prop_assert!(input[..head.len].ends_with("\r\n\r\n"));

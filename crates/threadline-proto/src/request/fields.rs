@@ -9,52 +9,50 @@ use crate::token::list;
 #[derive(Debug, Default)]
 pub(super) struct Findings<'i> {
     pub(super) framing: Framing,
-    pub(super) host: Option<&'i [u8]>,
+    host: Option<&'i [u8]>,
     close: bool,
     keep_alive: bool,
     pub(super) expects_continue: bool,
 }
 
 impl<'i> Findings<'i> {
-    /// Collects from all fields.
-    #[inline]
-    pub(super) fn collect(
-        headers: &[httparse::Header<'i>],
-        version: Version,
-    ) -> Result<Self, ParseError> {
-        let mut findings = Findings::default();
-        for header in headers {
-            findings.field(header.name, header.value, version)?;
-        }
-        if findings.host.is_none() && version == Version::Http11 {
-            return Err(ParseError::HostMissing);
-        }
-        Ok(findings)
-    }
-
     /// Whether the connection goes on (RFC 9112 §9.3). `close` wins over `keep-alive`.
     pub(super) fn persists(&self, version: Version) -> bool {
         !self.close && (version == Version::Http11 || self.keep_alive)
     }
 
-    #[inline]
-    fn field(&mut self, name: &str, value: &'i [u8], version: Version) -> Result<(), ParseError> {
+    /// The next field.
+    #[inline(always)]
+    pub(super) fn add(
+        &mut self,
+        name: &[u8],
+        value: &'i [u8],
+        version: Version,
+    ) -> Result<(), ParseError> {
         match name.len() {
-            // The spellings that come are compared as one word each.
-            4 if matches!(name, "Host" | "host") || name.eq_ignore_ascii_case("host") => {
-                self.host(value)
-            }
-            6 if name.eq_ignore_ascii_case("expect") => self.expect(value, version),
-            10 if name.eq_ignore_ascii_case("connection") => {
+            4 if name == b"Host" || name.eq_ignore_ascii_case(b"host") => self.host(value),
+            6 if name.eq_ignore_ascii_case(b"expect") => self.expect(value, version),
+            10 if name.eq_ignore_ascii_case(b"connection") => {
                 self.connection(value);
                 Ok(())
             }
-            14 if name.eq_ignore_ascii_case("content-length") => self.framing.content_length(value),
-            17 if name.eq_ignore_ascii_case("transfer-encoding") => {
+            14 if name.eq_ignore_ascii_case(b"content-length") => {
+                self.framing.content_length(value)
+            }
+            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
                 self.framing.transfer_encoding(value)
             }
             14 | 17 if is_framing_lookalike(name) => Err(ParseError::FramingLookalike),
             _ => Ok(()),
+        }
+    }
+
+    /// The value of `Host`, once all fields have been seen.
+    #[inline]
+    pub(super) fn host_of(&self, version: Version) -> Result<Option<&'i [u8]>, ParseError> {
+        match self.host {
+            None if version == Version::Http11 => Err(ParseError::HostMissing),
+            host => Ok(host),
         }
     }
 
@@ -94,6 +92,6 @@ impl<'i> Findings<'i> {
 }
 
 /// Whether a gateway that takes `_` for `-` would find framing in this field.
-fn is_framing_lookalike(name: &str) -> bool {
-    name.eq_ignore_ascii_case("content_length") || name.eq_ignore_ascii_case("transfer_encoding")
+fn is_framing_lookalike(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"content_length") || name.eq_ignore_ascii_case(b"transfer_encoding")
 }

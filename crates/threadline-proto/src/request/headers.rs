@@ -1,13 +1,25 @@
 //! Header fields as borrowed slices, and the place where they are put.
 
 use std::fmt;
-use std::mem::MaybeUninit;
+use std::mem::ManuallyDrop;
+
+use arrayvec::ArrayVec;
+
+/// A field line, taken apart.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Field<'i> {
+    /// A token, as it came.
+    pub(super) name: &'i [u8],
+    /// Without the whitespace around it.
+    pub(super) value: &'i [u8],
+}
 
 /// Room for the fields of one head, on the caller's stack.
 ///
 /// It starts uninitialised, so its size costs nothing but address space.
 pub struct HeaderSlots<'i> {
-    pub(super) slots: [MaybeUninit<httparse::Header<'i>>; HeaderSlots::COUNT],
+    /// Never dropped, as fields have nothing to drop: so the slots may outlive the input.
+    pub(super) fields: ManuallyDrop<ArrayVec<Field<'i>, { HeaderSlots::COUNT }>>,
 }
 
 impl HeaderSlots<'_> {
@@ -17,7 +29,7 @@ impl HeaderSlots<'_> {
     /// Empty slots.
     #[inline(always)]
     pub const fn new() -> Self {
-        HeaderSlots { slots: [const { MaybeUninit::uninit() }; HeaderSlots::COUNT] }
+        HeaderSlots { fields: ManuallyDrop::new(ArrayVec::new_const()) }
     }
 }
 
@@ -35,7 +47,7 @@ impl fmt::Debug for HeaderSlots<'_> {
 
 /// The fields of a head in their order, names as they came.
 #[derive(Clone, Copy)]
-pub struct Headers<'h, 'i>(pub(super) &'h [httparse::Header<'i>]);
+pub struct Headers<'h, 'i>(pub(super) &'h [Field<'i>]);
 
 impl<'h, 'i> Headers<'h, 'i> {
     /// The value of the first field of that name, in any case. A linear search: heads are short.
@@ -50,12 +62,14 @@ impl<'h, 'i> Headers<'h, 'i> {
 
     /// The values of all fields of that name, in order.
     pub fn all<'n>(&self, name: &'n str) -> impl Iterator<Item = &'i [u8]> + use<'h, 'i, 'n> {
-        self.0.iter().filter(|field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value)
+        let is_named = |field: &&Field<'_>| field.name.eq_ignore_ascii_case(name.as_bytes());
+        self.0.iter().filter(is_named).map(|field| field.value)
     }
 
     /// All fields as name and value.
     pub fn iter(&self) -> impl Iterator<Item = (&'i str, &'i [u8])> + use<'h, 'i> {
-        self.0.iter().map(|field| (field.name, field.value))
+        // A token is ASCII.
+        self.0.iter().map(|field| (str::from_utf8(field.name).unwrap_or_default(), field.value))
     }
 
     /// How many fields there are.
@@ -82,9 +96,9 @@ mod tests {
     #[test]
     fn rfc9110_5_1_names_are_found_in_any_case_and_values_keep_their_order() {
         let fields = [
-            httparse::Header { name: "Accept", value: b"a" },
-            httparse::Header { name: "x", value: b"\xff" },
-            httparse::Header { name: "ACCEPT", value: b"b" },
+            Field { name: b"Accept", value: b"a" },
+            Field { name: b"x", value: b"\xff" },
+            Field { name: b"ACCEPT", value: b"b" },
         ];
         let headers = Headers(&fields);
         assert_eq!(headers.get("accept"), Some(&b"a"[..]));

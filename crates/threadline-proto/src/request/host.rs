@@ -20,18 +20,13 @@ const NAME_BYTES: [bool; 256] = {
 /// Whether the text is a host with an optional port.
 #[inline]
 pub(super) fn is_valid(authority: &[u8]) -> bool {
-    if let Some(literal) = authority.strip_prefix(b"[") {
-        return is_valid_literal(literal);
+    let is_name = |byte: &u8| NAME_BYTES[usize::from(*byte)];
+    let name_len = authority.iter().position(|byte| !is_name(byte)).unwrap_or(authority.len());
+    match authority.split_at(name_len) {
+        ([], [b'[', literal @ ..]) => is_valid_literal(literal),
+        (_, [b'%', ..]) => is_valid_encoded(authority),
+        (name, rest) => !name.is_empty() && is_valid_port(rest),
     }
-    for (at, byte) in authority.iter().enumerate() {
-        if !NAME_BYTES[usize::from(*byte)] {
-            return match byte {
-                b'%' => is_valid_encoded(authority),
-                _ => at > 0 && is_valid_port(&authority[at..]),
-            };
-        }
-    }
-    !authority.is_empty()
 }
 
 /// A name with percent-encoded bytes in it, which hardly anybody sends. They are compared, never
@@ -51,6 +46,7 @@ fn is_valid_encoded(authority: &[u8]) -> bool {
 }
 
 /// The rest of `[address]:port`, behind the first bracket.
+#[cold]
 fn is_valid_literal(literal: &[u8]) -> bool {
     let Some(end) = literal.iter().position(|byte| *byte == b']') else { return false };
     let Ok(address) = std::str::from_utf8(&literal[..end]) else { return false };

@@ -11,6 +11,8 @@ mod headers;
 mod host;
 mod limits;
 mod parse;
+mod request_line;
+mod scan;
 mod target;
 
 pub use error::ParseError;

@@ -1,17 +1,44 @@
 //! [`parse`]: one look at the bytes where a request should begin.
 //!
-//! `httparse` does the splitting, at SIMD speed, and is lenient in places. What it lets pass and we
-//! do not is checked on its result, at a cost per line and not per byte: line ends (a bare `LF`),
-//! blank lines before the request line, the forms of the target. What it refuses it names coarsely;
-//! the errors are told apart here.
+//! Byte after byte in the order of the wire, and the first broken rule decides; so a head that comes
+//! in pieces is refused for the same reason as one that comes whole. Nothing that RFC 9112 lets a
+//! recipient tolerate is tolerated: a line ends in `CR LF`, one space parts the words of the request
+//! line, a colon follows its name at once, and no line is folded.
 
 use memchr::{memchr, memmem};
 
-use crate::Method;
 use crate::request::fields::Findings;
+use crate::request::headers::Field;
+use crate::request::request_line::RequestLine;
 use crate::request::{
-    Form, Head, HeaderSlots, Headers, Limits, ParseError, Parsed, Target, Version, host,
+    Form, Head, HeaderSlots, Headers, Limits, ParseError, Parsed, Target, Version, host, scan,
 };
+
+/// Why reading stops before the end of a head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// A rule is broken.
+    Refused(ParseError),
+    /// The bytes end here, and nothing is wrong so far. If there are more than a head may have,
+    /// this is.
+    Short(ParseError),
+}
+
+impl From<ParseError> for Stop {
+    fn from(error: ParseError) -> Self {
+        Stop::Refused(error)
+    }
+}
+
+impl Stop {
+    #[cold]
+    fn verdict<'h, 'i>(self, is_too_long: bool) -> Result<Parsed<'h, 'i>, ParseError> {
+        match self {
+            Stop::Short(_) if !is_too_long => Ok(Parsed::Partial),
+            Stop::Short(error) | Stop::Refused(error) => Err(error),
+        }
+    }
+}
 
 /// Parses the head of the request that `input` begins with.
 ///
@@ -27,54 +54,96 @@ pub fn parse<'h, 'i>(
     limits: &Limits,
 ) -> Result<Parsed<'h, 'i>, ParseError> {
     let blank = blank_line_len(input)?;
-    // One byte more than allowed: enough to see that a head is too long, and no more is looked at.
     let end = input.len().min(limits.head_len_max.saturating_add(1));
+    let is_too_long = end > limits.head_len_max;
+
     let text = &input[blank.min(end)..end];
-
-    let slots = &mut slots.slots[..limits.headers_max.min(HeaderSlots::COUNT)];
-    let mut request = httparse::Request::new(&mut []);
-    let len = match request.parse_with_uninit_headers(text, slots) {
-        Ok(httparse::Status::Complete(len)) => len,
-        Ok(httparse::Status::Partial) => {
-            let is_too_long = end > limits.head_len_max;
-            return judge_partial(&request, text, is_too_long, limits);
-        }
-        Err(httparse::Error::Version) => return judge_version(&request, text),
-        Err(error) => return Err(judge(error, &request)),
+    let (line, text) = match RequestLine::read(text, limits.target_len_max) {
+        Ok(read) => read,
+        Err(stop) => return stop.verdict(is_too_long),
     };
-    let (Some(method), Some(target), Some(version)) =
-        (request.method, request.path, request.version)
-    else {
-        // A complete parse has all three.
-        return Err(ParseError::Method);
-    };
-    let headers: &'h [httparse::Header<'i>] = request.headers;
+    let RequestLine { method, target, version } = line;
+    let target = Target::parse(method, target)?;
 
-    if blank + len > limits.head_len_max {
+    let mut findings = Findings::default();
+    let behind = match read_fields(text, slots, limits, version, &mut findings) {
+        Ok(behind) => behind,
+        Err(stop) => return stop.verdict(is_too_long),
+    };
+    if is_too_long && behind.is_empty() {
         return Err(ParseError::HeadTooLarge);
     }
-    if target.len() > limits.target_len_max {
-        return Err(ParseError::TargetTooLong);
-    }
-    check_line_ends(&text[..len], headers)?;
-    let method = Method::from_token(method);
-    let version = if version == 1 { Version::Http11 } else { Version::Http10 };
-    let target = Target::parse(method, target)?;
-    let findings = Findings::collect(headers, version)?;
+    let host = findings.host_of(version)?;
     if !matches!(target.form(), Form::Origin | Form::Asterisk) {
-        check_authority(&target, findings.host)?;
+        check_authority(&target, host)?;
     }
     Ok(Parsed::Head(Head {
         method,
         target,
         version,
-        headers: Headers(headers),
-        host: findings.host,
-        len: blank + len,
+        headers: Headers(&slots.fields),
+        host,
+        len: end - behind.len(),
         body: findings.framing.body(version)?,
         keep_alive: findings.persists(version),
         expects_continue: findings.expects_continue,
     }))
+}
+
+/// All field lines, and the empty one that ends them. Returns what is behind it.
+#[inline(always)]
+fn read_fields<'i>(
+    mut text: &'i [u8],
+    slots: &mut HeaderSlots<'i>,
+    limits: &Limits,
+    version: Version,
+    findings: &mut Findings<'i>,
+) -> Result<&'i [u8], Stop> {
+    let headers_max = limits.headers_max.min(HeaderSlots::COUNT);
+    let fields = &mut slots.fields;
+    fields.clear();
+    loop {
+        match text {
+            [b'\r', b'\n', behind @ ..] => return Ok(behind),
+            [] | [b'\r'] => return Err(Stop::Short(ParseError::HeadTooLarge)),
+            [b'\r' | b'\n', ..] => return Err(ParseError::LineEnd.into()),
+            _ if fields.len() >= headers_max => return Err(ParseError::TooManyHeaders.into()),
+            _ => {}
+        }
+        let field;
+        (field, text) = field_line(text)?;
+        findings.add(field.name, field.value, version)?;
+        fields.push(field);
+    }
+}
+
+/// A field line (RFC 9112 §5) and what follows it.
+#[inline(always)]
+fn field_line(text: &[u8]) -> Result<(Field<'_>, &[u8]), Stop> {
+    let too_large = Stop::Short(ParseError::HeadTooLarge);
+    // A line that begins with whitespace is an obsolete folding (§5.2): no token, and so no name.
+    // Nor is there one where whitespace stands before the colon (§5.1).
+    let (name, text) = text.split_at(scan::token_len(text));
+    let mut text = match text {
+        [b':', value @ ..] if !name.is_empty() => value,
+        [] => return Err(too_large),
+        _ => return Err(ParseError::HeaderName.into()),
+    };
+    // One space, as nearly always, and then as many as there are.
+    text = text.strip_prefix(b" ").unwrap_or(text);
+    while let [b' ' | b'\t', rest @ ..] = text {
+        text = rest;
+    }
+    let (mut value, text) = text.split_at(scan::value_len(text));
+    while let [rest @ .., b' ' | b'\t'] = value {
+        value = rest;
+    }
+    match text {
+        [b'\r', b'\n', text @ ..] => Ok((Field { name, value }, text)),
+        [] | [b'\r'] => Err(too_large),
+        [b'\n', ..] => Err(ParseError::LineEnd.into()),
+        _ => Err(ParseError::HeaderValue.into()),
+    }
 }
 
 /// Whether [`parse`] can say more of `input` than it said of its first `seen` bytes, where it said
@@ -105,21 +174,6 @@ fn blank_line_len(input: &[u8]) -> Result<usize, ParseError> {
     }
 }
 
-/// Refuses a bare `LF` as line end, which `httparse` takes.
-///
-/// `httparse` has made sure that each `CR` has its `LF` behind it, and that names begin where their
-/// line does. So the two bytes before each name end the line before it, and it is enough to look
-/// there and at the end.
-#[inline]
-fn check_line_ends(head: &[u8], headers: &[httparse::Header<'_>]) -> Result<(), ParseError> {
-    let start = head.as_ptr() as usize;
-    let ends_well = headers.iter().all(|header| {
-        let name_at = header.name.as_ptr() as usize - start;
-        matches!(head.get(name_at.wrapping_sub(2)..name_at), Some(b"\r\n"))
-    });
-    if ends_well && head.ends_with(b"\r\n\r\n") { Ok(()) } else { Err(ParseError::LineEnd) }
-}
-
 /// A target that names a host must name the one that `Host` names.
 #[cold]
 fn check_authority(target: &Target<'_>, host: Option<&[u8]>) -> Result<(), ParseError> {
@@ -133,63 +187,5 @@ fn check_authority(target: &Target<'_>, host: Option<&[u8]>) -> Result<(), Parse
             Err(ParseError::HostMismatch)
         }
         _ => Ok(()),
-    }
-}
-
-/// What a head that has not ended may already have done wrong: it is too long.
-#[cold]
-fn judge_partial<'h, 'i>(
-    request: &httparse::Request<'_, '_>,
-    text: &[u8],
-    is_too_long: bool,
-    limits: &Limits,
-) -> Result<Parsed<'h, 'i>, ParseError> {
-    if let (Some(method), None) = (request.method, request.path)
-        && text.len() - (method.len() + 1) > limits.target_len_max
-    {
-        return Err(ParseError::TargetTooLong);
-    }
-    match (is_too_long, request.method, request.path) {
-        (false, ..) => Ok(Parsed::Partial),
-        (true, None, _) => Err(ParseError::Method),
-        (true, Some(_), None) => Err(ParseError::TargetTooLong),
-        (true, Some(_), Some(_)) => Err(ParseError::HeadTooLarge),
-    }
-}
-
-/// Says more precisely what `httparse` did not like.
-#[cold]
-fn judge(error: httparse::Error, request: &httparse::Request<'_, '_>) -> ParseError {
-    match error {
-        httparse::Error::Token if request.method.is_none() => ParseError::Method,
-        httparse::Error::Token => ParseError::Target,
-        httparse::Error::TooManyHeaders => ParseError::TooManyHeaders,
-        httparse::Error::HeaderName => ParseError::HeaderName,
-        httparse::Error::HeaderValue => ParseError::HeaderValue,
-        httparse::Error::Version => ParseError::Version,
-        httparse::Error::NewLine | httparse::Error::Status => ParseError::LineEnd,
-    }
-}
-
-/// A well-formed version that is not spoken here gets another answer than nonsense, also when it
-/// comes in pieces.
-#[cold]
-fn judge_version<'h, 'i>(
-    request: &httparse::Request<'_, '_>,
-    text: &[u8],
-) -> Result<Parsed<'h, 'i>, ParseError> {
-    let (Some(method), Some(target)) = (request.method, request.path) else {
-        return Err(ParseError::Version);
-    };
-    let version = text.get(method.len() + target.len() + 2..).unwrap_or_default();
-    let shape = b"HTTP/0.0";
-    let fits = version.iter().zip(shape).all(|(byte, expected)| match expected {
-        b'0' => byte.is_ascii_digit(),
-        _ => byte == expected,
-    });
-    match (fits, version.len() < shape.len()) {
-        (false, _) => Err(ParseError::Version),
-        (true, true) => Ok(Parsed::Partial),
-        (true, false) => Err(ParseError::VersionUnsupported),
     }
 }
