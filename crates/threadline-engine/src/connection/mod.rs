@@ -7,6 +7,7 @@
 mod home;
 mod outbox;
 mod ownership;
+mod rest;
 mod session;
 mod socket;
 mod waiting;
@@ -22,6 +23,7 @@ pub(crate) use outbox::{Outbox, Watch};
 pub use outbox::{SendError, Sender, SlowReceiver};
 pub(crate) use ownership::Claimed;
 use ownership::Ownership;
+use rest::Rest;
 pub use session::Session;
 pub(crate) use session::SessionParts;
 
@@ -71,6 +73,13 @@ impl State {
             opened: false,
         }
     }
+
+    /// Whether it is in the middle of nothing, and does not wait for the service to push: it can be
+    /// closed without a loss.
+    pub(crate) fn is_between_messages(&self) -> bool {
+        let waits = self.session.output_waits() || self.session.has_sender();
+        !waits && self.phase.is_none() && self.ending == Ending::No
+    }
 }
 
 /// How far a connection is on its way out.
@@ -101,6 +110,8 @@ pub(crate) struct Connection {
     pub(crate) last_used: AtomicU32,
     /// When the wheel will look at it next. Lease holder only.
     pub(crate) scheduled: AtomicU32,
+    /// Whether it may be ended to make room, if it has a thread of its own.
+    pub(crate) rest: Rest,
     state: UnsafeCell<Option<State>>,
 }
 
@@ -132,6 +143,7 @@ impl Connection {
             deadline: AtomicU32::new(0),
             last_used: AtomicU32::new(0),
             scheduled: AtomicU32::new(0),
+            rest: Rest::none(),
             state: UnsafeCell::new(None),
         }
     }
@@ -170,6 +182,7 @@ impl Connection {
         self.ownership.admit();
         self.last_used.store(now, Ordering::Relaxed);
         self.scheduled.store(0, Ordering::Relaxed);
+        self.rest.wait(false);
         let claim = Claim { connection: self, index };
         #[allow(unsafe_code)] // as `Claim::deref_mut`, for a slot that is still empty
         // SAFETY: the slot was dead and is busy now, so the claim just made is the only one.

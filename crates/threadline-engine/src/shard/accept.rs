@@ -11,12 +11,12 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::net::SocketFlags;
+use rustix::net::{Shutdown, SocketFlags};
 
 use super::key::Key;
 use super::settle::Turned;
 use super::{Core, Desk, Note, Shard};
-use crate::connection::{Ending, Session, SessionParts, State, Watch};
+use crate::connection::{Connection, Session, SessionParts, State, Watch};
 use crate::lease::Lease;
 use crate::listener::Kind;
 use crate::model::Model;
@@ -200,28 +200,21 @@ impl Shard {
         (slot && below()) || (self.evict(lease) > 0 && below())
     }
 
-    /// Closes those connections that have been idle longest. Returns how many.
+    /// Closes those connections that have been idle longest. Returns how many are gone.
     pub(super) fn evict<'s>(self: &'s Arc<Self>, lease: &mut Lease<'s, Core>) -> usize {
-        let oldest_kept = lease.now.saturating_sub(ticks_ceil(EVICT_AFTER));
-        let mut idle: Vec<(Ticks, u32)> = (0..lease.fresh)
-            .filter_map(|index| {
-                let connection = self.slab.get(index).filter(|connection| connection.is_idle())?;
-                let last_used = connection.last_used.load(Ordering::Relaxed);
-                (last_used < oldest_kept).then_some((last_used, index))
-            })
-            .collect();
-        if idle.len() > EVICT_BURST {
-            idle.select_nth_unstable(EVICT_BURST);
-            idle.truncate(EVICT_BURST);
+        if self.shared.settings.model == Model::ThreadPerConnection {
+            // Its thread ends it, and then there is room; by then it has been enough.
+            let resting = self.longest_idle(lease, 1, |connection| connection.rest.is_on());
+            resting.into_iter().for_each(|index| self.call_off(index));
+            return 0;
         }
         let mut evicted = 0;
-        for (_, index) in idle {
+        for index in self.longest_idle(lease, EVICT_BURST, Connection::is_idle) {
             let Some(Ok(claim)) = self.slab.get(index).map(|slot| slot.claim(index)) else {
                 continue;
             };
-            // In the middle of something, or waiting for the service to push: not idle after all.
-            let waits = claim.session.output_waits() || claim.session.has_sender();
-            if waits || claim.phase.is_some() || claim.ending != Ending::No {
+            // Not idle after all.
+            if !claim.is_between_messages() {
                 claim.park_with_lease();
                 continue;
             }
@@ -233,6 +226,36 @@ impl Shard {
             evicted += 1;
         }
         evicted
+    }
+
+    /// The `count` connections that have been idle longest, of those that have been for a while.
+    fn longest_idle(
+        &self,
+        lease: &Lease<'_, Core>,
+        count: usize,
+        is_idle: impl Fn(&Connection) -> bool,
+    ) -> Vec<u32> {
+        let oldest_kept = lease.now.saturating_sub(ticks_ceil(EVICT_AFTER));
+        let mut idle: Vec<(Ticks, u32)> = (0..lease.fresh)
+            .filter_map(|index| {
+                let connection = self.slab.get(index).filter(|connection| is_idle(connection))?;
+                let last_used = connection.last_used.load(Ordering::Relaxed);
+                (last_used < oldest_kept).then_some((last_used, index))
+            })
+            .collect();
+        if idle.len() > count {
+            idle.select_nth_unstable(count);
+            idle.truncate(count);
+        }
+        idle.into_iter().map(|(_, index)| index).collect()
+    }
+
+    /// Has a connection's own thread end it.
+    fn call_off(&self, index: u32) {
+        if self.slab.get(index).is_some_and(|connection| connection.rest.call_off()) {
+            self.home.counters.evicted.increment();
+            self.shared.blocked.shut_down(self.number, index, Shutdown::Read);
+        }
     }
 
     fn pause(&self, lease: &mut Lease<'_, Core>, why: Paused) {

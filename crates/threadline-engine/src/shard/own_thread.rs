@@ -135,7 +135,7 @@ impl Shard {
     /// deadline is that of the phase the connection is in.
     fn converse_alone(&self, service: &MessageService, claim: &mut Claim<'_>) -> io::Result<()> {
         let mut desk = Desk::new();
-        let mut place = OnOwnThread::new(self);
+        let mut place = OnOwnThread::new(self, claim.connection());
         let mut read_timeout = None;
         let fd = claim.session.fd().ok_or(io::ErrorKind::NotConnected)?;
         rustix::io::ioctl_fionbio(fd, false)?;
@@ -147,7 +147,9 @@ impl Shard {
                 read_timeout = left;
             }
             claim.unread = true;
-            claim.connection().last_used.store(now_ticks(), Ordering::Relaxed);
+            let connection = claim.connection();
+            connection.last_used.store(now_ticks(), Ordering::Relaxed);
+            connection.rest.wait(claim.is_between_messages());
             let budget = self.shared.settings.messages_per_turn;
             let (protocol, state) = (&*service.protocol, &mut **claim);
             let mut conversation = Conversation {

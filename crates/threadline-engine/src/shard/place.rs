@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::{Core, Shard};
+use crate::connection::Connection;
 use crate::lease::{Lease, Loan};
 use crate::model::Model;
 use crate::route::{Route, Trial};
@@ -128,16 +129,20 @@ impl Place for OnPool<'_> {
 #[derive(Debug)]
 pub(super) struct OnOwnThread<'s> {
     shard: &'s Shard,
+    connection: &'s Connection,
 }
 
 impl<'s> OnOwnThread<'s> {
-    pub(super) fn new(shard: &'s Shard) -> Self {
-        OnOwnThread { shard }
+    pub(super) fn new(shard: &'s Shard, connection: &'s Connection) -> Self {
+        OnOwnThread { shard, connection }
     }
 }
 
 impl Place for OnOwnThread<'_> {
     fn enter(&mut self, _route: &Route) -> bool {
+        if !self.connection.rest.end() {
+            return false;
+        }
         self.shard.home.counters.calls_pooled.increment();
         true
     }

@@ -43,20 +43,19 @@ every_model! {
         clients.pop();
         assert_eq!(waiting.line().as_deref(), Some("patience"));
     }
-}
 
-#[test]
-fn near_the_limit_the_longest_idle_connections_make_room() {
-    let service = start(
-        server(Model::Adaptive)
-            .settings(|settings| settings.connections_max = 10)
-            .lines(ANY, echo()),
-    );
-    let mut idle: Vec<_> = (0..10).map(|_| Client::to(&service)).collect();
-    idle.iter_mut().for_each(|client| assert_eq!(client.ask("in"), "in"));
-    // The new client waits until the others count as idle, and is served then.
-    assert_eq!(Client::to(&service).ask("new"), "new");
-    assert!(service.counts().evicted >= 1);
+    fn near_the_limit_the_longest_idle_connections_make_room(model) {
+        let service = start(
+            server(model).settings(|settings| settings.connections_max = 10).lines(ANY, echo()),
+        );
+        let mut idle: Vec<_> = (0..10).map(|_| Client::to(&service)).collect();
+        idle.iter_mut().for_each(|client| assert_eq!(client.ask("in"), "in"));
+        // The new clients wait until the others count as idle, and are served then.
+        assert_eq!(Client::to(&service).ask("new"), "new");
+        assert_eq!(Client::to(&service).ask("newer"), "newer");
+        assert!(service.counts().evicted >= 1);
+        assert!(service.gauges().connections <= 10);
+    }
 }
 
 #[test]
