@@ -36,6 +36,8 @@ pub(crate) trait Exchange {
 
     fn seen(&self) -> usize;
 
+    fn unread_len(&self) -> u64;
+
     fn peer_addr(&self) -> Option<SocketAddr>;
 }
 
@@ -79,6 +81,10 @@ impl Exchange for Turn<'_> {
 
     fn seen(&self) -> usize {
         Turn::seen(self)
+    }
+
+    fn unread_len(&self) -> u64 {
+        Turn::unread_len(self)
     }
 
     fn peer_addr(&self) -> Option<SocketAddr> {

@@ -11,8 +11,9 @@ use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
+use rustix::io::{Errno, ioctl_fionread};
 use rustix::net::RecvFlags;
+use threadline_pool::about_to_block;
 
 use super::outbox::Content;
 use super::session::Session;
@@ -81,12 +82,20 @@ impl Session {
     }
 }
 
+impl Session {
+    /// How many bytes [`Session::receive`] gives without waiting.
+    pub(crate) fn unread_len(&self) -> u64 {
+        self.fd().and_then(|fd| ioctl_fionread(fd).ok()).unwrap_or_default()
+    }
+}
+
 fn fd_of(fd: &impl std::os::fd::AsFd) -> BorrowedFd<'_> {
     fd.as_fd()
 }
 
 /// Waits until the socket can be read or written.
 fn wait_for(fd: BorrowedFd<'_>, what: PollFlags, limit: Option<Duration>) -> io::Result<()> {
+    about_to_block();
     let limit = limit.map(|limit| Timespec {
         tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX),
         tv_nsec: i64::from(limit.subsec_nanos()),

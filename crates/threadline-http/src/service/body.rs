@@ -14,8 +14,8 @@ pub(super) enum Content<'i> {
     Whole { body: &'i [u8], len: usize },
     /// It came in chunks, and is here. The message has `len` bytes.
     Decoded { body: Vec<u8>, len: usize },
-    /// It is read by the handler, on a thread that may wait; at most so many bytes.
-    Arriving { max: u64 },
+    /// It is read by the handler: at most `max` bytes. Of the message, `len` bytes are looked at before.
+    Arriving { max: u64, len: usize },
 }
 
 /// What has to happen before a handler is called.
@@ -93,9 +93,18 @@ fn read_by_handler<'i>(
     exchange: &impl Exchange,
 ) -> Result<Content<'i>, Before> {
     match exchange.waiting() {
-        Waiting::Elsewhere => Err(Before::Step(Step::Offload { len: message.head.len })),
-        _ => Ok(Content::Arriving { max }),
+        Waiting::Elsewhere if !has_come(message, exchange) => {
+            Err(Before::Step(Step::Offload { len: message.head.len }))
+        }
+        _ => Ok(Content::Arriving { max, len: message.head.len }),
     }
+}
+
+/// Whether all of the body can be read without waiting. Of chunks nobody can tell.
+fn has_come(message: Message<'_, '_>, exchange: &impl Exchange) -> bool {
+    let Message { head, input, .. } = message;
+    let ahead = input.len().saturating_sub(head.len) as u64;
+    matches!(head.body, Body::Length(len) if len <= ahead.saturating_add(exchange.unread_len()))
 }
 
 /// What one look at a chunked body gives.

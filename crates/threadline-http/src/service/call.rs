@@ -62,7 +62,7 @@ impl Call<'_, '_> {
                 Content::Decoded { body, .. } => {
                     (handler(&request(Incoming::Whole(body))), None, manner)
                 }
-                Content::Arriving { max } => {
+                Content::Arriving { max, .. } => {
                     let arriving = self.arriving(line, *max);
                     let response = handler(&request(Incoming::Arriving(&arriving)));
                     match arriving.finish() {
@@ -156,9 +156,9 @@ impl Content<'_> {
     /// The length of the message, as far as the engine has it.
     fn len(&self) -> usize {
         match self {
-            Content::Whole { len, .. } | Content::Decoded { len, .. } => *len,
-            // Only ever asked for where the message is run, and then it has no other end.
-            Content::Arriving { .. } => 0,
+            Content::Whole { len, .. }
+            | Content::Decoded { len, .. }
+            | Content::Arriving { len, .. } => *len,
         }
     }
 }

@@ -103,6 +103,10 @@ impl Exchange for InProcessTurn {
         0
     }
 
+    fn unread_len(&self) -> u64 {
+        0
+    }
+
     fn peer_addr(&self) -> Option<SocketAddr> {
         Some((Ipv4Addr::LOCALHOST, 1).into())
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::common::{ANY, Client, Gate, eventually, every_model, server, start};
 use crate::http_client::ok;
 use threadline::http::{Body, BodySender, HttpSettings, Request, Response, Router, Status};
-use threadline::{Model, Running, Timeouts};
+use threadline::{Hint, Model, Running, Timeouts};
 
 /// Adds up a body without keeping it.
 fn sum(request: &Request<'_>) -> io::Result<String> {
@@ -242,6 +242,20 @@ fn a_body_that_comes_too_slowly_is_given_up() {
     client.send(upload("/", 1_000_000));
     assert_eq!(client.reply().status, 408);
     assert_eq!(seen.recv().expect("called"), Err(threadline::http::BodyError::TimedOut));
+}
+
+#[test]
+fn a_large_body_that_has_come_needs_no_other_thread() {
+    let len = |request: &Request<'_>| request.bytes().map(|body| body.len().to_string());
+    let router = Router::new().post("/len", len).hint(Hint::Inline);
+    let service = start(server(Model::Adaptive).http(ANY, router));
+    let mut client = Client::to(&service);
+    let message = [upload("/len", 100_000).into_bytes(), vec![1; 100_000]].concat();
+    eventually("all of it is there when the head is read", || {
+        client.send(&message);
+        assert_eq!(client.reply(), ok("100000"));
+        service.counts().calls_inline > 0
+    });
 }
 
 #[test]

@@ -15,6 +15,27 @@ fn a_body_is_waited_for_and_handed_over() {
 }
 
 #[test]
+fn a_large_body_is_read_on_the_shard_if_it_has_come() {
+    let service = Router::new()
+        .post("/len", |request: &Request<'_>| request.bytes().map(|body| body.len().to_string()))
+        .settings(HttpSettings::default().body_buffer_max(10))
+        .build()
+        .expect("a good route");
+    let head = "POST /len HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n";
+    // Behind the head and ten bytes of the body so much more.
+    let step_with = |unread: usize| {
+        let arriving = VecDeque::from(vec![b'x'; unread]);
+        let mut script = Script { arriving, elsewhere: true, ..Script::default() };
+        let step = service.answer(format!("{head}0123456789").as_bytes(), &mut script);
+        (step, undated(&script.out))
+    };
+    assert_eq!(step_with(89), (Step::Offload { len: head.len() }, String::new()));
+    let (step, response) = step_with(90);
+    assert_eq!(step, Step::Streamed { rest: Vec::new() });
+    assert!(response.ends_with("\r\n\r\n100"), "{response}");
+}
+
+#[test]
 fn a_body_beyond_the_limit_is_refused_unread() {
     for len in ["101", "9999999999999999999"] {
         let input = format!("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: {len}\r\n\r\n");

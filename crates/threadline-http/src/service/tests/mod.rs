@@ -39,6 +39,7 @@ struct Script {
     /// What went to the client before the step ended.
     sent: Vec<u8>,
     nowhere: bool,
+    elsewhere: bool,
 }
 
 impl Line for Script {
@@ -85,7 +86,11 @@ impl Exchange for Script {
     }
 
     fn waiting(&self) -> Waiting {
-        if self.nowhere { Waiting::Nowhere } else { Waiting::Here }
+        match (self.nowhere, self.elsewhere) {
+            (true, _) => Waiting::Nowhere,
+            (_, true) => Waiting::Elsewhere,
+            _ => Waiting::Here,
+        }
     }
 
     fn count(&self, _offence: Offence) {}
@@ -96,6 +101,10 @@ impl Exchange for Script {
 
     fn seen(&self) -> usize {
         self.seen
+    }
+
+    fn unread_len(&self) -> u64 {
+        self.arriving.len() as u64
     }
 
     fn peer_addr(&self) -> Option<SocketAddr> {

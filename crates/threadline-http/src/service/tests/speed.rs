@@ -61,6 +61,10 @@ impl Exchange for Quick {
         0
     }
 
+    fn unread_len(&self) -> u64 {
+        0
+    }
+
     fn peer_addr(&self) -> Option<SocketAddr> {
         None
     }
