@@ -32,6 +32,8 @@ pub(crate) struct Shared {
     pub(crate) protocols: Arc<Route>,
     /// Stands for `Protocol::opened` and `Protocol::closed` where a panic is logged.
     pub(crate) hooks: Arc<Route>,
+    /// Stands for code that a connection was handed over to, likewise.
+    pub(crate) successors: Arc<Route>,
     /// All shards, once they are there.
     pub(crate) shards: OnceLock<Vec<Weak<Shard>>>,
     phase: AtomicU8,
@@ -68,6 +70,7 @@ impl Shared {
             blocked: Blocked::default(),
             protocols: Route::new("protocol"),
             hooks: Route::new("connection hook"),
+            successors: Route::new("handed-over connection"),
             shards: OnceLock::new(),
             phase: AtomicU8::new(Phase::Running as u8),
         }

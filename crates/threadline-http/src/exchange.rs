@@ -14,6 +14,7 @@ use threadline_engine::protocol::{Offence, Waiting};
 use threadline_engine::{CallError, Route, Session, Turn};
 
 use crate::body::Push;
+use crate::upgrade::UpgradeHandler;
 
 /// See [`Turn`]: the methods are its own.
 pub(crate) trait Exchange {
@@ -50,6 +51,8 @@ pub(crate) trait Line {
     fn send_file(&mut self, head: &[u8], file: File, range: Range<u64>) -> io::Result<()>;
 
     fn sender(&mut self) -> Box<dyn Push>;
+
+    fn hand_over(&mut self, handler: Box<UpgradeHandler>);
 }
 
 impl Exchange for Turn<'_> {
@@ -107,5 +110,9 @@ impl Line for Session {
 
     fn sender(&mut self) -> Box<dyn Push> {
         Box::new(Session::sender(self))
+    }
+
+    fn hand_over(&mut self, handler: Box<UpgradeHandler>) {
+        Session::hand_over(self, handler);
     }
 }

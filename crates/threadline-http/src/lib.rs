@@ -59,6 +59,7 @@ mod router;
 mod service;
 mod settings;
 pub mod testing;
+mod upgrade;
 mod weights;
 mod write;
 
@@ -88,7 +89,7 @@ pub use response::Response;
 pub use router::{Router, RouterError};
 pub use service::HttpService;
 pub use settings::HttpSettings;
-pub use threadline_engine::Hint;
+pub use threadline_engine::{Connection, Hint};
 pub use threadline_proto::Method;
 pub use threadline_proto::request::{Headers, Limits, Version};
 pub use threadline_proto::response::{HeaderError, Status};

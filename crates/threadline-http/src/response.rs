@@ -9,6 +9,7 @@ use std::fmt;
 use threadline_proto::response::Status;
 
 use crate::body::Body;
+use crate::upgrade::Upgrade;
 
 /// What plain text is sent as.
 pub(crate) const TEXT: &str = "text/plain; charset=utf-8";
@@ -35,6 +36,8 @@ pub struct Response {
     pub(crate) headers: Vec<(Cow<'static, str>, Cow<'static, str>)>,
     pub(crate) body: Body,
     pub(crate) close: bool,
+    /// Another protocol, in which the connection is to go on. Boxed: hardly any response has one.
+    pub(crate) upgrade: Option<Box<Upgrade>>,
 }
 
 impl Response {
@@ -46,6 +49,7 @@ impl Response {
             headers: Vec::new(),
             body: Body::EMPTY,
             close: false,
+            upgrade: None,
         }
     }
 

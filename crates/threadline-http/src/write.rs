@@ -267,6 +267,9 @@ fn write_head<'r>(
     if let Some(media_type) = &response.content_type {
         writer.content_type(media_type).map_err(|error| ("content-type", error))?;
     }
+    if let Some(upgrade) = &response.upgrade {
+        writer.upgrade(&upgrade.protocol).map_err(|error| ("upgrade", error))?;
+    }
     for (name, value) in &response.headers {
         writer.header(name, value.as_bytes()).map_err(|error| (&**name, error))?;
     }

@@ -316,3 +316,23 @@ fn a_long_body_does_not_count_as_head() {
     let input = format!("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 99999\r\n\r\n{:60000}", "");
     assert!(matches!(parse(&input), Ok(Some(_))));
 }
+
+#[test]
+fn rfc9110_7_8_an_upgrade_is_asked_for_by_two_fields_in_http_1_1() {
+    let asked = |version: &str, fields: &str| {
+        let input = format!("GET / HTTP/{version}\r\nHost: x\r\n{fields}\r\n");
+        let mut slots = HeaderSlots::new();
+        match request::parse(input.as_bytes(), &mut slots, &Limits::default()) {
+            Ok(Parsed::Head(head)) => head.upgrades().map(str::to_owned).collect::<Vec<_>>(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let fields = "Connection: keep-alive, Upgrade\r\nUpgrade: h2c, echo/1\r\nupgrade: chat\r\n";
+    assert_eq!(asked("1.1", fields), ["h2c", "echo/1", "chat"]);
+    // "A server MUST ignore an Upgrade header field that is received in an HTTP/1.0 request."
+    assert!(asked("1.0", fields).is_empty());
+    assert!(asked("1.1", "Upgrade: echo\r\n").is_empty(), "hop by hop, and meant for another hop");
+    assert!(asked("1.1", "Connection: upgrade\r\n").is_empty());
+    assert!(asked("1.1", "Connection: upgrade\r\nUpgrade: ,\r\n").is_empty());
+    assert!(asked("1.1", "Connection: upgrade, close\r\nUpgrade: echo\r\n").is_empty());
+}

@@ -1,6 +1,7 @@
 //! What a message handler sees of its connection.
 
 use std::any::Any;
+use std::fmt;
 use std::io;
 use std::mem;
 use std::net::SocketAddr;
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use super::home::Home;
 use super::outbox::{Outbox, Sender, Watch};
 use super::socket::{Sent, Socket, send_now};
+use crate::handlers::Connection;
 use crate::sys::Ticks;
 
 /// One connection, as its message handler sees it: who is at the other end, a place to keep things
@@ -22,8 +24,27 @@ pub struct Session {
     pub(super) home: Arc<Home>,
     key: u64,
     watch: Watch,
-    close_after_reply: bool,
+    after_reply: AfterReply,
     attachment: Option<Box<dyn Any + Send>>,
+}
+
+/// What becomes of the connection once the reply to a message is written.
+#[derive(Debug)]
+enum AfterReply {
+    GoOn,
+    Close,
+    HandOver(Successor),
+}
+
+/// Code that gets the connection to itself when its messages have come to an end.
+pub(crate) struct Successor(pub(crate) Box<SuccessorCode>);
+
+type SuccessorCode = dyn FnOnce(Connection) -> io::Result<()> + Send;
+
+impl fmt::Debug for Successor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Successor")
+    }
 }
 
 /// What a session is made of.
@@ -40,7 +61,8 @@ impl Session {
     pub(crate) fn new(parts: SessionParts) -> Self {
         let SessionParts { socket, peer, home, key, watch } = parts;
         let socket = Socket::Own(socket);
-        Session { socket, peer, home, key, watch, close_after_reply: false, attachment: None }
+        let after_reply = AfterReply::GoOn;
+        Session { socket, peer, home, key, watch, after_reply, attachment: None }
     }
 
     /// The peer's address; `None` on a Unix socket.
@@ -80,11 +102,34 @@ impl Session {
 
     /// Closes the connection once the reply to this message is written.
     pub fn close_after_reply(&mut self) {
-        self.close_after_reply = true;
+        self.after_reply = AfterReply::Close;
+    }
+
+    /// Has a stream handler take the connection over once the reply to this message is written: for
+    /// going on in another protocol. What has come behind the message is what it reads first. It runs on
+    /// a pool thread, or on the connection's own, with the default
+    /// [`StreamOptions`](crate::StreamOptions); senders to the connection have come to their end.
+    pub fn hand_over(
+        &mut self,
+        handler: impl FnOnce(Connection) -> io::Result<()> + Send + 'static,
+    ) {
+        self.after_reply = AfterReply::HandOver(Successor(Box::new(handler)));
+    }
+
+    /// Whether there are no more messages.
+    pub(crate) fn is_last_reply(&self) -> bool {
+        !matches!(self.after_reply, AfterReply::GoOn)
     }
 
     pub(crate) fn closes(&self) -> bool {
-        self.close_after_reply
+        matches!(self.after_reply, AfterReply::Close)
+    }
+
+    pub(crate) fn take_successor(&mut self) -> Option<Successor> {
+        match mem::replace(&mut self.after_reply, AfterReply::Close) {
+            AfterReply::HandOver(successor) => Some(successor),
+            _ => None,
+        }
     }
 
     pub(crate) fn socket(&self) -> &Socket {
@@ -99,10 +144,9 @@ impl Session {
     pub(crate) fn take_socket(&mut self) -> Option<OwnedFd> {
         match mem::replace(&mut self.socket, Socket::Gone) {
             Socket::Own(fd) => Some(fd),
-            other => {
-                self.socket = other;
-                None
-            }
+            // A sender may be using that one at this moment.
+            Socket::Shared(outbox) => rustix::io::fcntl_dupfd_cloexec(outbox.as_fd(), 0).ok(),
+            Socket::Gone => None,
         }
     }
 

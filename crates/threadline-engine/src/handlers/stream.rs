@@ -136,6 +136,11 @@ impl Connection {
         Ok(Connection { stream, peer, ahead: Vec::new(), taken: 0 })
     }
 
+    /// The same, with bytes that have been read already.
+    pub(crate) fn with_ahead(self, ahead: Vec<u8>) -> Self {
+        Connection { ahead, ..self }
+    }
+
     pub(crate) fn blockable(&self) -> Weak<dyn Blockable> {
         let weak: Weak<Stream> = Arc::downgrade(&self.stream);
         weak

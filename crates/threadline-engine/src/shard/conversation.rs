@@ -31,6 +31,8 @@ pub(super) enum Pause {
     Yield,
     /// Its first message belongs on a thread that may block; its bytes are in `State::partial`.
     Offload,
+    /// A thread for the code that it is handed over to; what that reads first is in `State::partial`.
+    HandOver,
     /// Nothing: it has ended.
     Over,
 }
@@ -45,6 +47,8 @@ enum Eaten {
     Enough,
     /// The protocol closes the connection.
     Close,
+    /// The protocol has handed the connection over.
+    HandOver,
     /// The reply goes on by senders, and is the connection's last.
     Push,
 }
@@ -176,8 +180,8 @@ impl Conversation<'_> {
                     used += consumed;
                     self.between_messages();
                     self.budget -= 1;
-                    if self.state.session.closes() {
-                        return (used, Eaten::Close);
+                    if self.state.session.is_last_reply() {
+                        return (used, self.last_reply());
                     }
                     if self.place.lost() || self.desk.output.len() >= OUTPUT_MAX {
                         return (used, Eaten::Enough);
@@ -188,9 +192,8 @@ impl Conversation<'_> {
                     self.between_messages();
                     self.state.partial = rest;
                     self.state.unread = true;
-                    let then =
-                        if self.state.session.closes() { Eaten::Close } else { Eaten::Enough };
-                    return (input.len(), then);
+                    let is_last = self.state.session.is_last_reply();
+                    return (input.len(), if is_last { self.last_reply() } else { Eaten::Enough });
                 }
                 Step::Push => return (used, Eaten::Push),
                 Step::Close => return (used, Eaten::Close),
@@ -202,6 +205,10 @@ impl Conversation<'_> {
             }
         }
         (used, Eaten::WantMore)
+    }
+
+    fn last_reply(&self) -> Eaten {
+        if self.state.session.closes() { Eaten::Close } else { Eaten::HandOver }
     }
 
     fn step(&mut self, input: &[u8]) -> Step {
@@ -249,6 +256,7 @@ impl Conversation<'_> {
                 self.between_messages();
                 Some(Pause::Offload)
             }
+            Eaten::HandOver => Some(Pause::HandOver),
             Eaten::Close => {
                 self.state.ending = Ending::AfterOutput;
                 None

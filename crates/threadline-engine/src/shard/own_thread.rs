@@ -2,6 +2,7 @@
 //! `ThreadPerConnection`. And hooks, which run on a pool thread.
 
 use std::io;
+use std::mem;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering;
@@ -20,10 +21,11 @@ use super::place::OnOwnThread;
 use super::settle::NO_SLOT;
 use super::{Core, Desk, Note, Shard};
 use crate::connection::{Claim, Ending, Outbox, State};
-use crate::handlers::Connection;
+use crate::handlers::{Connection, StreamOptions};
 use crate::lease::Lease;
 use crate::model::Model;
 use crate::protocol::{Phase, Refusal, Timeouts};
+use crate::route::Route;
 use crate::service::{MessageService, Service, StreamService};
 use crate::shared::Blockable;
 use crate::sys::{now_ticks, ticks_long};
@@ -72,17 +74,72 @@ impl Shard {
         self.home.counters.calls_pooled.increment();
         match Connection::new(socket, peer, &self.home, &service.options) {
             Ok(connection) => {
-                let socket: Weak<dyn Blockable> = connection.blockable();
-                self.shared.blocked.enter(self.number, index, socket);
-                let result = contain(&service.route, || (service.handler)(connection));
-                if let Some(Err(error)) = result {
-                    tracing::debug!(%error, route = service.route.name(), "connection ended");
-                }
-                self.shared.blocked.leave(self.number, index);
+                let handler = |connection| (service.handler)(connection);
+                self.run_handler(index, &service.route, connection, handler);
             }
             Err(error) => tracing::debug!(%error, "connection lost before it was served"),
         }
         self.finish(index);
+    }
+
+    /// Runs code that has the connection to itself. It may block: a drain can reach it.
+    fn run_handler(
+        &self,
+        index: u32,
+        route: &Route,
+        connection: Connection,
+        handler: impl FnOnce(Connection) -> io::Result<()>,
+    ) {
+        let socket: Weak<dyn Blockable> = connection.blockable();
+        self.shared.blocked.enter(self.number, index, socket);
+        if let Some(Err(error)) = contain(route, || handler(connection)) {
+            tracing::debug!(%error, route = route.name(), "connection ended");
+        }
+        self.shared.blocked.leave(self.number, index);
+    }
+
+    /// A message connection's messages have come to an end, and other code has it from here on: that
+    /// gets a pool thread. The claim comes back if there is none.
+    pub(super) fn start_successor<'s>(self: &Arc<Self>, claim: Claim<'s>) -> Result<(), Claim<'s>> {
+        let (shard, index) = (Arc::clone(self), claim.index);
+        let job = move || {
+            let Some(connection) = shard.slab.get(index) else { return };
+            let mut claim = connection.accept_claim(index);
+            shard.run_successor(&mut claim);
+            shard.finish_claim(claim);
+        };
+        if self.shared.pool.try_submit(job).is_err() {
+            self.home.counters.refused_overload.increment();
+            return Err(claim);
+        }
+        claim.pass_on();
+        Ok(())
+    }
+
+    fn run_successor(&self, claim: &mut Claim<'_>) {
+        let write_limit = match &self.shared.services[claim.listener as usize] {
+            Service::Messages(service) => service.protocol.timeouts().write,
+            _ => None,
+        };
+        // What the messages have left goes out first.
+        if claim.session.send(&[], write_limit).is_err() {
+            return;
+        }
+        if let Some(fd) = claim.session.fd() {
+            let _ = self.home.epoll.remove(fd);
+        }
+        let (successor, peer) = (claim.session.take_successor(), claim.session.peer_addr());
+        let (Some(successor), Some(socket)) = (successor, claim.session.take_socket()) else {
+            return;
+        };
+        self.home.counters.calls_pooled.increment();
+        match Connection::new(socket, peer, &self.home, &StreamOptions::default()) {
+            Ok(connection) => {
+                let connection = connection.with_ahead(mem::take(&mut claim.partial));
+                self.run_handler(claim.index, &self.shared.successors, connection, successor.0);
+            }
+            Err(error) => tracing::debug!(%error, "connection lost before it was handed over"),
+        }
     }
 
     /// A thread for a message connection, under `ThreadPerConnection`.
@@ -170,6 +227,10 @@ impl Shard {
                 } else if timed_out {
                     pause = self.time_out_alone(service, claim, &mut desk);
                 }
+            }
+            if pause == Pause::HandOver {
+                self.run_successor(claim);
+                return Ok(());
             }
             if matches!(pause, Pause::Over | Pause::Offload) {
                 return Ok(());

@@ -130,6 +130,11 @@ impl Shard {
         match pause {
             Pause::Parked => self.park(lease, &service.deadlines, claim),
             Pause::Yield => lease.ready.push_back(claim.pass_on()),
+            Pause::HandOver => {
+                if let Err(claim) = self.start_successor(claim) {
+                    self.end_with_lease(lease, claim);
+                }
+            }
             Pause::Over | Pause::Offload => self.end_with_lease(lease, claim),
         }
     }
@@ -157,6 +162,11 @@ impl Shard {
             }
             // A deadline is to be set, and only the lease holder can.
             Pause::Parked | Pause::Yield => self.tell(Note::Returned(claim.pass_on())),
+            Pause::HandOver => {
+                if let Err(claim) = self.start_successor(claim) {
+                    self.finish_claim(claim);
+                }
+            }
             Pause::Over | Pause::Offload => self.finish_claim(claim),
         }
     }

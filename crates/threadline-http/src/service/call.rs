@@ -117,25 +117,38 @@ impl Call<'_, '_> {
     #[inline]
     fn respond<L: Line>(
         &self,
-        response: Response,
+        mut response: Response,
         manner: Manner,
         line: &mut L,
         out: &mut Vec<u8>,
         begun: &Cell<bool>,
     ) -> After {
+        let upgrade = match &response.upgrade {
+            None => None,
+            Some(_) => response.settle_upgrade(self.message.head.upgrades(), manner.closes()),
+        };
         let manner = if response.close { manner.closing() } else { manner };
         let is_http_11 = self.message.head.version == Version::Http11;
         let stall = self.service.settings.timeouts.write;
-        let responder = Responder { line, out: &mut *out, manner, is_http_11, stall, begun };
-        responder.respond(response).unwrap_or_else(|failure| {
-            self.report(&failure);
-            if begun.get() {
-                out.clear();
-                return After::Close;
+        let responder =
+            Responder { line: &mut *line, out: &mut *out, manner, is_http_11, stall, begun };
+        match responder.respond(response) {
+            Ok(after) => {
+                if let Some(handler) = upgrade {
+                    line.hand_over(handler);
+                }
+                after
             }
-            write_own(out, &internal_error(), manner);
-            if manner.closes() { After::Close } else { After::Next }
-        })
+            Err(failure) => {
+                self.report(&failure);
+                if begun.get() {
+                    out.clear();
+                    return After::Close;
+                }
+                write_own(out, &internal_error(), manner);
+                if manner.closes() { After::Close } else { After::Next }
+            }
+        }
     }
 
     #[cold]

@@ -19,6 +19,7 @@ use super::Transport;
 use crate::body::Push;
 use crate::exchange::{Exchange, Line};
 use crate::service::HttpService;
+use crate::upgrade::UpgradeHandler;
 
 /// A service without an engine.
 #[derive(Debug)]
@@ -133,6 +134,9 @@ impl Line for InProcessLine {
     fn sender(&mut self) -> Box<dyn Push> {
         Box::new(self.clone())
     }
+
+    /// There is no connection to hand over: the client sees the response, and that is the end.
+    fn hand_over(&mut self, _handler: Box<UpgradeHandler>) {}
 }
 
 impl Push for InProcessLine {

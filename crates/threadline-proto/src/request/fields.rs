@@ -12,6 +12,9 @@ pub(super) struct Findings<'i> {
     host: Option<&'i [u8]>,
     close: bool,
     keep_alive: bool,
+    /// `Connection` has the option, and there is an `Upgrade` field.
+    upgrade_option: bool,
+    upgrade_field: bool,
     pub(super) expects_continue: bool,
 }
 
@@ -19,6 +22,13 @@ impl<'i> Findings<'i> {
     /// Whether the connection goes on (RFC 9112 §9.3). `close` wins over `keep-alive`.
     pub(super) fn persists(&self, version: Version) -> bool {
         !self.close && (version == Version::Http11 || self.keep_alive)
+    }
+
+    /// Whether the client asks for another protocol (RFC 9110 §7.8). HTTP/1.0 knows no such thing, and
+    /// a connection that ends cannot go on in another.
+    pub(super) fn asks_upgrade(&self, version: Version) -> bool {
+        let asks = self.upgrade_option && self.upgrade_field;
+        asks && version == Version::Http11 && !self.close
     }
 
     /// The next field.
@@ -32,6 +42,10 @@ impl<'i> Findings<'i> {
         match name.len() {
             4 if name == b"Host" || name.eq_ignore_ascii_case(b"host") => self.host(value),
             6 if name.eq_ignore_ascii_case(b"expect") => self.expect(value, version),
+            7 if name.eq_ignore_ascii_case(b"upgrade") => {
+                self.upgrade_field = true;
+                Ok(())
+            }
             10 if name.eq_ignore_ascii_case(b"connection") => {
                 self.connection(value);
                 Ok(())
@@ -76,6 +90,8 @@ impl<'i> Findings<'i> {
                 self.close = true;
             } else if option.eq_ignore_ascii_case(b"keep-alive") {
                 self.keep_alive = true;
+            } else if option.eq_ignore_ascii_case(b"upgrade") {
+                self.upgrade_option = true;
             }
         }
     }

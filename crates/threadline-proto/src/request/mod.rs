@@ -23,6 +23,7 @@ pub use parse::{parse, worth_parsing};
 pub use target::{Form, Target};
 
 use crate::Method;
+use crate::token::list;
 
 /// What [`parse`] made of the input.
 #[derive(Debug, Clone, Copy)]
@@ -55,9 +56,20 @@ pub struct Head<'h, 'i> {
     pub keep_alive: bool,
     /// Whether the client waits for `100 Continue` before it sends the body.
     pub expects_continue: bool,
+    /// Whether the client would go on in another protocol; see [`Head::upgrades`].
+    pub asks_upgrade: bool,
 }
 
-impl<'i> Head<'_, 'i> {
+impl<'h, 'i> Head<'h, 'i> {
+    /// The protocols that the client would go on in behind this message, in the order of its wishes:
+    /// names, perhaps with a version behind a slash (RFC 9110 §7.8). To be compared without case. They
+    /// may all be ignored.
+    pub fn upgrades(&self) -> impl Iterator<Item = &'i str> + use<'h, 'i> {
+        let fields = self.asks_upgrade.then(|| self.headers.all("upgrade"));
+        let names = fields.into_iter().flatten().flat_map(list);
+        names.filter_map(|name| str::from_utf8(name).ok()).filter(|name| !name.is_empty())
+    }
+
     /// The value of `Host`; `None` only in HTTP/1.0.
     pub fn host(&self) -> Option<&'i str> {
         // Checked byte by byte when it came; made text only for the few that ask.

@@ -87,6 +87,7 @@ pub fn parse<'h, 'i>(
         body: findings.framing.body(version)?,
         keep_alive: findings.persists(version),
         expects_continue: findings.expects_continue,
+        asks_upgrade: findings.asks_upgrade(version),
     }))
 }
 

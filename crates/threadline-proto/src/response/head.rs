@@ -196,6 +196,21 @@ impl<'o> HeadWriter<'o> {
         self.header("content-type", value.as_bytes())
     }
 
+    /// Writes that the server speaks another protocol: with `101`, from here on; with any other status,
+    /// on demand (RFC 9110 §7.8, §15.5.22).
+    ///
+    /// # Errors
+    /// [`HeaderError::Value`] when it is no name with an optional version; nothing is written then.
+    pub fn upgrade(&mut self, protocol: &str) -> Result<(), HeaderError> {
+        let (name, version) = protocol.split_once('/').unwrap_or((protocol, "1"));
+        if !is_token(name.as_bytes()) || !is_token(version.as_bytes()) {
+            return Err(HeaderError::Value);
+        }
+        self.append("connection", b"upgrade");
+        self.append("upgrade", protocol.as_bytes());
+        Ok(())
+    }
+
     /// Writes the framing and the empty line. The content, if any, comes right behind.
     #[inline]
     pub fn finish(self, payload: Payload, persistence: Persistence) {
@@ -306,6 +321,20 @@ mod tests {
         for name in ["Content-Length", "TRANSFER-ENCODING", "connection", "Date", "Upgrade"] {
             assert_eq!(writer.header(name, b"1"), Err(HeaderError::Reserved), "{name}");
         }
+    }
+
+    #[test]
+    fn rfc9110_7_8_an_upgrade_is_a_name_and_perhaps_a_version() {
+        let mut out = Vec::new();
+        let mut writer = HeadWriter::new(&mut out, Status::SWITCHING_PROTOCOLS);
+        for bad in ["", "a b", "a\r\nb: c", "/1", "a/", "a/1/2", "a,b"] {
+            assert_eq!(writer.upgrade(bad), Err(HeaderError::Value), "{bad:?}");
+        }
+        assert_eq!(writer.upgrade("echo/1.0"), Ok(()));
+        writer.finish(Payload::Unsaid, Persistence::Implied);
+        let head = "HTTP/1.1 101 Switching Protocols\r\n\
+                    connection: upgrade\r\nupgrade: echo/1.0\r\n\r\n";
+        assert_eq!(String::from_utf8(out).expect("ASCII"), head);
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod conformance;
 mod drain;
 mod faults;
 mod frames;
+mod hand_over;
 mod http;
 mod http_bodies;
 mod http_client;

@@ -24,6 +24,7 @@ use threadline_engine::protocol::Waiting;
 use super::*;
 use crate::body::Push;
 use crate::exchange::Line;
+use crate::upgrade::UpgradeHandler;
 use crate::{Path, Request, Router};
 
 /// A turn whose every answer is set beforehand.
@@ -40,6 +41,7 @@ struct Script {
     sent: Vec<u8>,
     nowhere: bool,
     elsewhere: bool,
+    handed_over: bool,
 }
 
 impl Line for Script {
@@ -60,6 +62,10 @@ impl Line for Script {
 
     fn sender(&mut self) -> Box<dyn Push> {
         unreachable!("pushing needs an engine")
+    }
+
+    fn hand_over(&mut self, _handler: Box<UpgradeHandler>) {
+        self.handed_over = true;
     }
 }
 

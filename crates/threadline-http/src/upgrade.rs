@@ -1,0 +1,92 @@
+//! Going on in another protocol on the same connection (RFC 9110 §7.8).
+
+use std::borrow::Cow;
+use std::fmt;
+use std::io;
+
+use threadline_engine::Connection;
+use threadline_proto::response::Status;
+
+use crate::request::Request;
+use crate::response::Response;
+
+/// A protocol, and what speaks it.
+pub(crate) struct Upgrade {
+    pub(crate) protocol: Cow<'static, str>,
+    /// `None` where the protocol is only named.
+    handler: Option<Box<UpgradeHandler>>,
+}
+
+/// Has the connection to itself.
+pub(crate) type UpgradeHandler = dyn FnOnce(Connection) -> io::Result<()> + Send;
+
+impl fmt::Debug for Upgrade {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upgrade").field("protocol", &self.protocol).finish_non_exhaustive()
+    }
+}
+
+impl Response {
+    /// Goes on in another protocol: `101`, and then `handler` has the connection to itself. It runs on a
+    /// pool thread, may block, and reads first what has come behind the request. `protocol` is a name,
+    /// perhaps with a version behind a slash; header fields that it asks for can be added.
+    ///
+    /// A client that does not ask for the protocol ([`Request::upgrades`]) is answered `426` with its name,
+    /// and one that asks while the service drains, `503`.
+    ///
+    /// ```
+    /// use std::io::{self, Read, Write};
+    /// use threadline_http::{Connection, Response, Router};
+    ///
+    /// fn echo(mut connection: Connection) -> io::Result<()> {
+    ///     let mut buffer = [0; 1024];
+    ///     loop {
+    ///         match connection.read(&mut buffer)? {
+    ///             0 => return Ok(()),
+    ///             count => connection.write_all(&buffer[..count])?,
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// let router = Router::new().get("/echo", || Response::upgrade("echo", echo));
+    /// ```
+    pub fn upgrade(
+        protocol: impl Into<Cow<'static, str>>,
+        handler: impl FnOnce(Connection) -> io::Result<()> + Send + 'static,
+    ) -> Self {
+        let upgrade = Upgrade { protocol: protocol.into(), handler: Some(Box::new(handler)) };
+        Response { upgrade: Some(Box::new(upgrade)), ..Response::new(Status::SWITCHING_PROTOCOLS) }
+    }
+
+    /// What its handler is for, if the connection is to go on in its protocol. Is another response if the
+    /// client has not asked for it, or the connection is about to close.
+    #[cold]
+    pub(crate) fn settle_upgrade<'n>(
+        &mut self,
+        mut asked: impl Iterator<Item = &'n str>,
+        closes: bool,
+    ) -> Option<Box<UpgradeHandler>> {
+        let upgrade = self.upgrade.as_mut()?;
+        let (handler, protocol) = (upgrade.handler.take()?, upgrade.protocol.clone());
+        if !asked.any(|name| name.eq_ignore_ascii_case(&protocol)) {
+            let hint = format_args!("ask for an upgrade to {protocol} here");
+            *self = Response::error(Status::UPGRADE_REQUIRED, hint);
+            self.upgrade = Some(Box::new(Upgrade { protocol, handler: None }));
+            return None;
+        }
+        if closes {
+            let hint = "the service is going down";
+            *self = Response::error(Status::SERVICE_UNAVAILABLE, hint).with_close();
+            return None;
+        }
+        Some(handler)
+    }
+}
+
+impl<'a> Request<'a> {
+    /// The protocols that the client would rather go on in, in the order of its wishes; none as a rule.
+    /// [`Response::upgrade`] looks by itself whether its own is among them.
+    pub fn upgrades(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        self.head.upgrades()
+    }
+}
