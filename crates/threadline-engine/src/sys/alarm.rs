@@ -12,7 +12,7 @@ use rustix::time::{
     timerfd_settime,
 };
 
-use super::clock::{TICK_NANOS, Ticks};
+use super::clock::{Ticks, nanos_at};
 
 /// A kernel tick at 250 Hz, the slowest in common use but one; at 100 Hz the alarm goes off twice.
 const COARSE_LAG_NANOS: u64 = 4_000_000;
@@ -33,7 +33,7 @@ impl Alarm {
     pub(crate) fn set(&self, at: Ticks) -> io::Result<()> {
         // The coarse clock, by which the wheel goes, may be a kernel tick behind this one: an alarm
         // on the dot would find nothing due, and go off again at once.
-        let nanos = u64::from(at) * TICK_NANOS + COARSE_LAG_NANOS;
+        let nanos = nanos_at(at) + COARSE_LAG_NANOS;
         let never_again = Timespec { tv_sec: 0, tv_nsec: 0 };
         let at = Timespec {
             tv_sec: (nanos / 1_000_000_000) as i64,

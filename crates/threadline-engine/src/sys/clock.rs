@@ -1,23 +1,42 @@
 //! Time as the engine counts it: coarse ticks of the monotonic clock.
 //!
-//! A tick is 16 ms, finer than any deadline needs and coarse enough for 32 bits to last two years
-//! of uptime. The coarse clock costs 5 ns to read, the fine one 23.
+//! A tick is 16 ms, finer than any deadline needs and coarse enough for 32 bits to last two years of
+//! the process. The coarse clock costs 5 ns to read, the fine one 23.
 
 #![allow(unsafe_code)] // getrusage(2) and other threads' clocks: our dependencies wrap neither
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
 /// Length of a tick in nanoseconds: 2^24, about 16.8 ms.
-pub(super) const TICK_NANOS: u64 = 1 << 24;
+const TICK_NANOS: u64 = 1 << 24;
 
-/// A moment, in ticks since the machine started.
+/// The first tick that is ever read: some 18 minutes, so that nobody has to mind that there was no time
+/// before it.
+const FIRST_TICK: u64 = 1 << 16;
+
+/// A moment, in ticks, of which the process has read [`FIRST_TICK`] first.
 pub(crate) type Ticks = u32;
 
 /// The current tick. At most 4 ms behind the fine clock.
 pub(crate) fn now_ticks() -> Ticks {
-    (nanos(clock_gettime(ClockId::MonotonicCoarse)) / TICK_NANOS) as Ticks
+    let now = clock_gettime(ClockId::MonotonicCoarse);
+    (nanos(now).wrapping_sub(origin()) / TICK_NANOS) as Ticks
+}
+
+/// When a tick begins, in nanoseconds of the monotonic clock.
+pub(super) fn nanos_at(tick: Ticks) -> u64 {
+    origin().wrapping_add(u64::from(tick) * TICK_NANOS)
+}
+
+/// Where tick 0 is on the monotonic clock. It wraps: the machine may have started later.
+fn origin() -> u64 {
+    static ORIGIN: OnceLock<u64> = OnceLock::new();
+    *ORIGIN.get_or_init(|| {
+        nanos(clock_gettime(ClockId::MonotonicCoarse)).wrapping_sub(FIRST_TICK * TICK_NANOS)
+    })
 }
 
 /// How many ticks cover `duration`, at least 1.
@@ -99,6 +118,15 @@ impl ThreadUsage {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ticks_go_with_the_monotonic_clock() {
+        let before = nanos(clock_gettime(ClockId::MonotonicCoarse));
+        let tick = now_ticks();
+        let after = nanos(clock_gettime(ClockId::MonotonicCoarse));
+        assert!(u64::from(tick) >= FIRST_TICK);
+        assert!(nanos_at(tick) <= after && nanos_at(tick + 1) > before);
+    }
 
     #[test]
     fn durations_round_up_to_whole_ticks() {
