@@ -109,6 +109,24 @@ impl Session {
     /// going on in another protocol. What has come behind the message is what it reads first. It runs on
     /// a pool thread, or on the connection's own, with the default
     /// [`StreamOptions`](crate::StreamOptions); senders to the connection have come to their end.
+    ///
+    /// ```
+    /// use std::io;
+    /// use threadline_engine::{Connection, Lines};
+    ///
+    /// fn count(mut connection: Connection) -> io::Result<()> {
+    ///     let bytes = io::copy(&mut connection, &mut io::sink())?;
+    ///     println!("{bytes} bytes, whatever they were");
+    ///     Ok(())
+    /// }
+    ///
+    /// let lines = Lines::new(|line, session| {
+    ///     if line == "data" {
+    ///         session.hand_over(count);
+    ///     }
+    ///     Some("go ahead".to_owned())
+    /// });
+    /// ```
     pub fn hand_over(
         &mut self,
         handler: impl FnOnce(Connection) -> io::Result<()> + Send + 'static,
