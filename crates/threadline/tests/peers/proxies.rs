@@ -1,6 +1,7 @@
 //! nginx and HAProxy in front of a service, with connections to it that they keep.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -69,6 +70,27 @@ fn check(service: &Service, proxy: &Proxy) {
     assert!(missing.ends_with("404"), "{missing}");
 }
 
+/// The proxy lets a connection go on in another protocol, and hands everything through.
+fn check_upgrade(proxy: &Proxy) {
+    let mut client = TcpStream::connect(("127.0.0.1", proxy.port)).expect("it listens");
+    client.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    let ask = "GET /shout HTTP/1.1\r\nHost: t\r\nConnection: Upgrade\r\nUpgrade: shout\r\n\r\n";
+    client.write_all(ask.as_bytes()).expect("sent");
+    let mut reader = BufReader::new(client.try_clone().expect("a handle"));
+    let mut line = String::new();
+    let mut next_line = || {
+        line.clear();
+        reader.read_line(&mut line).expect("a line");
+        line.trim_end().to_owned()
+    };
+    assert_eq!(next_line(), "HTTP/1.1 101 Switching Protocols");
+    while !next_line().is_empty() {}
+    for (said, heard) in [("one\n", "ONE"), ("and two\n", "AND TWO")] {
+        client.write_all(said.as_bytes()).expect("sent");
+        assert_eq!(next_line(), heard);
+    }
+}
+
 const NGINX: &str = "
 daemon off; master_process off; pid DIR/nginx.pid; error_log stderr;
 events { worker_connections 256; }
@@ -85,6 +107,12 @@ http {
             proxy_set_header Connection \"\";
             proxy_request_buffering off;
         }
+        location /shout {
+            proxy_pass http://service;
+            proxy_http_version 1.1;
+            proxy_set_header Connection upgrade;
+            proxy_set_header Upgrade $http_upgrade;
+        }
     }
 }";
 
@@ -95,6 +123,7 @@ fn nginx_keeps_its_connections_to_the_service() {
     let directory = service.directory.path().to_str().expect("text").to_owned();
     let proxy = Proxy::start(&nginx, &service, NGINX, &["-p", &directory, "-e", "stderr", "-c"]);
     check(&service, &proxy);
+    check_upgrade(&proxy);
 }
 
 const HAPROXY: &str = "
@@ -117,4 +146,5 @@ fn haproxy_keeps_its_connections_to_the_service() {
     let service = service();
     let proxy = Proxy::start(&haproxy, &service, HAPROXY, &["-db", "-f"]);
     check(&service, &proxy);
+    check_upgrade(&proxy);
 }
