@@ -36,6 +36,11 @@ impl Session {
         }
     }
 
+    /// How many bytes [`Session::receive`] gives without waiting.
+    pub(crate) fn unread_len(&self) -> u64 {
+        self.fd().and_then(|fd| ioctl_fionread(fd).ok()).unwrap_or_default()
+    }
+
     /// Writes all of `bytes`, behind what waits already, and waits for the peer to read if need be.
     ///
     /// # Errors
@@ -79,13 +84,6 @@ impl Session {
             self.outbox().queue_file(Content::File { file, offset, end: range.end })?;
         }
         Ok(())
-    }
-}
-
-impl Session {
-    /// How many bytes [`Session::receive`] gives without waiting.
-    pub(crate) fn unread_len(&self) -> u64 {
-        self.fd().and_then(|fd| ioctl_fionread(fd).ok()).unwrap_or_default()
     }
 }
 

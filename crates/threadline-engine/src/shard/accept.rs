@@ -203,7 +203,7 @@ impl Shard {
     /// Closes those connections that have been idle longest. Returns how many are gone.
     pub(super) fn evict<'s>(self: &'s Arc<Self>, lease: &mut Lease<'s, Core>) -> usize {
         if self.shared.settings.model == Model::ThreadPerConnection {
-            // Its thread ends it, and then there is room; by then it has been enough.
+            // One at a time: its own thread ends it, and there is room only then.
             let resting = self.longest_idle(lease, 1, |connection| connection.rest.is_on());
             resting.into_iter().for_each(|index| self.call_off(index));
             return 0;

@@ -71,14 +71,10 @@ impl Shard {
         socket: OwnedFd,
         peer: Option<SocketAddr>,
     ) {
-        self.home.counters.calls_pooled.increment();
-        match Connection::new(socket, peer, &self.home, &service.options) {
-            Ok(connection) => {
-                let handler = |connection| (service.handler)(connection);
-                self.run_handler(index, &service.route, connection, handler);
-            }
-            Err(error) => tracing::debug!(%error, "connection lost before it was served"),
-        }
+        let connection = Connection::new(socket, peer, &self.home, &service.options);
+        self.run_handler(index, &service.route, connection, |connection| {
+            (service.handler)(connection)
+        });
         self.finish(index);
     }
 
@@ -87,9 +83,16 @@ impl Shard {
         &self,
         index: u32,
         route: &Route,
-        connection: Connection,
+        connection: io::Result<Connection>,
         handler: impl FnOnce(Connection) -> io::Result<()>,
     ) {
+        self.home.counters.calls_pooled.increment();
+        let connection = match connection {
+            Ok(connection) => connection,
+            Err(error) => {
+                return tracing::debug!(%error, "connection lost before it was served");
+            }
+        };
         let socket: Weak<dyn Blockable> = connection.blockable();
         self.shared.blocked.enter(self.number, index, socket);
         if let Some(Err(error)) = contain(route, || handler(connection)) {
@@ -98,22 +101,11 @@ impl Shard {
         self.shared.blocked.leave(self.number, index);
     }
 
-    /// A message connection's messages have come to an end, and other code has it from here on: that
-    /// gets a pool thread. The claim comes back if there is none.
-    pub(super) fn start_successor<'s>(self: &Arc<Self>, claim: Claim<'s>) -> Result<(), Claim<'s>> {
-        let (shard, index) = (Arc::clone(self), claim.index);
-        let job = move || {
-            let Some(connection) = shard.slab.get(index) else { return };
-            let mut claim = connection.accept_claim(index);
-            shard.run_successor(&mut claim);
-            shard.finish_claim(claim);
-        };
-        if self.shared.pool.try_submit(job).is_err() {
-            self.home.counters.refused_overload.increment();
-            return Err(claim);
-        }
-        claim.pass_on();
-        Ok(())
+    /// A pool thread's part where a message connection's messages have come to an end, and other code
+    /// has it from here on.
+    pub(super) fn serve_successor(self: &Arc<Self>, mut claim: Claim<'_>) {
+        self.run_successor(&mut claim);
+        self.finish_claim(claim);
     }
 
     fn run_successor(&self, claim: &mut Claim<'_>) {
@@ -132,14 +124,9 @@ impl Shard {
         let (Some(successor), Some(socket)) = (successor, claim.session.take_socket()) else {
             return;
         };
-        self.home.counters.calls_pooled.increment();
-        match Connection::new(socket, peer, &self.home, &StreamOptions::default()) {
-            Ok(connection) => {
-                let connection = connection.with_ahead(mem::take(&mut claim.partial));
-                self.run_handler(claim.index, &self.shared.successors, connection, successor.0);
-            }
-            Err(error) => tracing::debug!(%error, "connection lost before it was handed over"),
-        }
+        let connection = Connection::new(socket, peer, &self.home, &StreamOptions::default())
+            .map(|connection| connection.with_ahead(mem::take(&mut claim.partial)));
+        self.run_handler(claim.index, &self.shared.successors, connection, successor.0);
     }
 
     /// A thread for a message connection, under `ThreadPerConnection`.
@@ -312,19 +299,13 @@ impl Shard {
         lease: &mut Lease<'s, Core>,
         claim: Claim<'s>,
     ) {
-        let (shard, index) = (Arc::clone(self), claim.pass_on());
-        let job = move || {
-            let Some(connection) = shard.slab.get(index) else { return };
-            let mut claim = connection.accept_claim(index);
+        let open = |shard: &Arc<Shard>, mut claim: Claim<'_>| {
             if let Service::Messages(service) = &shard.shared.services[claim.listener as usize] {
                 shard.run_open_hook(service, &mut claim);
             }
             shard.tell(Note::Returned(claim.pass_on()));
         };
-        if self.shared.pool.try_submit(job).is_err() {
-            self.home.counters.refused_overload.increment();
-            let Some(connection) = self.slab.get(index) else { return };
-            let mut claim = connection.accept_claim(index);
+        if let Err(mut claim) = self.pass_to_pool(claim, open) {
             claim.opened = false;
             self.end_with_lease(lease, claim);
         }

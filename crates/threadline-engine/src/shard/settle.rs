@@ -124,18 +124,13 @@ impl Shard {
         pause: Pause,
         desk: &mut Desk,
     ) {
-        let Some((claim, pause)) = self.offload_or_refuse(service, claim, pause, desk) else {
+        let Some((claim, pause)) = self.send_to_pool(service, claim, pause, desk) else {
             return;
         };
         match pause {
             Pause::Parked => self.park(lease, &service.deadlines, claim),
             Pause::Yield => lease.ready.push_back(claim.pass_on()),
-            Pause::HandOver => {
-                if let Err(claim) = self.start_successor(claim) {
-                    self.end_with_lease(lease, claim);
-                }
-            }
-            Pause::Over | Pause::Offload => self.end_with_lease(lease, claim),
+            Pause::Over | Pause::Offload | Pause::HandOver => self.end_with_lease(lease, claim),
         }
     }
 
@@ -147,7 +142,7 @@ impl Shard {
         pause: Pause,
         desk: &mut Desk,
     ) {
-        let Some((claim, pause)) = self.offload_or_refuse(service, claim, pause, desk) else {
+        let Some((claim, pause)) = self.send_to_pool(service, claim, pause, desk) else {
             return;
         };
         match pause {
@@ -162,31 +157,52 @@ impl Shard {
             }
             // A deadline is to be set, and only the lease holder can.
             Pause::Parked | Pause::Yield => self.tell(Note::Returned(claim.pass_on())),
-            Pause::HandOver => {
-                if let Err(claim) = self.start_successor(claim) {
-                    self.finish_claim(claim);
-                }
-            }
-            Pause::Over | Pause::Offload => self.finish_claim(claim),
+            Pause::Over | Pause::Offload | Pause::HandOver => self.finish_claim(claim),
         }
     }
 
-    /// Gives a message that belongs elsewhere to the pool; one that the pool has no room for is
-    /// refused, and its connection goes on to be settled like any other.
-    fn offload_or_refuse<'s>(
+    /// Gives a connection that needs another thread to the pool. Where that has no room, a message is
+    /// refused, and its connection goes on to be settled like any other; one that was to be handed over
+    /// has had its last reply, and ends.
+    fn send_to_pool<'s>(
         self: &Arc<Self>,
         service: &MessageService,
         claim: Claim<'s>,
         pause: Pause,
         desk: &mut Desk,
     ) -> Option<(Claim<'s>, Pause)> {
-        if pause != Pause::Offload {
-            return Some((claim, pause));
+        match pause {
+            Pause::Offload => {
+                let mut claim = self.pass_to_pool(claim, Shard::work_off).err()?;
+                let pause = self.refuse(service, &mut claim, Refusal::Overloaded, desk);
+                Some((claim, pause))
+            }
+            Pause::HandOver => {
+                let claim = self.pass_to_pool(claim, Shard::serve_successor).err()?;
+                Some((claim, Pause::Over))
+            }
+            pause => Some((claim, pause)),
         }
-        let mut claim = self.offload(claim).err()?;
-        self.home.counters.refused_overload.increment();
-        let pause = self.refuse(service, &mut claim, Refusal::Overloaded, desk);
-        Some((claim, pause))
+    }
+
+    /// Has a pool thread go on with the connection. The claim comes back if the pool is full.
+    pub(super) fn pass_to_pool<'s>(
+        self: &Arc<Self>,
+        claim: Claim<'s>,
+        work: impl FnOnce(&Arc<Shard>, Claim<'_>) + Send + 'static,
+    ) -> Result<(), Claim<'s>> {
+        let (shard, index) = (Arc::clone(self), claim.index);
+        let job = move || {
+            if let Some(connection) = shard.slab.get(index) {
+                work(&shard, connection.accept_claim(index));
+            }
+        };
+        if self.shared.pool.try_submit(job).is_err() {
+            self.home.counters.refused_overload.increment();
+            return Err(claim);
+        }
+        claim.pass_on();
+        Ok(())
     }
 
     /// Turns the connection's message away, without a place to run user code.
@@ -211,27 +227,12 @@ impl Shard {
         .refuse(why)
     }
 
-    /// Gives the connection's first message to the pool. The claim comes back if the pool is full.
-    fn offload<'s>(self: &Arc<Self>, claim: Claim<'s>) -> Result<(), Claim<'s>> {
-        let (shard, index) = (Arc::clone(self), claim.index);
-        let job = move || shard.work_off(index);
-        match self.shared.pool.try_submit(job) {
-            Ok(()) => {
-                claim.pass_on();
-                Ok(())
-            }
-            Err(_) => Err(claim),
-        }
-    }
-
     /// A pool thread's part: answers the message, and those behind it that are already here.
-    fn work_off(self: &Arc<Self>, index: u32) {
+    fn work_off(self: &Arc<Self>, mut claim: Claim<'_>) {
+        let Service::Messages(service) = &self.shared.services[claim.listener as usize] else {
+            return;
+        };
         with_pool_desk(|desk| {
-            let Some(connection) = self.slab.get(index) else { return };
-            let mut claim = connection.accept_claim(index);
-            let Service::Messages(service) = &self.shared.services[claim.listener as usize] else {
-                return;
-            };
             let mut place = OnPool::new(self);
             // If the shard knew of more to read, it is read here, to the end.
             let until_dry = claim.unread;

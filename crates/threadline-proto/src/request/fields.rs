@@ -12,9 +12,7 @@ pub(super) struct Findings<'i> {
     host: Option<&'i [u8]>,
     close: bool,
     keep_alive: bool,
-    /// `Connection` has the option, and there is an `Upgrade` field.
-    upgrade_option: bool,
-    upgrade_field: bool,
+    upgrade: bool,
     pub(super) expects_continue: bool,
 }
 
@@ -24,11 +22,10 @@ impl<'i> Findings<'i> {
         !self.close && (version == Version::Http11 || self.keep_alive)
     }
 
-    /// Whether the client asks for another protocol (RFC 9110 §7.8). HTTP/1.0 knows no such thing, and
-    /// a connection that ends cannot go on in another.
-    pub(super) fn asks_upgrade(&self, version: Version) -> bool {
-        let asks = self.upgrade_option && self.upgrade_field;
-        asks && version == Version::Http11 && !self.close
+    /// Whether an `Upgrade` field is meant for this server (RFC 9110 §7.8). HTTP/1.0 knows no such thing,
+    /// and a connection that ends cannot go on in another protocol.
+    pub(super) fn may_upgrade(&self, version: Version) -> bool {
+        self.upgrade && version == Version::Http11 && !self.close
     }
 
     /// The next field.
@@ -40,12 +37,11 @@ impl<'i> Findings<'i> {
         version: Version,
     ) -> Result<(), ParseError> {
         match name.len() {
-            4 if name == b"Host" || name.eq_ignore_ascii_case(b"host") => self.host(value),
-            6 if name.eq_ignore_ascii_case(b"expect") => self.expect(value, version),
-            7 if name.eq_ignore_ascii_case(b"upgrade") => {
-                self.upgrade_field = true;
-                Ok(())
+            // The spellings that come are compared as one word each.
+            4 if matches!(name, b"Host" | b"host") || name.eq_ignore_ascii_case(b"host") => {
+                self.host(value)
             }
+            6 if name.eq_ignore_ascii_case(b"expect") => self.expect(value, version),
             10 if name.eq_ignore_ascii_case(b"connection") => {
                 self.connection(value);
                 Ok(())
@@ -91,7 +87,7 @@ impl<'i> Findings<'i> {
             } else if option.eq_ignore_ascii_case(b"keep-alive") {
                 self.keep_alive = true;
             } else if option.eq_ignore_ascii_case(b"upgrade") {
-                self.upgrade_option = true;
+                self.upgrade = true;
             }
         }
     }

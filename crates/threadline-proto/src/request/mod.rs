@@ -56,8 +56,8 @@ pub struct Head<'h, 'i> {
     pub keep_alive: bool,
     /// Whether the client waits for `100 Continue` before it sends the body.
     pub expects_continue: bool,
-    /// Whether the client would go on in another protocol; see [`Head::upgrades`].
-    pub asks_upgrade: bool,
+    /// Whether [`Head::upgrades`] looks at the `Upgrade` fields.
+    may_upgrade: bool,
 }
 
 impl<'h, 'i> Head<'h, 'i> {
@@ -65,7 +65,7 @@ impl<'h, 'i> Head<'h, 'i> {
     /// names, perhaps with a version behind a slash (RFC 9110 §7.8). To be compared without case. They
     /// may all be ignored.
     pub fn upgrades(&self) -> impl Iterator<Item = &'i str> + use<'h, 'i> {
-        let fields = self.asks_upgrade.then(|| self.headers.all("upgrade"));
+        let fields = self.may_upgrade.then(|| self.headers.all("upgrade"));
         let names = fields.into_iter().flatten().flat_map(list);
         names.filter_map(|name| str::from_utf8(name).ok()).filter(|name| !name.is_empty())
     }

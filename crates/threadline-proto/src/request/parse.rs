@@ -13,6 +13,7 @@ use crate::request::request_line::RequestLine;
 use crate::request::{
     Form, Head, HeaderSlots, Headers, Limits, ParseError, Parsed, Target, Version, host, scan,
 };
+use crate::token::trim;
 
 /// Why reading stops before the end of a head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +55,7 @@ pub fn parse<'h, 'i>(
     limits: &Limits,
 ) -> Result<Parsed<'h, 'i>, ParseError> {
     let blank = blank_line_len(input)?;
+    // One byte more than allowed: enough to see that a head is too long, and no more is looked at.
     let end = input.len().min(limits.head_len_max.saturating_add(1));
     let is_too_long = end > limits.head_len_max;
 
@@ -87,7 +89,7 @@ pub fn parse<'h, 'i>(
         body: findings.framing.body(version)?,
         keep_alive: findings.persists(version),
         expects_continue: findings.expects_continue,
-        asks_upgrade: findings.asks_upgrade(version),
+        may_upgrade: findings.may_upgrade(version),
     }))
 }
 
@@ -125,22 +127,14 @@ fn field_line(text: &[u8]) -> Result<(Field<'_>, &[u8]), Stop> {
     // A line that begins with whitespace is an obsolete folding (§5.2): no token, and so no name.
     // Nor is there one where whitespace stands before the colon (§5.1).
     let (name, text) = text.split_at(scan::token_len(text));
-    let mut text = match text {
+    let text = match text {
         [b':', value @ ..] if !name.is_empty() => value,
         [] => return Err(too_large),
         _ => return Err(ParseError::HeaderName.into()),
     };
-    // One space, as nearly always, and then as many as there are.
-    text = text.strip_prefix(b" ").unwrap_or(text);
-    while let [b' ' | b'\t', rest @ ..] = text {
-        text = rest;
-    }
-    let (mut value, text) = text.split_at(scan::value_len(text));
-    while let [rest @ .., b' ' | b'\t'] = value {
-        value = rest;
-    }
+    let (value, text) = text.split_at(scan::value_len(text));
     match text {
-        [b'\r', b'\n', text @ ..] => Ok((Field { name, value }, text)),
+        [b'\r', b'\n', text @ ..] => Ok((Field { name, value: trim(value) }, text)),
         [] | [b'\r'] => Err(too_large),
         [b'\n', ..] => Err(ParseError::LineEnd.into()),
         _ => Err(ParseError::HeaderValue.into()),

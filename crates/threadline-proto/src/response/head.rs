@@ -202,8 +202,7 @@ impl<'o> HeadWriter<'o> {
     /// # Errors
     /// [`HeaderError::Value`] when it is no name with an optional version; nothing is written then.
     pub fn upgrade(&mut self, protocol: &str) -> Result<(), HeaderError> {
-        let (name, version) = protocol.split_once('/').unwrap_or((protocol, "1"));
-        if !is_token(name.as_bytes()) || !is_token(version.as_bytes()) {
+        if !protocol.splitn(2, '/').all(|part| is_token(part.as_bytes())) {
             return Err(HeaderError::Value);
         }
         self.append("connection", b"upgrade");

@@ -6,10 +6,12 @@
 mod attackers;
 mod clients;
 mod proxies;
+#[path = "../service/shout.rs"]
+mod shout;
 
 use std::env;
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
@@ -19,7 +21,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use threadline::http::files::Files;
 use threadline::http::{HttpSettings, Request, Response, Router};
-use threadline::{Connection, Server, TestServer, Timeouts};
+use threadline::{Server, TestServer, Timeouts};
 
 /// Far longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -50,22 +52,11 @@ fn service_with(settings: HttpSettings) -> Service {
         .post("/echo", |body: Vec<u8>| body)
         .post("/count", count)
         .put("/count", count)
-        .get("/shout", || Response::upgrade("shout", shout))
+        .get("/shout", || Response::upgrade("shout", shout::shout))
         .files("/files", Files::dir(directory.path()).expect("the directory"))
         .settings(settings);
     let server = TestServer::start_with(Server::new(), router).expect("a server");
     Service { server, directory }
-}
-
-/// Sends back in capitals what it reads, until the end.
-fn shout(mut connection: Connection) -> io::Result<()> {
-    let mut buffer = [0; 1024];
-    loop {
-        match connection.read(&mut buffer)? {
-            0 => return Ok(()),
-            count => connection.write_all(&buffer[..count].to_ascii_uppercase())?,
-        }
-    }
 }
 
 const PAGE: &str =

@@ -1,22 +1,10 @@
 //! Connections that go on in another way: handed over by a message handler, upgraded by HTTP.
 
-use std::io::{self, Read, Write};
-
 use crate::common::{ANY, Client, every_model, server, start};
 use crate::http_client::ok;
+use crate::shout::shout;
 use threadline::http::{Response, Router};
-use threadline::{Connection, Lines, Model, Running};
-
-/// Sends back in capitals what it reads, until the end.
-fn shout(mut connection: Connection) -> io::Result<()> {
-    let mut buffer = [0; 1024];
-    loop {
-        match connection.read(&mut buffer)? {
-            0 => return Ok(()),
-            count => connection.write_all(&buffer[..count].to_ascii_uppercase())?,
-        }
-    }
-}
+use threadline::{Lines, Model, Running};
 
 fn lines(model: Model) -> Running {
     let lines = Lines::new(|line, session| match line {

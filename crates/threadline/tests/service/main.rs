@@ -18,6 +18,7 @@ mod limits;
 mod lines;
 mod listeners;
 mod push;
+mod shout;
 mod stream;
 mod stress;
 mod timeouts;

@@ -25,7 +25,8 @@ fn a_large_body_is_read_on_the_shard_if_it_has_come() {
     // Behind the head and ten bytes of the body so much more.
     let step_with = |unread: usize| {
         let arriving = VecDeque::from(vec![b'x'; unread]);
-        let mut script = Script { arriving, elsewhere: true, ..Script::default() };
+        let waiting = Some(Waiting::Elsewhere);
+        let mut script = Script { arriving, waiting, ..Script::default() };
         let step = service.answer(format!("{head}0123456789").as_bytes(), &mut script);
         (step, undated(&script.out))
     };

@@ -39,8 +39,8 @@ struct Script {
     arriving: VecDeque<u8>,
     /// What went to the client before the step ended.
     sent: Vec<u8>,
-    nowhere: bool,
-    elsewhere: bool,
+    /// `Here` if it is not said.
+    waiting: Option<Waiting>,
     handed_over: bool,
 }
 
@@ -92,11 +92,7 @@ impl Exchange for Script {
     }
 
     fn waiting(&self) -> Waiting {
-        match (self.nowhere, self.elsewhere) {
-            (true, _) => Waiting::Nowhere,
-            (_, true) => Waiting::Elsewhere,
-            _ => Waiting::Here,
-        }
+        self.waiting.unwrap_or(Waiting::Here)
     }
 
     fn count(&self, _offence: Offence) {}
