@@ -65,6 +65,13 @@ pub(crate) trait Place: std::fmt::Debug {
     /// The call that was entered has returned or panicked.
     fn leave(&mut self, route: &Route);
 
+    /// What comes next may take long without being user code: others may go on meanwhile, until
+    /// [`Place::take_back`].
+    fn lend(&mut self) {}
+
+    /// The end of what [`Place::lend`] has begun.
+    fn take_back(&mut self) {}
+
     /// Where code may wait for the peer.
     fn waiting(&self) -> Waiting {
         Waiting::Here

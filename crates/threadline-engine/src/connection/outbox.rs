@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use rustix::net::Shutdown;
 
 use super::home::Home;
-use super::socket::{Sent, send_file_now, send_now};
+use super::socket::{PART, REPLY_PART, Sent, send_file_now, send_now};
 use crate::shared::Blockable;
 use crate::sys::{Interest, Ticks, now_ticks};
 
@@ -182,21 +182,17 @@ impl Content {
         }
     }
 
-    /// Sends what the socket takes. Says whether that was all, and whether it was anything.
-    fn send_some(&mut self, socket: BorrowedFd<'_>) -> io::Result<(bool, bool)> {
+    /// Sends what the socket takes, at most a part.
+    fn send_some(&mut self, socket: BorrowedFd<'_>) -> io::Result<Sent> {
         match self {
-            Content::Bytes { bytes, sent } => match send_now(socket, &bytes[*sent..])? {
-                Sent::All => Ok((true, true)),
-                Sent::Part(count) => {
+            Content::Bytes { bytes, sent } => {
+                let done = send_now(socket, &bytes[*sent..], PART)?;
+                if let Sent::Part(count) = done {
                     *sent += count;
-                    Ok((false, count > 0))
                 }
-            },
-            Content::File { file, offset, end } => {
-                let from = *offset;
-                send_file_now(socket, file, offset, *end)?;
-                Ok((offset == end, *offset > from))
+                Ok(done)
             }
+            Content::File { file, offset, end } => send_file_now(socket, file, offset, *end),
         }
     }
 
@@ -283,7 +279,7 @@ impl Outbox {
     fn write_or_queue(&self, queue: &mut Queue, bytes: &[u8], droppable: bool) -> io::Result<()> {
         let mut sent = 0;
         if queue.messages.is_empty() {
-            match send_now(self.socket.as_fd(), bytes)? {
+            match send_now(self.socket.as_fd(), bytes, REPLY_PART)? {
                 Sent::All => return Ok(()),
                 Sent::Part(count) => sent = count,
             }
@@ -295,7 +291,7 @@ impl Outbox {
         self.arm(queue)
     }
 
-    /// Writes what fits. Called when the kernel says that there is room.
+    /// Writes what fits, at most a part. Called when the kernel says that there is room.
     pub(crate) fn flush(&self) -> io::Result<()> {
         self.flush_queue(&mut self.queue.lock())
     }
@@ -303,15 +299,20 @@ impl Outbox {
     fn flush_queue(&self, queue: &mut Queue) -> io::Result<()> {
         while let Some(message) = queue.messages.front_mut() {
             let held = message.content.held();
-            let (all, some) = message.content.send_some(self.socket.as_fd())?;
-            queue.bytes -= held - if all { 0 } else { message.content.held() };
-            if some {
-                queue.moved = now_ticks();
+            match message.content.send_some(self.socket.as_fd())? {
+                Sent::All => {
+                    queue.bytes -= held;
+                    queue.moved = now_ticks();
+                    queue.messages.pop_front();
+                }
+                Sent::Part(count) => {
+                    queue.bytes -= held - message.content.held();
+                    if count > 0 {
+                        queue.moved = now_ticks();
+                    }
+                    return if count < PART { Ok(()) } else { self.ask_for_room() };
+                }
             }
-            if !all {
-                return Ok(());
-            }
-            queue.messages.pop_front();
         }
         // A queue that has been full once gives its memory back.
         queue.messages = VecDeque::new();
@@ -330,7 +331,7 @@ impl Outbox {
         }
         self.flush_queue(&mut queue)?;
         if queue.messages.is_empty() {
-            send_now(self.socket.as_fd(), bytes)
+            send_now(self.socket.as_fd(), bytes, usize::MAX)
         } else {
             Ok(Sent::Part(0))
         }
@@ -371,14 +372,21 @@ impl Outbox {
     fn arm(&self, queue: &mut Queue) -> io::Result<()> {
         if !queue.armed {
             match self.watch {
-                Watch::Input => {
-                    self.home.epoll.modify(&self.socket, self.key, Interest::InputAndOutput)?;
-                }
+                Watch::Input => self.ask_for_room()?,
                 Watch::Nothing => self.home.epoll.add(&self.socket, self.key, Interest::Output)?,
             }
             queue.armed = true;
         }
         Ok(())
+    }
+
+    /// Has the shard told when there is room, also if there is now, when no edge would come.
+    fn ask_for_room(&self) -> io::Result<()> {
+        let interest = match self.watch {
+            Watch::Input => Interest::InputAndOutput,
+            Watch::Nothing => Interest::Output,
+        };
+        self.home.epoll.modify(&self.socket, self.key, interest)
     }
 
     fn disarm(&self, queue: &mut Queue) -> io::Result<()> {

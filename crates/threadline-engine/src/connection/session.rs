@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::home::Home;
 use super::outbox::{Outbox, Sender, Watch};
-use super::socket::{Sent, Socket, send_now};
+use super::socket::{REPLY_PART, Sent, Socket, send_now};
 use crate::handlers::Connection;
 use crate::sys::Ticks;
 
@@ -172,7 +172,7 @@ impl Session {
     #[inline(always)]
     pub(crate) fn reply(&mut self, bytes: &[u8]) -> io::Result<()> {
         let sent = match &self.socket {
-            Socket::Own(fd) => match send_now(fd.as_fd(), bytes)? {
+            Socket::Own(fd) => match send_now(fd.as_fd(), bytes, REPLY_PART)? {
                 Sent::All => return Ok(()),
                 Sent::Part(sent) => sent,
             },

@@ -49,7 +49,7 @@ impl Session {
         let mut sent = 0;
         loop {
             let part = match &self.socket {
-                Socket::Own(fd) => send_now(fd_of(fd), &bytes[sent..])?,
+                Socket::Own(fd) => send_now(fd_of(fd), &bytes[sent..], usize::MAX)?,
                 Socket::Shared(outbox) => outbox.send_part(&bytes[sent..])?,
                 Socket::Gone => return Err(io::ErrorKind::NotConnected.into()),
             };
@@ -75,12 +75,13 @@ impl Session {
     pub fn send_file(&mut self, head: &[u8], file: File, range: Range<u64>) -> io::Result<()> {
         self.reply(head)?;
         let mut offset = range.start;
+        let mut sent = Sent::Part(0);
         if !self.output_waits()
             && let Some(fd) = self.fd()
         {
-            send_file_now(fd, &file, &mut offset, range.end)?;
+            sent = send_file_now(fd, &file, &mut offset, range.end)?;
         }
-        if offset < range.end {
+        if sent != Sent::All {
             self.outbox().queue_file(Content::File { file, offset, end: range.end })?;
         }
         Ok(())

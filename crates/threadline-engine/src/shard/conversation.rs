@@ -76,8 +76,10 @@ impl Conversation<'_> {
 
     #[inline(always)]
     fn go_on(&mut self, until_dry: bool) -> io::Result<Pause> {
-        if self.state.session.output_waits() {
-            self.state.session.flush()?;
+        if self.state.session.output_waits()
+            && let Some(pause) = self.flush()?
+        {
+            return Ok(pause);
         }
         loop {
             if self.state.session.output_waits() {
@@ -105,6 +107,16 @@ impl Conversation<'_> {
                 return Ok(pause);
             }
         }
+    }
+
+    /// Writes what waits. What waits may be a file, and the disk slower than the peer.
+    #[cold]
+    fn flush(&mut self) -> io::Result<Option<Pause>> {
+        self.place.lend();
+        let flushed = self.state.session.flush();
+        self.place.take_back();
+        flushed?;
+        Ok(self.place.lost().then(|| self.stop_here()))
     }
 
     /// Whether `partial` holds something that the protocol has not seen and would want to.

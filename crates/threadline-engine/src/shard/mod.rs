@@ -62,7 +62,7 @@ pub(crate) struct Shard {
     inbox: Inbox,
     /// A spare is reserved for this shard: it may lend its lease.
     backed: AtomicBool,
-    /// The number of the route whose call the lease is lent to.
+    /// The number of the route whose call the lease is lent to; `u32::MAX` if to none.
     calling: AtomicU32,
     /// The thread that holds the lease, or has lent it.
     holder: AtomicU32,
@@ -246,9 +246,9 @@ impl Shard {
         reserved
     }
 
-    /// Publishes which route the lease is about to be lent to.
-    fn calling(&self, route: &Route) {
-        self.calling.store(route.number(), Ordering::Relaxed);
+    /// Publishes which route the lease is about to be lent to, if it is one.
+    fn calling(&self, route: Option<&Route>) {
+        self.calling.store(route.map_or(u32::MAX, Route::number), Ordering::Relaxed);
     }
 
     /// Monitor: the thread that holds the lease, or has lent it.

@@ -60,7 +60,7 @@ impl Place for OnShard<'_> {
         lease.tally.count(route);
         self.timed = (lease.sample_in == 0).then(Instant::now);
         lease.sample_in = lease.sample_in.saturating_sub(1);
-        self.shard.calling(route);
+        self.shard.calling(Some(route));
         self.loan = self.lease.take().map(Lease::lend);
         true
     }
@@ -80,6 +80,19 @@ impl Place for OnShard<'_> {
             }
             lease.close_watch = lease.close_watch.saturating_sub(1);
             lease.sample_in = if lease.close_watch > 0 { 0 } else { SAMPLE_EVERY };
+        }
+    }
+
+    fn lend(&mut self) {
+        if self.shard.shared.settings.model == Model::Adaptive && self.shard.is_backed() {
+            self.shard.calling(None);
+            self.loan = self.lease.take().map(Lease::lend);
+        }
+    }
+
+    fn take_back(&mut self) {
+        if let Some(loan) = self.loan.take() {
+            self.lease = loan.take_back();
         }
     }
 

@@ -188,6 +188,16 @@ every_model! {
         assert_eq!(slow.reply(), ok("next"));
     }
 
+    fn a_large_text_comes_whole_to_a_client_that_reads_as_fast_as_it_can(model) {
+        let content: String = (0..1_200_000).map(|n| format!("{n:09}\n")).collect();
+        let text = content.clone();
+        let service = start(server(model).http(ANY, Router::new().get("/", move || text.clone())));
+        let mut client = Client::to(&service);
+        for _ in 0..2 {
+            assert!(client.get("/") == ok(&content), "all of it, in order");
+        }
+    }
+
     fn a_response_can_be_pushed_from_another_thread(model) {
         let (listeners, inbox) = mpsc::channel::<BodySender>();
         let listeners = Mutex::new(listeners);
