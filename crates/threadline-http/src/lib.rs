@@ -91,5 +91,6 @@ pub use service::HttpService;
 pub use settings::HttpSettings;
 pub use threadline_engine::{Connection, Hint};
 pub use threadline_proto::Method;
+pub use threadline_proto::body::Limits as ChunkLimits;
 pub use threadline_proto::request::{Headers, Limits, Version};
 pub use threadline_proto::response::{HeaderError, Status};

@@ -25,6 +25,8 @@ pub struct Request<'a> {
 /// What is around a request: its route, its service, and what middleware leaves with it.
 pub(crate) struct Around<'a> {
     pub(crate) route: &'a str,
+    /// How long its body may be, in bytes.
+    pub(crate) body_max: u64,
     pub(crate) states: &'a States,
     pub(crate) extensions: Extensions,
 }

@@ -122,15 +122,15 @@ impl HttpService {
         message: Message<'_, '_>,
         exchange: &mut impl Exchange,
     ) -> Step {
-        let max = endpoint.body_max.unwrap_or(self.settings.body_len_max);
-        let content = match self.content(message, max, exchange) {
+        let body_max = endpoint.body_max.unwrap_or(self.settings.body_len_max);
+        let content = match self.content(message, body_max, exchange) {
             Ok(content) => content,
             Err(Before::Step(step)) => return step,
             Err(Before::Refuse(error)) => {
                 return refuse(&error.into_response(), message.manner, exchange);
             }
         };
-        let call = Call { service: self, route: endpoint.route(), params, message };
+        let call = Call { service: self, route: endpoint.route(), body_max, params, message };
         call.run(content, |request| endpoint.answer(request), exchange)
     }
 
@@ -150,7 +150,8 @@ impl HttpService {
         }
         let content = Content::Whole { body: &[], len: len.unwrap_or(message.head.len) };
         let params = Params::new();
-        let call = Call { service: self, route: &self.unrouted, params: &params, message };
+        let (route, params, body_max) = (&self.unrouted, &params, self.settings.body_len_max);
+        let call = Call { service: self, route, body_max, params, message };
         let layers = self.table.layers();
         if layers.is_empty() {
             return call.answer_here(&content, &unrouted(found), exchange);

@@ -1,6 +1,7 @@
 //! The bounds and deadlines of an HTTP service, with their defaults.
 
 use threadline_engine::Timeouts;
+use threadline_proto::body;
 use threadline_proto::request::Limits;
 
 use crate::middleware::MethodOverride;
@@ -19,6 +20,9 @@ use crate::middleware::MethodOverride;
 pub struct HttpSettings {
     /// Bounds on request heads: 16 KB, 100 headers, a target of 8 000 bytes.
     pub limits: Limits,
+    /// Bounds on what stands around the content of a chunked body: 256 bytes of extensions of one chunk
+    /// and 16 KB of all, 64 trailer fields in 8 KB.
+    pub chunk_limits: body::Limits,
     /// The longest request body in bytes, where its route says nothing else. Beyond: 413. Default
     /// 2 MB.
     pub body_len_max: u64,
@@ -35,6 +39,7 @@ impl Default for HttpSettings {
     fn default() -> Self {
         HttpSettings {
             limits: Limits::default(),
+            chunk_limits: body::Limits::default(),
             body_len_max: 2 * 1024 * 1024,
             body_buffer_max: 64 * 1024,
             timeouts: Timeouts::default(),
@@ -47,6 +52,12 @@ impl HttpSettings {
     /// Sets the bounds on request heads.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// Sets the bounds on what stands around the content of a chunked body.
+    pub fn chunk_limits(mut self, limits: body::Limits) -> Self {
+        self.chunk_limits = limits;
         self
     }
 

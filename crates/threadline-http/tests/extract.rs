@@ -103,7 +103,7 @@ fn what_is_wrong_is_not_sent_back_at_length() {
     assert_eq!(refused.status(), Status::UNPROCESSABLE_CONTENT);
     let text = refused.text();
     assert!(text.len() < 600, "{} bytes", text.len());
-    assert!(text.contains("JSON field invalid type: string \"ü"), "{text}");
+    assert!(text.contains("JSON: invalid type: string \"ü"), "{text}");
     assert!(text.ends_with("expected u32 at line 1 column 200002\n"), "{text}");
 }
 
@@ -237,7 +237,7 @@ fn errors_become_problems_where_the_client_wants_them() {
         .get("/", |_: Query<Item>| ())
         .get("/page", || (Status::NOT_FOUND, Html("<p>nothing")))
         .get("/fine", || "fine")
-        .layer(Problems);
+        .layer(Problems::new());
     let client = client(router);
     let get = |target: &str, accept: &[&str]| {
         accept.iter().fold(client.get(target), |get, value| get.header("accept", value)).send()
@@ -259,6 +259,17 @@ fn errors_become_problems_where_the_client_wants_them() {
         let other = get(target, &["application/json"]);
         assert_ne!(other.header("content-type"), Some("application/problem+json"));
         assert_eq!(other.header("vary"), None);
+    }
+}
+
+#[test]
+fn errors_become_problems_for_everybody_where_that_is_wanted() {
+    let client = client(Router::new().get("/", |_: Query<Item>| ()).layer(Problems::always()));
+    for accept in ["application/json", "text/html", "*/*"] {
+        let problem = client.get("/").header("accept", accept).send();
+        assert_eq!(problem.header("content-type"), Some("application/problem+json"), "{accept}");
+        // It does not depend on what the client accepts.
+        assert_eq!(problem.header("vary"), None);
     }
 }
 

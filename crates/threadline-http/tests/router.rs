@@ -29,6 +29,20 @@ fn malformed_patterns_are_refused() {
 }
 
 #[test]
+fn patterns_of_other_routers_are_told_how_to_write_it() {
+    for (pattern, hint) in [
+        ("/users/:id", "a parameter is written `{name}`, not `:name`"),
+        ("/files/*path", "the rest of a path is written `{*name}`, not `*name`"),
+        ("/users/{}", "a parameter is written `{name}`, all that follows `{*name}`"),
+    ] {
+        let told = error(Router::new().get(pattern, || ""));
+        assert!(told.contains(pattern) && told.contains(hint), "{told}");
+    }
+    // Only a segment that begins so looks like a parameter.
+    assert!(Router::new().post("/jobs/{id}/log:tail", |_: Path<u32>| ()).build().is_ok());
+}
+
+#[test]
 fn a_handler_takes_as_many_parameters_as_its_pattern_has() {
     let one = |_: Path<String>| "";
     let two = |_: Path<(String, u32)>, _: &Request<'_>| "";

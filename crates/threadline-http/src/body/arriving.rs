@@ -6,15 +6,16 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use threadline_engine::Timeouts;
-use threadline_proto::body::{Limits, Reader, Step};
+use threadline_proto::body::{Reader, Step};
 use threadline_proto::request;
 
 use crate::body::{BodyError, ReadBody};
 use crate::exchange::Line;
+use crate::settings::HttpSettings;
 
 /// How long a client may take.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Patience {
+struct Patience {
     /// Between two pieces.
     pause: Option<Duration>,
     /// Bytes a second, looked at after `grace`.
@@ -23,7 +24,7 @@ pub(crate) struct Patience {
 }
 
 impl Patience {
-    pub(crate) fn of(timeouts: &Timeouts) -> Self {
+    fn of(timeouts: &Timeouts) -> Self {
         let &Timeouts { body, body_rate_min, body_grace, .. } = timeouts;
         Patience { pause: body, rate_min: body_rate_min, grace: body_grace }
     }
@@ -77,13 +78,14 @@ thread_local! {
 }
 
 impl<'l, L: Line> Arriving<'l, L> {
-    /// The body of `head`, of which `ahead` has arrived, with what follows it.
+    /// The body of `head`, with at most `max` bytes of content. `ahead` has arrived already, of it or of
+    /// what follows it.
     pub(crate) fn new(
         line: &'l mut L,
         head: &request::Head<'_, '_>,
         ahead: &[u8],
         max: u64,
-        patience: Patience,
+        settings: &HttpSettings,
     ) -> Self {
         let mut raw = SPARE.take();
         raw.resize(ahead.len().max(PIECE), 0);
@@ -94,11 +96,11 @@ impl<'l, L: Line> Arriving<'l, L> {
             filled: ahead.len(),
             at: 0,
             content: 0..0,
-            reader: Reader::new(head.body, &Limits::default()),
+            reader: Reader::new(head.body, &settings.chunk_limits),
             done: false,
             max,
             total: 0,
-            patience,
+            patience: Patience::of(&settings.timeouts),
             began: Instant::now(),
             received: ahead.len() as u64,
             invite: head.expects_continue && ahead.is_empty(),

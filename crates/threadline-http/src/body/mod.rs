@@ -12,7 +12,7 @@ mod incoming;
 mod outgoing;
 mod push;
 
-pub(crate) use arriving::{Arriving, Patience};
+pub(crate) use arriving::Arriving;
 pub use incoming::{BodyError, BodyReader};
 pub(crate) use incoming::{Incoming, ReadBody};
 pub use outgoing::Body;

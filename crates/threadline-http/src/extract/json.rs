@@ -67,6 +67,7 @@ impl fmt::Display for JsonRejection {
             JsonRejection::MediaType => f.write_str("send `content-type: application/json`"),
             JsonRejection::Body(error) => error.fmt(f),
             JsonRejection::Syntax(reason) => write!(f, "not JSON: {reason}"),
+            JsonRejection::Field(wrong) if wrong.path().is_empty() => write!(f, "JSON: {wrong}"),
             JsonRejection::Field(wrong) => write!(f, "JSON field {wrong}"),
         }
     }

@@ -45,7 +45,7 @@ impl Etag {
     }
 
     /// Sets the longest content in bytes that an `ETag` is made for: all of it is read for that.
-    pub const fn max_len(mut self, bytes: usize) -> Self {
+    pub const fn len_max(mut self, bytes: usize) -> Self {
         self.len_max = bytes;
         self
     }
@@ -123,7 +123,7 @@ mod tests {
     use crate::middleware::testing::{Stack, request};
 
     fn get(fields: &str, handler: impl Fn(&Request<'_>) -> Response) -> Response {
-        Stack::of(Etag::new().max_len(100)).run(request("GET /", fields), handler)
+        Stack::of(Etag::new().len_max(100)).run(request("GET /", fields), handler)
     }
 
     fn tag_of(content: &'static str) -> String {

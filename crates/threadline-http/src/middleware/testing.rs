@@ -12,6 +12,9 @@ use crate::middleware::layer::Layers;
 use crate::request::{Around, Request};
 use crate::{IntoResponse, Middleware, Next, Response};
 
+/// The limit on bodies of a test's route.
+pub(crate) const BODY_MAX: u64 = 256 * 1024;
+
 /// What is around the handler of a test, the innermost first.
 #[derive(Default)]
 pub(crate) struct Stack(Layers);
@@ -70,7 +73,8 @@ impl Stack {
             None => Incoming::Whole(&input[head.len..]),
         };
         let states = States::default();
-        let around = Around { route: "GET /test", states: &states, extensions: Extensions::new() };
+        let (route, extensions) = ("GET /test", Extensions::new());
+        let around = Around { route, body_max: BODY_MAX, states: &states, extensions };
         let peer_addr = Some(([192, 0, 2, 7], 4321).into());
         let (method, params) = (head.method, Params::new());
         let request =

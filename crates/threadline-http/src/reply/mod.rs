@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `html.rs` | [`Html`]: a page |
 //! | `redirect.rs` | [`Redirect`]: somewhere else |
-//! | `problem.rs` | [`Problem`]: an error for programs; [`Problems`]: all errors so |
+//! | `problem.rs` | [`Problem`]: an error for programs; [`Problems`]: errors that are plain text, so |
 //! | `fields.rs` | a status and header fields beside the answer proper |
 //!
 //! [`Json`](crate::Json) is with the extractors.

@@ -1,5 +1,5 @@
-//! [`Problem`]: an error as `application/problem+json` (RFC 9457), and [`Problems`], which makes the
-//! errors of a whole service so.
+//! [`Problem`]: an error as `application/problem+json` (RFC 9457), and [`Problems`], which makes so the
+//! errors of a whole service that are plain text.
 
 use serde_json::{Map, Value};
 use threadline_proto::response::Status;
@@ -91,15 +91,18 @@ impl IntoResponse for Problem {
     }
 }
 
-/// Middleware that makes errors which are plain text, such as those of extractors, into [`Problem`]s
-/// for clients that would rather have JSON, and says so to caches (`Vary`). All else passes through. What the server answers before any
-/// handler is called, as to a malformed request, stays text.
+/// Middleware that makes errors which are plain text, such as those of extractors, into [`Problem`]s.
+///
+/// By default for clients that would rather have JSON, and caches are told so (`Vary`); with
+/// [`Problems::always`] for every client. All else passes through. What the server answers before
+/// any handler is called, as to a malformed request, stays text.
 ///
 /// ```
 /// use threadline_http::testing::TestClient;
 /// use threadline_http::{Path, Problems, Router};
 ///
-/// let router = Router::new().get("/{id}", |Path(id): Path<u32>| id.to_string()).layer(Problems);
+/// let router = Router::new().get("/{id}", |Path(id): Path<u32>| id.to_string());
+/// let router = router.layer(Problems::new());
 /// let client = TestClient::new(router)?;
 /// let problem = client.get("/x").header("accept", "application/json").send();
 /// assert!(problem.text().starts_with(r#"{"detail":"path parameter `id`: invalid digit"#));
@@ -107,16 +110,44 @@ impl IntoResponse for Problem {
 /// # Ok::<(), threadline_http::RouterError>(())
 /// ```
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Problems;
+pub struct Problems {
+    whom: Whom,
+}
+
+/// Whose errors become problems.
+#[derive(Debug, Clone, Copy, Default)]
+enum Whom {
+    #[default]
+    PrefersJson,
+    Everybody,
+}
+
+impl Problems {
+    /// For clients whose `Accept` prefers JSON to text.
+    pub const fn new() -> Self {
+        Problems { whom: Whom::PrefersJson }
+    }
+
+    /// For every client, whatever it accepts: for services that only programs talk to.
+    pub const fn always() -> Self {
+        Problems { whom: Whom::Everybody }
+    }
+}
 
 impl Middleware for Problems {
     fn handle(&self, request: &Request<'_>, next: Next<'_>) -> Response {
         let mut response = next.run(request);
         let text = response.status().is_error().then(|| plain_text(&response)).flatten();
         let Some(detail) = text else { return response };
-        // Also where the text stays: some errors are kept by caches (RFC 9110 §15.1).
-        add_vary(&mut response, Accept::NAME);
-        if wants_json(request) {
+        let is_wanted = match self.whom {
+            Whom::Everybody => true,
+            Whom::PrefersJson => {
+                // Also where the text stays: some errors are kept by caches (RFC 9110 §15.1).
+                add_vary(&mut response, Accept::NAME);
+                prefers_json(request)
+            }
+        };
+        if is_wanted {
             let problem = Problem::new(response.status()).detail(detail).into_response();
             response.set_header("content-type", PROBLEM_JSON);
             response.set_body(problem.into_body());
@@ -125,7 +156,7 @@ impl Middleware for Problems {
     }
 }
 
-fn wants_json(request: &Request<'_>) -> bool {
+fn prefers_json(request: &Request<'_>) -> bool {
     let offered = ["text/plain", PROBLEM_JSON, "application/json"];
     let Ok(Header(accept)) = Header::<Accept>::from_request(request) else { return false };
     accept.best(&offered).is_some_and(|best| best != "text/plain")

@@ -245,6 +245,11 @@ fn check_pattern(pattern: &str) -> Result<(), RouterError> {
         "it is matched against the path alone, without query"
     } else if !pattern.bytes().all(|byte| byte.is_ascii_graphic()) {
         "write it as it comes in a request: percent-encoded ASCII"
+    } else if pattern.contains("/:") {
+        // As other routers have it. Nobody means these very characters.
+        "a parameter is written `{name}`, not `:name`"
+    } else if pattern.contains("/*") {
+        "the rest of a path is written `{*name}`, not `*name`"
     } else {
         return Ok(());
     };
@@ -274,6 +279,11 @@ fn explain(error: InsertError, pattern: &str) -> RouterError {
     let pattern = pattern.to_owned();
     match error {
         InsertError::Conflict { with } => RouterError::Conflict { pattern, with },
+        InsertError::InvalidParam => {
+            let reason = "a parameter is written `{name}`, all that follows `{*name}`, and a brace of \
+                          the path itself twice";
+            RouterError::Pattern { pattern, reason: reason.to_owned() }
+        }
         other => RouterError::Pattern { pattern, reason: other.to_string() },
     }
 }

@@ -14,8 +14,8 @@ pub(super) enum Content<'i> {
     Whole { body: &'i [u8], len: usize },
     /// It came in chunks, and is here. The message has `len` bytes.
     Decoded { body: Vec<u8>, len: usize },
-    /// It is read by the handler: at most `max` bytes. Of the message, `len` bytes are looked at before.
-    Arriving { max: u64, len: usize },
+    /// It is read by the handler. Of the message, `len` bytes are looked at before.
+    Arriving { len: usize },
 }
 
 /// What has to happen before a handler is called.
@@ -52,7 +52,7 @@ impl HttpService {
                     None => Err(Before::Step(wait(message, len, exchange))),
                 }
             }
-            Body::Length(_) => read_by_handler(message, max, exchange),
+            Body::Length(_) => read_by_handler(message, exchange),
             Body::Chunked => self.chunked(message, max, exchange),
         }
     }
@@ -69,7 +69,7 @@ impl HttpService {
         let raw = input.get(head.len..).unwrap_or_default();
         let content_max =
             if may_wait(exchange) { max.min(self.settings.body_buffer_max as u64) } else { max };
-        match decode(raw, content_max) {
+        match decode(raw, content_max, &self.settings.chunk_limits) {
             Ok(Decoded::Whole { body, len }) => Ok(Content::Decoded { body, len: head.len + len }),
             Err(error) => Err(Before::Refuse(BodyError::Malformed(error))),
             Ok(Decoded::Partial) if raw.len() < CHUNKED_LOOK_MAX || !may_wait(exchange) => {
@@ -78,7 +78,7 @@ impl HttpService {
             Ok(Decoded::TooLarge) if content_max == max => {
                 Err(Before::Refuse(BodyError::TooLarge { max }))
             }
-            Ok(Decoded::Partial | Decoded::TooLarge) => read_by_handler(message, max, exchange),
+            Ok(Decoded::Partial | Decoded::TooLarge) => read_by_handler(message, exchange),
         }
     }
 
@@ -89,14 +89,13 @@ impl HttpService {
 
 fn read_by_handler<'i>(
     message: Message<'_, 'i>,
-    max: u64,
     exchange: &impl Exchange,
 ) -> Result<Content<'i>, Before> {
     match exchange.waiting() {
         Waiting::Elsewhere if !has_come(message, exchange) => {
             Err(Before::Step(Step::Offload { len: message.head.len }))
         }
-        _ => Ok(Content::Arriving { max, len: message.head.len }),
+        _ => Ok(Content::Arriving { len: message.head.len }),
     }
 }
 
@@ -118,8 +117,8 @@ enum Decoded {
     TooLarge,
 }
 
-fn decode(raw: &[u8], content_max: u64) -> Result<Decoded, FramingError> {
-    let mut reader = Reader::new(Body::Chunked, &Limits::default());
+fn decode(raw: &[u8], content_max: u64, limits: &Limits) -> Result<Decoded, FramingError> {
+    let mut reader = Reader::new(Body::Chunked, limits);
     let (mut at, mut content) = (0, Vec::new());
     loop {
         match reader.advance(&raw[at..])? {

@@ -11,7 +11,7 @@ use threadline_proto::response::Status;
 
 use super::body::Content;
 use super::{HttpService, Message};
-use crate::body::{Arriving, Incoming, Patience};
+use crate::body::{Arriving, Incoming};
 use crate::exchange::{Exchange, Line};
 use crate::extensions::Extensions;
 use crate::request::{Around, Request};
@@ -22,6 +22,8 @@ use crate::write::{After, Failure, Manner, Responder, write_own};
 pub(super) struct Call<'c, 'i> {
     pub(super) service: &'c HttpService,
     pub(super) route: &'c Arc<Route>,
+    /// The longest body in bytes.
+    pub(super) body_max: u64,
     pub(super) params: &'c Params<'c, 'c>,
     pub(super) message: Message<'c, 'i>,
 }
@@ -49,7 +51,8 @@ impl Call<'_, '_> {
             let service = self.service;
             let extensions = Extensions::new();
             let states = service.table.states();
-            let around = Around { route: self.route.name(), states, extensions };
+            let (route, body_max) = (self.route.name(), self.body_max);
+            let around = Around { route, body_max, states, extensions };
             let Message { head, manner, .. } = self.message;
             let request = |body| {
                 let (method, params, around) = (head.method, self.params, &around);
@@ -62,8 +65,8 @@ impl Call<'_, '_> {
                 Content::Decoded { body, .. } => {
                     (handler(&request(Incoming::Whole(body))), None, manner)
                 }
-                Content::Arriving { max, .. } => {
-                    let arriving = self.arriving(line, *max);
+                Content::Arriving { .. } => {
+                    let arriving = self.arriving(line);
                     let response = handler(&request(Incoming::Arriving(&arriving)));
                     match arriving.finish() {
                         Some(rest) => (response, Some(rest), manner),
@@ -107,11 +110,10 @@ impl Call<'_, '_> {
     }
 
     #[cold]
-    fn arriving<'l, L: Line>(&self, line: &'l mut L, max: u64) -> Arriving<'l, L> {
+    fn arriving<'l, L: Line>(&self, line: &'l mut L) -> Arriving<'l, L> {
         let Message { head, input, .. } = self.message;
-        let patience = Patience::of(&self.service.settings.timeouts);
         let ahead = input.get(head.len..).unwrap_or_default();
-        Arriving::new(line, head, ahead, max, patience)
+        Arriving::new(line, head, ahead, self.body_max, &self.service.settings)
     }
 
     #[inline]
@@ -171,7 +173,7 @@ impl Content<'_> {
         match self {
             Content::Whole { len, .. }
             | Content::Decoded { len, .. }
-            | Content::Arriving { len, .. } => *len,
+            | Content::Arriving { len } => *len,
         }
     }
 }

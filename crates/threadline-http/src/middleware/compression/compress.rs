@@ -33,7 +33,7 @@ use crate::response::Response;
 /// use threadline_http::Router;
 /// use threadline_http::middleware::{Compression, Effort};
 ///
-/// let compression = Compression::new().min_len(256).effort(Effort::Fast);
+/// let compression = Compression::new().len_min(256).effort(Effort::Fast);
 /// let router = Router::new().get("/", || "front page".repeat(100)).layer(compression);
 /// # router.build().unwrap();
 /// ```
@@ -69,7 +69,7 @@ impl Compression {
 
     /// Sets the shortest content in bytes that is compressed. Default 1 KB: below, a packet is a
     /// packet.
-    pub fn min_len(mut self, bytes: u64) -> Self {
+    pub fn len_min(mut self, bytes: u64) -> Self {
         self.len_min = bytes;
         self
     }

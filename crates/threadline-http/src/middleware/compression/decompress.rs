@@ -1,6 +1,6 @@
 //! [`Decompression`]: requests whose bodies come compressed.
 //!
-//! The handler reads the decoded body and needs not know. The header fields stay as they came, with
+//! The handler reads the decoded body and need not know. The header fields stay as they came, with
 //! `Content-Encoding` and the length of what was sent. Never decodes what nobody reads, and never
 //! more than the bounds allow.
 
@@ -19,24 +19,30 @@ use crate::response::Response;
 /// | the body | the answer |
 /// | --- | --- |
 /// | in a coding that is not known here, or in several | 415, with those that are in `Accept-Encoding` |
-/// | longer than [`Decompression::max_len`] when decoded | 413 |
-/// | more than [`Decompression::max_ratio`] times longer than it came | 413 |
+/// | longer, when decoded, than the route takes, or than [`Decompression::len_max`] where it is set | 413 |
+/// | more than [`Decompression::ratio_max`] times longer than it came | 413 |
 /// | not coded as it says, cut off, or with something behind it | 400 |
 ///
 /// The last three come while the handler reads: they are errors of [`Request::bytes`] and of the
-/// reader, and extractors answer with them. The service's limits hold for the body as it came.
+/// reader, and extractors answer with them. A route's limit
+/// ([`HttpSettings::body_len_max`](crate::HttpSettings::body_len_max),
+/// [`Router::body_max`](crate::Router::body_max)) holds for the body as it came, too.
 ///
 /// ```
 /// use threadline_http::Router;
 /// use threadline_http::middleware::Decompression;
 ///
-/// let decompression = Decompression::new().max_len(8 * 1024 * 1024);
-/// let router = Router::new().post("/import", |body: Vec<u8>| body).layer(decompression);
+/// let router = Router::new()
+///     .post("/import", |body: Vec<u8>| body)
+///     .body_max(8 * 1024 * 1024) // decoded
+///     .layer(Decompression::new());
 /// # router.build().unwrap();
 /// ```
 #[derive(Debug, Clone, Copy)]
 pub struct Decompression {
-    bounds: Bounds,
+    /// `None`: the route's limit.
+    len_max: Option<u64>,
+    ratio_max: u32,
 }
 
 /// Left with a request whose body is decoded: another layer of this kind must not do it again.
@@ -49,21 +55,21 @@ impl Default for Decompression {
 }
 
 impl Decompression {
-    /// Decodes all codings there are, into at most 2 MB and 100 times what came.
+    /// Decodes all codings there are, into no more than the route takes and 100 times what came.
     pub const fn new() -> Self {
-        Decompression { bounds: Bounds { len_max: 2 * 1024 * 1024, ratio_max: 100 } }
+        Decompression { len_max: None, ratio_max: 100 }
     }
 
-    /// Sets the longest decoded body in bytes.
-    pub const fn max_len(mut self, bytes: u64) -> Self {
-        self.bounds.len_max = bytes;
+    /// Sets the longest decoded body in bytes, in place of the route's limit: lower or higher.
+    pub const fn len_max(mut self, bytes: u64) -> Self {
+        self.len_max = Some(bytes);
         self
     }
 
     /// Sets how many times longer a body may become. The first 64 KB are not held to it. Default 100:
     /// text seldom reaches 20, a bomb has 1 000.
-    pub const fn max_ratio(mut self, ratio: u32) -> Self {
-        self.bounds.ratio_max = ratio;
+    pub const fn ratio_max(mut self, ratio: u32) -> Self {
+        self.ratio_max = ratio;
         self
     }
 }
@@ -82,7 +88,9 @@ impl Middleware for Decompression {
             return unsupported();
         };
         request.extensions().insert(IsDecoded);
-        let decoded = Decoded::new(coding, request.body, self.bounds);
+        let len_max = self.len_max.unwrap_or(request.around.body_max);
+        let bounds = Bounds { len_max, ratio_max: self.ratio_max };
+        let decoded = Decoded::new(coding, request.body, bounds);
         next.run(&Request { body: Incoming::Arriving(&decoded), ..request.clone() })
     }
 }

@@ -31,7 +31,7 @@ type Key = dyn Fn(&Request<'_>, &RandomState) -> Option<u64> + Send + Sync;
 /// Responses have `ratelimit-limit`, `ratelimit-remaining` and `ratelimit-reset`, the seconds until
 /// the bucket is full; with several layers of this kind, the outermost one's.
 ///
-/// At most [`RateLimit::max_keys`] clients are remembered. With more of them at a time, those that
+/// At most [`RateLimit::keys_max`] clients are remembered. With more of them at a time, those that
 /// are new share a few common buckets until others have been quiet for long enough: known clients are not
 /// harmed, and memory is bounded. Each process counts for itself.
 ///
@@ -93,7 +93,7 @@ impl RateLimit {
     }
 
     /// Sets how many keys are remembered at a time. Default 65 536, in some 2 MB.
-    pub fn max_keys(mut self, keys: usize) -> Self {
+    pub fn keys_max(mut self, keys: usize) -> Self {
         self.keys_max = keys;
         self.buckets = Buckets::new(self.quota, keys);
         self

@@ -1,6 +1,7 @@
 //! What is a whole message, and what becomes of those that are none.
 
 use super::*;
+use crate::ChunkLimits;
 
 #[test]
 fn a_body_is_waited_for_and_handed_over() {
@@ -62,6 +63,29 @@ fn rfc9112_7_1_chunked_bodies_are_decoded() {
     }
     let (step, response) = step(format!("{head}65\r\n{}\r\n0\r\n\r\n", "x".repeat(101)));
     assert_eq!((step, status_of(&response)), (Step::Close, "413"));
+}
+
+#[test]
+fn what_stands_around_chunks_is_bounded_by_settings() {
+    let chunks = "3;ab=c\r\nhel\r\n2\r\nlo\r\n0\r\nx: y\r\n\r\n";
+    let head = "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+    // Whole on the shard, or read by the handler.
+    for buffer_max in [100, 4] {
+        let status = |limits: ChunkLimits| {
+            let settings = HttpSettings::default().body_buffer_max(buffer_max);
+            let echo = |request: &Request<'_>| request.bytes().map(Vec::from);
+            let router = Router::new().post("/echo", echo).settings(settings.chunk_limits(limits));
+            let service = router.build().expect("a good route");
+            let mut script = Script::default();
+            service.answer(format!("{head}{chunks}").as_bytes(), &mut script);
+            status_of(&undated(&script.out)).to_owned()
+        };
+        assert_eq!(status(ChunkLimits::default()), "200", "{buffer_max}");
+        assert_eq!(status(ChunkLimits::default().extension_len_max(4)), "400", "{buffer_max}");
+        assert_eq!(status(ChunkLimits::default().extensions_len_max(4)), "400", "{buffer_max}");
+        assert_eq!(status(ChunkLimits::default().trailers_max(0)), "431", "{buffer_max}");
+        assert_eq!(status(ChunkLimits::default().trailers_len_max(4)), "431", "{buffer_max}");
+    }
 }
 
 #[test]

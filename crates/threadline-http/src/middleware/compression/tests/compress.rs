@@ -133,7 +133,7 @@ fn small_and_incompressible_content_is_left_alone() {
     assert_eq!(response.body().as_bytes(), Some(&noise[..]));
     assert_eq!(response.header("vary"), Some("accept-encoding"));
     let stack =
-        Stack::of(Compression::new().min_len(10).media_types(|media_type| media_type == "a/b"));
+        Stack::of(Compression::new().len_min(10).media_types(|media_type| media_type == "a/b"));
     let fields = format!("Accept-Encoding: {coding}\r\n");
     let custom = stack
         .run(request("GET /", &fields), |_| text(500).into_response().with_content_type("a/b"));

@@ -7,7 +7,7 @@ use threadline_proto::response::Status;
 
 use super::*;
 use crate::IntoResponse;
-use crate::middleware::testing::Pieces;
+use crate::middleware::testing::{BODY_MAX, Pieces};
 
 fn post(decompression: Decompression, name: &str, body: &[u8]) -> Response {
     let fields = format!("Content-Encoding: {name}\r\n");
@@ -90,7 +90,7 @@ fn a_bomb_does_not_go_off() {
         assert!(bomb.len() < 16 * 1024, "{coding}: {}", bomb.len());
         let fields = format!("Content-Encoding: {coding}\r\n");
         let made = Cell::new(0);
-        let stack = Stack::of(Decompression::new().max_len(u64::MAX).max_ratio(50));
+        let stack = Stack::of(Decompression::new().len_max(u64::MAX).ratio_max(50));
         let response = stack.run(request_with("POST /", &fields, &bomb), |request| {
             let mut reader = request.reader();
             let mut buffer = [0; 4096];
@@ -113,9 +113,26 @@ fn a_bomb_does_not_go_off() {
 fn a_decoded_body_has_a_longest_length() {
     for &coding in Coding::ALL {
         let body = encoded(coding, text(2000).as_bytes());
-        let status = |max| post(Decompression::new().max_len(max), coding.name(), &body).status();
+        let status = |max| post(Decompression::new().len_max(max), coding.name(), &body).status();
         assert_eq!(status(2000), Status::OK, "{coding}");
         assert_eq!(status(1999), Status::CONTENT_TOO_LARGE, "{coding}");
+    }
+}
+
+#[test]
+fn the_routes_limit_holds_for_what_is_decoded() {
+    let any_ratio = Decompression::new().ratio_max(u32::MAX);
+    for &coding in Coding::ALL {
+        let status = |len: u64, decompression| {
+            let body = encoded(coding, text(len as usize).as_bytes());
+            assert!((body.len() as u64) < BODY_MAX, "{coding}");
+            post(decompression, coding.name(), &body).status()
+        };
+        assert_eq!(status(BODY_MAX, any_ratio), Status::OK, "{coding}");
+        let beyond = BODY_MAX + 1;
+        assert_eq!(status(beyond, any_ratio), Status::CONTENT_TOO_LARGE, "{coding}");
+        let raised = any_ratio.len_max(beyond);
+        assert_eq!(status(beyond, raised), Status::OK, "{coding}");
     }
 }
 
@@ -124,7 +141,7 @@ fn the_ratio_holds_from_64_kb_on() {
     for &coding in Coding::ALL {
         let few = encoded(coding, &vec![0; 64 * 1024]);
         let more = encoded(coding, &vec![0; 66 * 1024]);
-        let status = |body| post(Decompression::new().max_ratio(2), coding.name(), body).status();
+        let status = |body| post(Decompression::new().ratio_max(2), coding.name(), body).status();
         assert_eq!(status(&few), Status::OK, "{coding}");
         assert_eq!(status(&more), Status::CONTENT_TOO_LARGE, "{coding}");
     }
