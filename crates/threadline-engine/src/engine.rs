@@ -82,6 +82,9 @@ impl Services {
                 let (address, name) = (listener.address(), service.name());
                 return Err(invalid(format!("{address} is the wrong kind of socket for {name}")));
             }
+            if let Service::Stream(stream) = service {
+                stream.options.check().map_err(invalid)?;
+            }
         }
         Ok(())
     }

@@ -341,7 +341,10 @@ fn inherited(number: i32) -> io::Result<OwnedFd> {
 
 fn with_address(error: io::Error, address: &Address) -> io::Error {
     let hint = match error.kind() {
-        io::ErrorKind::AddrInUse => ": another program listens there; stop it or choose another",
+        io::ErrorKind::AddrInUse => {
+            ": somebody listens there already, another program or this one; stop it or choose another \
+             address"
+        }
         io::ErrorKind::PermissionDenied => {
             ": ports below 1024 need CAP_NET_BIND_SERVICE; choose a higher one"
         }
@@ -380,7 +383,7 @@ mod tests {
         let first = Listener::bind(&any, 2, 16).expect("first");
         let error = Listener::bind(first.address(), 2, 16).expect_err("second");
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
-        assert!(error.to_string().contains("another program listens there"));
+        assert!(error.to_string().contains("somebody listens there already"));
     }
 
     #[test]

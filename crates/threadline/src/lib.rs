@@ -29,8 +29,22 @@
 //! ```
 //!
 //! An idle connection costs no thread and no buffer; a fast handler runs right on the thread that read
-//! the request; a slow handler never holds up anybody else's request. How that is done is told in the
-//! repository's `ARCHITECTURE.md`; which [`Model`] suits what, in [`Model`]'s documentation.
+//! the request; a slow handler does not hold up anybody else's request. How that is done is told in the
+//! repository's `ARCHITECTURE.md`; which [`Model`] suits what, in its `docs/models.md`.
+//!
+//! # Features
+//!
+//! | feature | what it adds | default |
+//! | --- | --- | --- |
+//! | `form` | `Query` and `Form`: fields as types that derive serde's traits | yes |
+//! | `json` | `Json`, `Problem` | yes |
+//! | `multipart` | forms with files | |
+//! | `openapi` | OpenAPI 3.1 from the types of handlers | |
+//! | `gzip`, `brotli`, `zstd` | content codings for `Compression` and `Decompression` | |
+//! | `cookies-secure` | signed and private cookies | |
+//! | `hmac` | `SignedRequests` | |
+//! | `http` | conversions to and from the types of the `http` crate | |
+//! | `cron` | cron expressions for [`Scheduler`](pool::schedule::Scheduler) | |
 
 #![forbid(unsafe_code)]
 

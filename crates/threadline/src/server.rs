@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZero;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::thread;
 use std::time::Duration;
 
@@ -90,6 +90,12 @@ impl ToAddress for &str {
     }
 }
 
+impl ToAddress for String {
+    fn to_address(self) -> Result<Address, BadAddress> {
+        self.parse()
+    }
+}
+
 impl ToAddress for &String {
     fn to_address(self) -> Result<Address, BadAddress> {
         self.parse()
@@ -155,7 +161,8 @@ impl Server {
     }
 
     /// Serves whole connections: the handler reads and writes as it likes, on a thread that it has as
-    /// long as it runs.
+    /// long as it runs. The connection closes when the handler returns. An error that it returns is
+    /// logged at `debug`, since it is mostly the client's (resets, timeouts); a panic at `error`.
     pub fn stream(
         self,
         address: impl ToAddress,
@@ -322,6 +329,9 @@ impl Server {
         }
         // Checked here as well as by the engine, so that no address is bound for nothing.
         self.settings.check().map_err(Error::Settings)?;
+        for endpoint in &self.endpoints {
+            endpoint.check().map_err(Error::Settings)?;
+        }
         if shards == 0 {
             return Err(Error::Settings("shards is 0: it must be at least 1".into()));
         }
@@ -333,7 +343,8 @@ impl Server {
     fn start_on(self, listeners: Vec<Listener>, shards: usize) -> Result<Running> {
         let mut settings = self.settings;
         settings.shards = shards;
-        let addresses = listeners.iter().map(|listener| listener.address().clone()).collect();
+        let addresses: Arc<[_]> =
+            listeners.iter().map(|listener| listener.address().clone()).collect();
         let what = self.endpoints.iter().map(|e| format!("{:?}", e.handler)).collect();
         let mut services = Services::new();
         for (endpoint, listener) in self.endpoints.into_iter().zip(listeners) {
@@ -349,13 +360,22 @@ impl Server {
         }
         let engine = Arc::new(Engine::prepare(settings, services)?);
         // A monitor that was asked for sees the service before its first client does.
-        let _ = self.monitor.engine.set(Arc::downgrade(&engine));
+        let watched =
+            Watched { engine: Arc::downgrade(&engine), addresses: Arc::clone(&addresses) };
+        let _ = self.monitor.watched.set(watched);
         engine.begin()?;
         Ok(Running { engine, addresses, what, drain_timeout: self.drain_timeout })
     }
 }
 
 impl Endpoint {
+    fn check(&self) -> Result<(), String> {
+        match &self.handler {
+            Handler::Stream(_, options) => options.check(),
+            Handler::Messages(_) | Handler::Datagrams(_) => Ok(()),
+        }
+    }
+
     fn listen(&self, address: &Address, shards: usize, backlog: i32) -> io::Result<Listener> {
         match self.handler {
             Handler::Datagrams(_) => Listener::bind_datagrams(address, shards),
@@ -369,7 +389,7 @@ impl Endpoint {
 #[derive(Debug)]
 pub struct Running {
     engine: Arc<Engine>,
-    addresses: Vec<Address>,
+    addresses: Arc<[Address]>,
     what: Vec<String>,
     drain_timeout: Duration,
 }
@@ -413,14 +433,26 @@ impl Running {
 /// Looks at a running service from inside its handlers. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Monitor {
-    engine: Arc<OnceLock<std::sync::Weak<Engine>>>,
+    watched: Arc<OnceLock<Watched>>,
+}
+
+/// Set when the service starts.
+#[derive(Debug)]
+struct Watched {
+    engine: Weak<Engine>,
+    addresses: Arc<[Address]>,
 }
 
 impl Monitor {
     /// What has happened and what is going on; `None` before the service has started and after it
     /// has ended.
     pub fn look(&self) -> Option<(Counts, Gauges)> {
-        let engine = self.engine.get()?.upgrade()?;
+        let engine = self.watched.get()?.engine.upgrade()?;
         Some((engine.counts(), engine.gauges()))
+    }
+
+    /// Where the service listens, as [`Running::addresses`] says it; empty before it has started.
+    pub fn addresses(&self) -> &[Address] {
+        self.watched.get().map_or(&[], |watched| &watched.addresses)
     }
 }

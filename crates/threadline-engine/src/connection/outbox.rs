@@ -75,6 +75,8 @@ impl Sender {
     /// Sends one message, or queues it behind those that wait. Never blocks.
     ///
     /// Messages of one thread arrive in order, and no message is mixed into another or into a reply.
+    /// The bytes go out as they are: a line ends in `\n`, a frame is made by
+    /// [`Frames::encode`](crate::Frames::encode).
     ///
     /// # Errors
     /// [`SendError`] says whether to drop the sender.

@@ -50,6 +50,18 @@ impl Frames {
         }
     }
 
+    /// A frame with this content as it goes over the wire, for [`Sender::send`](crate::Sender::send).
+    /// What is beyond 4 GB is cut off.
+    ///
+    /// ```
+    /// assert_eq!(threadline_engine::Frames::encode(b"news"), b"\0\0\0\x04news");
+    /// ```
+    pub fn encode(content: &[u8]) -> Vec<u8> {
+        let mut frame = Vec::with_capacity(PREFIX + content.len());
+        append(&mut frame, content);
+        frame
+    }
+
     /// A name for logs and counters. Default `frames`.
     pub fn name(mut self, name: &str) -> Self {
         self.route = Route::new(name);
@@ -77,7 +89,7 @@ impl Frames {
     fn answer(&self, frame: &[u8], turn: &mut Turn<'_>) -> Step {
         let called = turn.call(&self.route, |session, out| {
             if let Some(reply) = (self.handler)(frame, session) {
-                push_frame(out, &reply);
+                append(out, &reply);
             }
         });
         let len = PREFIX + frame.len();
@@ -90,8 +102,8 @@ impl Frames {
     }
 }
 
-fn push_frame(out: &mut Vec<u8>, content: &[u8]) {
-    // A reply of more than 4 GB does not fit the protocol; the peer sees it cut, and closed.
+fn append(out: &mut Vec<u8>, content: &[u8]) {
+    // More than 4 GB do not fit the protocol.
     let length = u32::try_from(content.len()).unwrap_or(u32::MAX);
     out.extend_from_slice(&length.to_be_bytes());
     out.extend_from_slice(&content[..length as usize]);
@@ -113,7 +125,7 @@ impl Protocol for Frames {
         };
         if length > self.length_max {
             turn.count(Offence::TooLong);
-            push_frame(turn.out(), &[]);
+            append(turn.out(), &[]);
             return Step::Close;
         }
         match input[PREFIX..].get(..length) {
@@ -123,7 +135,7 @@ impl Protocol for Frames {
     }
 
     fn refuse(&self, why: Refusal, input: &[u8], out: &mut Vec<u8>) -> AfterRefusal {
-        push_frame(out, &[]);
+        append(out, &[]);
         match (why, content_length(input)) {
             (Refusal::Overloaded, Some(length)) if input.len() >= PREFIX + length => {
                 AfterRefusal::Continue { consumed: PREFIX + length }

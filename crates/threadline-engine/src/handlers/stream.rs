@@ -73,6 +73,24 @@ impl StreamOptions {
         self
     }
 
+    /// Whether these options make sense.
+    ///
+    /// # Errors
+    /// What to change, as a sentence.
+    pub fn check(&self) -> Result<(), String> {
+        let timeouts = [
+            ("first_byte_timeout", self.idle),
+            ("read_timeout", self.read),
+            ("write_timeout", self.write),
+        ];
+        match timeouts.into_iter().find(|(_, limit)| *limit == Some(Duration::ZERO)) {
+            Some((name, _)) => {
+                Err(format!("{name} of a stream is 0: give it a time, or `None` to wait for ever"))
+            }
+            None => Ok(()),
+        }
+    }
+
     pub(crate) fn starts_at_accept(&self) -> bool {
         self.start == Start::Accept
     }

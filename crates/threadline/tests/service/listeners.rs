@@ -4,10 +4,11 @@ use std::io::{Read, Write};
 use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
-use crate::common::{Client, PATIENCE, every_model, server, start};
+use crate::common::{ANY, Client, PATIENCE, every_model, server, start};
 use threadline::http::{PeerAddr, Router};
-use threadline::{Address, Lines};
+use threadline::{Address, Lines, StreamOptions};
 
 fn echo() -> Lines {
     Lines::new(|line, _| Some(line.to_owned()))
@@ -103,10 +104,15 @@ fn mistakes_are_reported_before_anything_is_served() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("binds");
     let address = taken.local_addr().expect("address").to_string();
     let error = start(&address).expect_err("taken").to_string();
-    assert!(error.contains(&address) && error.contains("another program listens"), "{error}");
+    assert!(error.contains(&address) && error.contains("somebody listens"), "{error}");
 
     let error = start("192.0.2.1:80").expect_err("not ours").to_string();
     assert!(error.contains("no such address"), "{error}");
+
+    let options = StreamOptions::new().read_timeout(Some(Duration::ZERO));
+    let stream = server(threadline::Model::Adaptive).stream_with(ANY, options, |_| Ok(()));
+    let error = stream.start().expect_err("no time").to_string();
+    assert!(error.contains("read_timeout of a stream is 0"), "{error}");
 
     let error = server(threadline::Model::Adaptive).start().expect_err("nothing").to_string();
     assert!(error.contains("nothing to serve"), "{error}");

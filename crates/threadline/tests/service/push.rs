@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::common::{ANY, Client, eventually, every_model, server, start};
-use threadline::{Lines, Model, Running, SendError, Sender, SlowReceiver, Timeouts};
+use threadline::{Frames, Lines, Model, Running, SendError, Sender, SlowReceiver, Timeouts};
 
 /// A service whose handler gives each asker's sender away.
 fn subscribers(model: Model) -> (Running, Receiver<Sender>) {
@@ -53,6 +53,21 @@ every_model! {
         }
         pushers.into_iter().for_each(|pusher| pusher.join().expect("pusher"));
         assert_eq!(client.ask("still here"), "still here");
+    }
+
+    fn a_frame_can_be_pushed(model) {
+        let (give, take) = channel();
+        let give = Mutex::new(give);
+        let frames = Frames::new(move |frame, session| {
+            give.lock().expect("lock").send(session.sender()).expect("the test waits");
+            Some(frame.to_vec())
+        });
+        let service = start(server(model).frames(ANY, frames));
+        let mut client = Client::to(&service);
+        client.send(b"\0\0\0\x03ask");
+        assert_eq!(client.exactly(7), b"\0\0\0\x03ask");
+        take.recv().expect("a sender").send(Frames::encode(b"news")).expect("open");
+        assert_eq!(client.exactly(8), b"\0\0\0\x04news");
     }
 
     fn an_open_push_connection_costs_no_idle_timeout(model) {
