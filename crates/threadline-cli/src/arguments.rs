@@ -6,23 +6,25 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use threadline::{Address, Model, Server};
 
-const EXAMPLES: &str = "\
-Examples:
-  threadline demo                        echo, chat and HTTP services on 127.0.0.1
-  threadline demo --model pool           the same under another concurrency model
-  threadline demo --processes 2          the same in two worker processes
-  threadline echo :12345                 an echo service, IPv4 and IPv6
-  threadline echo unix:/tmp/echo.sock    the same on a Unix socket
-  threadline echo 127.0.0.1:12345 --as lines
-  threadline serve . --listing           the files of this directory on 127.0.0.1:8000
-  threadline serve public :80 --cache 3600
-
-Ctrl-C or SIGTERM lets clients finish and ends; a second one ends at once.
-THREADLINE_LOG=debug shows more of what happens.";
+/// What stands at the end of a help page.
+macro_rules! help_end {
+    ($($example:literal)+) => {
+        concat!(
+            "Examples:\n",
+            $("  threadline ", $example, "\n",)+
+            "\nCtrl-C or SIGTERM lets clients finish and ends; a second one ends at once.\n",
+            "THREADLINE_LOG says what is logged: off, error, warn, info (default), debug or trace."
+        )
+    };
+}
 
 /// Network services in plain blocking Rust, on threads, at event-loop speed.
 #[derive(Debug, Parser)]
-#[command(name = "threadline", version, after_help = EXAMPLES, propagate_version = true)]
+#[command(name = "threadline", version, propagate_version = true, after_help = help_end!(
+    "demo                        echo, chat and HTTP services on 127.0.0.1"
+    "echo :12345                 an echo service, IPv4 and IPv6"
+    "serve . --listing           the files of this directory on 127.0.0.1:8000"
+))]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -31,13 +33,24 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Serve echo, a chat room and HTTP side by side, to try things out
-    #[command(after_help = EXAMPLES)]
+    #[command(after_help = help_end!(
+        "demo                        echo, chat and HTTP services on 127.0.0.1"
+        "demo --model pool           the same under another concurrency model"
+        "demo --processes 2          the same in two worker processes"
+    ))]
     Demo(Demo),
     /// Serve echo on ADDRESS: what a client sends comes back
-    #[command(after_help = EXAMPLES)]
+    #[command(after_help = help_end!(
+        "echo :12345                 an echo service, IPv4 and IPv6"
+        "echo unix:/tmp/echo.sock    the same on a Unix socket"
+        "echo :12345 --as lines      a line is answered as soon as it is whole"
+    ))]
     Echo(Echo),
     /// Serve the files of DIRECTORY by HTTP
-    #[command(after_help = EXAMPLES)]
+    #[command(after_help = help_end!(
+        "serve . --listing           the files of this directory on 127.0.0.1:8000"
+        "serve public :80 --cache 3600    a site for everybody, kept by clients for an hour"
+    ))]
     Serve(Serve),
 }
 
@@ -87,12 +100,12 @@ pub(crate) struct Serve {
     /// Where to listen: HOST:PORT, :PORT, unix:PATH or fd:NUMBER
     #[arg(default_value = "127.0.0.1:8000")]
     pub(crate) address: Address,
-    /// Show what is in directories without index.html
+    /// Show what is in directories without index.html [default: they are 404]
     #[arg(long)]
     pub(crate) listing: bool,
     /// How long clients may keep files without asking again [default: they ask each time]
-    #[arg(long, value_name = "SECONDS")]
-    pub(crate) cache: Option<u64>,
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub(crate) cache: Option<Duration>,
     /// Serve files and directories whose names begin with a dot, too
     #[arg(long)]
     pub(crate) dotfiles: bool,
@@ -123,8 +136,11 @@ pub(crate) struct How {
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     processes: Option<usize>,
     /// How many seconds clients may take to finish once the service stops
-    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
-    drain: u64,
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    drain: Duration,
+    /// Connections at once, at most [default: 80 % of the descriptor limit]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    connections: Option<usize>,
 }
 
 impl How {
@@ -134,11 +150,19 @@ impl How {
             .model(self.model)
             .pool_threads(self.threads)
             .processes(self.processes.unwrap_or(0))
-            .drain_timeout(Duration::from_secs(self.drain));
-        match self.shards {
+            .drain_timeout(self.drain);
+        let server = match self.shards {
             Some(count) => server.shards(count),
             None => server,
+        };
+        match self.connections {
+            Some(max) => server.settings(|settings| settings.connections_max = max),
+            None => server,
         }
+    }
+
+    pub(crate) fn model(&self) -> Model {
+        self.model
     }
 }
 
@@ -148,6 +172,11 @@ fn at_least_one(text: &str) -> Result<usize, String> {
         Ok(number) => Ok(number),
         Err(_) => Err("that is no whole number".into()),
     }
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let whole = text.parse().map_err(|_| "that is no whole number of seconds")?;
+    Ok(Duration::from_secs(whole))
 }
 
 #[cfg(test)]

@@ -1,8 +1,6 @@
 //! A file server: a directory by HTTP, with ranges, conditional requests and nothing of what is
 //! outside.
 
-use std::time::Duration;
-
 use threadline::Server;
 use threadline::http::Router;
 use threadline::http::files::{Dotfiles, Files, Symlinks};
@@ -20,8 +18,8 @@ fn files(arguments: &Serve) -> threadline::Result<Files> {
     if arguments.listing {
         files = files.listing();
     }
-    if let Some(seconds) = arguments.cache {
-        files = files.cache(Duration::from_secs(seconds));
+    if let Some(age) = arguments.cache {
+        files = files.cache(age);
     }
     if arguments.dotfiles {
         files = files.dotfiles(Dotfiles::Served);

@@ -18,14 +18,17 @@ fn text(bytes: &[u8]) -> String {
 
 #[test]
 fn help_shows_examples() {
-    for arguments in
-        [&["--help"][..], &["demo", "--help"], &["echo", "--help"], &["serve", "--help"]]
-    {
+    for (arguments, example) in [
+        (&["--help"][..], "demo"),
+        (&["demo", "--help"], "demo"),
+        (&["echo", "--help"], "echo"),
+        (&["serve", "--help"], "serve"),
+    ] {
         let said = output(arguments);
         assert_eq!(said.status.code(), Some(0));
         let help = text(&said.stdout);
         assert!(help.contains("Usage: threadline"), "{help}");
-        assert!(help.contains("Examples:\n  threadline demo "), "{help}");
+        assert!(help.contains(&format!("Examples:\n  threadline {example} ")), "{help}");
     }
 }
 
@@ -43,6 +46,8 @@ fn a_bad_command_line_is_explained() {
         (&["demo", "--model", "magic"], "use one of"),
         (&["demo", "--shards", "0"], "it must be at least 1"),
         (&["demo", "--threads", "many"], "that is no whole number"),
+        (&["demo", "--connections", "0"], "it must be at least 1"),
+        (&["demo", "--drain", "1.5"], "that is no whole number of seconds"),
         (&["demo", "--http", "8080"], "use HOST:PORT"),
         (&["echo", "127.0.0.1"], "use HOST:PORT"),
         (&["echo", "127.0.0.1:0", "--as", "smoke"], "possible values: stream, lines"),
@@ -58,6 +63,36 @@ fn a_bad_command_line_is_explained() {
 }
 
 #[test]
+fn a_log_filter_that_is_not_understood_is_said() {
+    let program = Program::start_with(&["echo", "127.0.0.1:0"], "THREADLINE_LOG", "engine=loud");
+    let line = program.line("is not understood");
+    assert!(
+        line.contains("THREADLINE_LOG=engine=loud") && line.contains("write `debug`"),
+        "{line}"
+    );
+    // The rest is as without it.
+    program.address("stream");
+}
+
+#[test]
+fn the_front_page_says_where_its_services_are() {
+    let program = Program::demo(&["--connections", "100"]);
+    let page = program.http().get("/").body;
+    // The address that the client has used.
+    assert!(page.contains("curl http://test/hello/you"), "{page}");
+    for kind in ["stream", "lines"] {
+        let port = program.address(kind).port().to_string();
+        assert!(page.contains(&format!("nc 127.0.0.1 {port} ")), "{page}");
+    }
+    assert!(page.contains("and nobody else"), "{page}");
+    let status = program.http().get("/status").body;
+    assert!(status.contains("of 100\n"), "{status}");
+    let program = Program::demo(&["--model", "event-loop"]);
+    let page = program.http().get("/").body;
+    assert!(page.contains("and everybody else on its event loop"), "{page}");
+}
+
+#[test]
 fn a_busy_port_is_one_line_with_a_hint() {
     let other = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = other.local_addr().expect("an address").to_string();
@@ -67,7 +102,7 @@ fn a_busy_port_is_one_line_with_a_hint() {
         assert_eq!(said.status.code(), Some(1), "{message}");
         assert_eq!(message.lines().count(), 1, "{message}");
         assert!(message.starts_with("threadline: cannot listen on "), "{message}");
-        assert!(message.contains(&address) && message.contains("another program"), "{message}");
+        assert!(message.contains(&address) && message.contains("somebody listens"), "{message}");
     }
 }
 
@@ -171,7 +206,7 @@ fn chat_members_hear_each_other_come_talk_and_leave() {
 fn the_web_service_answers() {
     let program = Program::demo(&[]);
     let mut client = program.http();
-    assert!(client.get("/").body.starts_with("threadline demo\n"));
+    assert!(client.get("/").body.starts_with("threadline demo, model adaptive\n"));
     assert_eq!(client.get("/hello/you").body, "hello, you\n");
     assert_eq!(client.get("/slow/1").body, "slept 1 ms\n");
     assert_eq!(client.get("/nothing").status, 404);

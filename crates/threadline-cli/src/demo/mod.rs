@@ -14,7 +14,7 @@ use crate::echo;
 
 pub(crate) fn run(arguments: &Demo) -> threadline::Result<()> {
     let server = Server::new();
-    let router = web::router(server.monitor());
+    let router = web::router(server.monitor(), arguments.how.model());
     let server = server
         .http(arguments.http.clone(), router)
         .stream(arguments.echo.clone(), echo::stream)

@@ -4,38 +4,58 @@ use std::fmt::Write;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use threadline::http::{Path, Response, Router, Status};
-use threadline::{Hint, Monitor};
-
-const FRONT_PAGE: &str = "\
-threadline demo
-
-  /hello/NAME    answers at once
-  /slow/MS       blocks its thread for so many milliseconds, and nobody else
-  /status        what the service is doing right now
-
-Try them side by side:
-
-  curl http://127.0.0.1:8080/slow/5000 &
-  curl http://127.0.0.1:8080/hello/you
-
-The echo service is on port 12345 and the chat room on port 12346:
-
-  nc 127.0.0.1 12346
-";
+use threadline::http::{Path, Request, Response, Router, Status};
+use threadline::{Address, Hint, Model, Monitor};
 
 /// The longest that `/slow` blocks.
 const SLOW_MAX_MS: u64 = 60_000;
 
-pub(crate) fn router(monitor: Monitor) -> Router {
+pub(crate) fn router(monitor: Monitor, model: Model) -> Router {
     let started = Instant::now();
+    let here = monitor.clone();
     Router::new()
-        .get("/", || FRONT_PAGE)
+        .get("/", move |request: &Request<'_>| front_page(request, here.addresses(), model))
         .get("/hello/{name}", hello)
         .get("/slow/{ms}", slow)
         .get("/status", move || status(&monitor, started))
         // On the shard itself: it answers while every pool thread is stuck.
         .hint(Hint::Inline)
+}
+
+/// What there is, and the commands to try it with from where the client is.
+fn front_page(request: &Request<'_>, addresses: &[Address], model: Model) -> String {
+    let host = request.host().unwrap_or("127.0.0.1:8080");
+    let meanwhile = match model {
+        Model::EventLoop => "and everybody else on its event loop",
+        _ => "and nobody else",
+    };
+    let mut page = format!(
+        "\
+threadline demo, model {model}
+
+  /hello/NAME    answers at once
+  /slow/MS       blocks its thread for so many milliseconds, {meanwhile}
+  /status        what the service is doing right now
+
+Try them side by side:
+
+  curl http://{host}/slow/5000 &
+  curl http://{host}/hello/you
+"
+    );
+    // In the order in which the demo adds them.
+    for (what, address) in ["HTTP", "echo", "the chat room"].iter().zip(addresses).skip(1) {
+        // Writing to a String cannot fail.
+        let _ = match address {
+            Address::Ip(ip) => {
+                let host = if ip.ip().is_unspecified() { [127, 0, 0, 1].into() } else { ip.ip() };
+                writeln!(page, "  nc {host} {:<26} # {what}", ip.port())
+            }
+            Address::Unix(path) => writeln!(page, "  nc -U {:<33} # {what}", path.display()),
+            other => writeln!(page, "  {what} is on {other}"),
+        };
+    }
+    page
 }
 
 fn hello(Path(name): Path<String>) -> String {
@@ -56,7 +76,6 @@ fn status(monitor: &Monitor, started: Instant) -> Response {
         return Response::error(Status::SERVICE_UNAVAILABLE, "not running");
     };
     let mut page = String::new();
-    // Writing to a String cannot fail.
     let _ = writeln!(page, "up for               {} s", started.elapsed().as_secs());
     let _ = writeln!(page, "process              {}", std::process::id());
     let _ =

@@ -38,6 +38,11 @@ impl Program {
         Program::spawn(Command::new(PROGRAM).args(arguments))
     }
 
+    /// With an environment variable set.
+    pub(crate) fn start_with(arguments: &[&str], variable: &str, value: &str) -> Program {
+        Program::spawn(Command::new(PROGRAM).args(arguments).env(variable, value))
+    }
+
     /// The demonstration, on addresses that the kernel chooses.
     pub(crate) fn demo(arguments: &[&str]) -> Program {
         let any = ["demo", "--http=127.0.0.1:0", "--echo=127.0.0.1:0", "--chat=127.0.0.1:0"];
