@@ -5,7 +5,7 @@
 //!       curl -N http://127.0.0.1:8080/progress
 //!
 //! The table is an iterator: a piece is made when the client has taken the one before, so a million rows
-//! need no more memory than one. The news are pushed from another thread; while nothing happens, the
+//! need no more memory than one. The news is pushed from another thread; while nothing happens, the
 //! connection has no thread at all, however many wait.
 
 use std::sync::{Arc, Mutex};

@@ -7,7 +7,7 @@
 //!
 //! SQLite blocks its thread for each query, and nobody else waits for that: `/ping` answers at once while
 //! `/notes` waits for a lock. Four connections are shared by a queue; whoever finds none waits for one,
-//! for two seconds at most.
+//! for two seconds at most. The notes stay in `threadline-notes.db` in the directory of temporary files.
 
 use std::path::Path as File;
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! Takes files: from an HTML form, and as the body of a PUT.
 //!
-//! Run:  cargo run --release -p threadline --example upload
+//! Run:  cargo run --release -p threadline --features multipart --example upload
 //! Try:  open http://127.0.0.1:8080/ in a browser, or
 //!       curl -F title=holiday -F file=@Cargo.toml http://127.0.0.1:8080/upload
 //!       curl -T Cargo.lock http://127.0.0.1:8080/put/lock
