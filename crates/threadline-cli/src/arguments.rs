@@ -48,7 +48,7 @@ pub(crate) enum Command {
     Echo(Echo),
     /// Serve the files of DIRECTORY by HTTP
     #[command(after_help = help_end!(
-        "serve . --listing           the files of this directory on 127.0.0.1:8000"
+        "serve . --listing                the files of this directory on 127.0.0.1:8000"
         "serve public :80 --cache 3600    a site for everybody, kept by clients for an hour"
     ))]
     Serve(Serve),

@@ -101,6 +101,11 @@ impl<'a> Request<'a> {
         }
     }
 
+    /// How long its body may be in bytes: its route's limit, or else the service's.
+    pub fn body_max(&self) -> u64 {
+        self.around.body_max
+    }
+
     /// The name of the route that answers it, like `GET /hello/{name}`.
     pub fn route(&self) -> &'a str {
         self.around.route

@@ -13,6 +13,7 @@ mod http;
 mod http_bodies;
 mod http_client;
 mod http_middleware;
+mod http_stress;
 mod isolation;
 mod limits;
 mod lines;

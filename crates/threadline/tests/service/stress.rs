@@ -7,10 +7,14 @@ use crate::common::{ANY, Client, eventually, every_model, server, start};
 use threadline::Lines;
 
 /// A small generator, so that a run can be repeated: xorshift64 (Marsaglia 2003).
-struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn new(seed: u64) -> Self {
+        Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -47,7 +51,7 @@ fn order(random: &mut Random) -> &'static str {
 
 /// One client: sends a burst, reads the answers, and again; sometimes leaves in the middle.
 fn client(service: std::net::SocketAddr, seed: u64) -> u64 {
-    let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    let mut random = Random::new(seed);
     let mut answered = 0;
     for connection in 0..6 {
         let mut client = Client::connect(service);

@@ -88,7 +88,7 @@ impl Middleware for Decompression {
             return unsupported();
         };
         request.extensions().insert(IsDecoded);
-        let len_max = self.len_max.unwrap_or(request.around.body_max);
+        let len_max = self.len_max.unwrap_or_else(|| request.body_max());
         let bounds = Bounds { len_max, ratio_max: self.ratio_max };
         let decoded = Decoded::new(coding, request.body, bounds);
         next.run(&Request { body: Incoming::Arriving(&decoded), ..request.clone() })

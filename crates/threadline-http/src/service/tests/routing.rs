@@ -55,6 +55,25 @@ fn a_bad_path_parameter_is_named() {
 }
 
 #[test]
+fn a_handler_sees_how_long_the_body_may_be() {
+    let max = |request: &Request<'_>| request.body_max().to_string();
+    let service = Router::new()
+        .get("/route", max)
+        .body_max(5)
+        .get("/service", max)
+        .fallback(max)
+        .settings(HttpSettings::default().body_len_max(100))
+        .build()
+        .expect("good routes");
+    for (path, max) in [("/route", "5"), ("/service", "100"), ("/other", "100")] {
+        let mut script = Script::default();
+        service.answer(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes(), &mut script);
+        let response = undated(&script.out);
+        assert!(response.ends_with(&format!("\r\n\r\n{max}")), "{path}: {response}");
+    }
+}
+
+#[test]
 fn a_handler_sees_the_request() {
     let (_, response) = step("GET /me?a=b HTTP/1.1\r\nHost: x\r\nUser-Agent: t\r\n\r\n");
     assert!(response.ends_with(r#"Some(127.0.0.1:4321) Some("a=b") Some("t")"#), "{response}");
