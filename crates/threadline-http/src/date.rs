@@ -3,7 +3,7 @@
 //! Asking the coarse clock costs 5 ns, formatting some 250. A thread-local copy needs no lock
 //! and no atomic; threads may disagree by the few nanoseconds around the turn of a second.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::time::{ClockId, clock_gettime};
@@ -11,22 +11,18 @@ use threadline_proto::response::Preamble;
 
 thread_local! {
     /// The second that was last asked for, since the epoch, and its text.
-    static LATEST: Cell<Option<(u64, Preamble)>> = const { Cell::new(None) };
+    static LATEST: RefCell<Option<(u64, Preamble)>> = const { RefCell::new(None) };
 }
 
-/// The present time, as a response begins with it.
+/// Gives `write` the present time, as a response begins with it.
 #[inline]
-pub(crate) fn preamble() -> Preamble {
+pub(crate) fn with_preamble<R>(write: impl FnOnce(&Preamble) -> R) -> R {
     // The coarse clock is at most 10 ms behind, and costs a fifth of the fine one.
     // A clock before 1970 is set wrong; any date does.
     let second = clock_gettime(ClockId::RealtimeCoarse).tv_sec.max(0) as u64;
-    LATEST.with(|latest| match latest.get() {
-        Some((known, preamble)) if known == second => preamble,
-        _ => {
-            let preamble = Preamble::new(&format(second));
-            latest.set(Some((second, preamble)));
-            preamble
-        }
+    LATEST.with_borrow_mut(|latest| match latest {
+        Some((known, preamble)) if *known == second => write(preamble),
+        _ => write(&latest.insert((second, Preamble::new(&format(second)))).1),
     })
 }
 
@@ -62,7 +58,7 @@ mod tests {
     #[test]
     fn a_response_begins_with_the_present_time() {
         let mut out = Vec::new();
-        HeadWriter::with_date(&mut out, Status::OK, &preamble())
+        with_preamble(|preamble| HeadWriter::with_date(&mut out, Status::OK, preamble))
             .finish(Payload::Unsaid, Persistence::Implied);
         let text = String::from_utf8(out).expect("ASCII");
         let date = text.lines().find_map(|line| line.strip_prefix("date: ")).expect("a date");

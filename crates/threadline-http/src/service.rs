@@ -27,6 +27,7 @@ use threadline_engine::protocol::{
     AfterRefusal, Offence, Phase, Protocol, Refusal, Step, Timeouts,
 };
 use threadline_engine::{Route, Turn};
+use threadline_proto::Method;
 use threadline_proto::request::{self, Form, Head, HeaderSlots, Parsed};
 use threadline_proto::response::Status;
 
@@ -55,6 +56,8 @@ pub struct HttpService {
 #[derive(Clone, Copy)]
 struct Message<'m, 'i> {
     head: &'m Head<'m, 'i>,
+    /// As the handler sees it: what an override says, if there is one.
+    method: Method<'i>,
     input: &'i [u8],
     manner: Manner,
 }
@@ -80,7 +83,10 @@ impl HttpService {
             return Step::Partial { phase: Phase::Head, want: 0 };
         }
         let mut slots = HeaderSlots::new();
-        let mut head = match request::parse(input, &mut slots, limits) {
+        // Here and below, what is large is looked at where it was made: to move it takes longer than
+        // to make it.
+        let parsed = request::parse(input, &mut slots, limits);
+        let head = match &parsed {
             Ok(Parsed::Head(head)) => head,
             Ok(Parsed::Partial) => return Step::Partial { phase: Phase::Head, want: 0 },
             Err(error) => {
@@ -88,28 +94,23 @@ impl HttpService {
                 return refuse(&response, Manner::refusing(input), exchange);
             }
         };
-        let mut manner = Manner::answering(&head);
-        match self.settings.method_override.method(&head) {
-            Ok(method) => head.method = method,
-            Err(BadOverride) => {
-                let response = Response::error(Status::BAD_REQUEST, BadOverride::HINT);
-                return refuse(&response, manner, exchange);
-            }
-        }
+        let mut manner = Manner::answering(head);
+        let Ok(method) = self.settings.method_override.method(head) else {
+            let response = Response::error(Status::BAD_REQUEST, BadOverride::HINT);
+            return refuse(&response, manner, exchange);
+        };
         if exchange.draining() {
             manner = manner.closing();
         }
-        let message = Message { head: &head, input, manner };
+        let message = Message { head, method, input, manner };
         let found = match head.target.form() {
-            Form::Origin | Form::Absolute { .. } => {
-                self.table.find(head.method, head.target.path())
-            }
+            Form::Origin | Form::Absolute { .. } => self.table.find(method, head.target.path()),
             Form::Asterisk => Found::Options(self.table.allow()),
             Form::Authority(_) => Found::NoProxy,
         };
-        match found {
-            Found::Endpoint(endpoint, params) => self.meet(endpoint, &params, message, exchange),
-            found => self.answer_unrouted(&found, message, exchange),
+        match &found {
+            Found::Endpoint(endpoint, params) => self.meet(endpoint, params, message, exchange),
+            found => self.answer_unrouted(found, message, exchange),
         }
     }
 

@@ -69,8 +69,7 @@ pub(crate) fn write_own(out: &mut Vec<u8>, response: &Response, manner: Manner) 
     if write(out, response, manner).is_err() {
         // Not with the responses made here; a plain status is always right.
         out.truncate(start);
-        HeadWriter::with_date(out, Status::INTERNAL_SERVER_ERROR, &date::preamble())
-            .finish(Payload::Length(0), manner.persistence);
+        begin(out, Status::INTERNAL_SERVER_ERROR).finish(Payload::Length(0), manner.persistence);
     }
 }
 
@@ -257,13 +256,18 @@ fn append<'r>(
 }
 
 #[inline]
+fn begin(out: &mut Vec<u8>, status: Status) -> HeadWriter<'_> {
+    date::with_preamble(|preamble| HeadWriter::with_date(out, status, preamble))
+}
+
+#[inline]
 fn write_head<'r>(
     out: &mut Vec<u8>,
     response: &'r Response,
     payload: Payload,
     persistence: Persistence,
 ) -> Result<(), (&'r str, HeaderError)> {
-    let mut writer = HeadWriter::with_date(out, response.status, &date::preamble());
+    let mut writer = begin(out, response.status);
     if let Some(media_type) = &response.content_type {
         writer.content_type(media_type).map_err(|error| ("content-type", error))?;
     }

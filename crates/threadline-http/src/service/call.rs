@@ -53,26 +53,24 @@ impl Call<'_, '_> {
             let states = service.table.states();
             let (route, body_max) = (self.route.name(), self.body_max);
             let around = Around { route, body_max, states, extensions };
-            let Message { head, manner, .. } = self.message;
+            let Message { head, method, mut manner, .. } = self.message;
             let request = |body| {
-                let (method, params, around) = (head.method, self.params, &around);
+                let (params, around) = (self.params, &around);
                 Request { head, method, params, body, peer_addr, around }
             };
-            let (response, rest, manner) = match &content {
-                Content::Whole { body, .. } => {
-                    (handler(&request(Incoming::Whole(body))), None, manner)
-                }
-                Content::Decoded { body, .. } => {
-                    (handler(&request(Incoming::Whole(body))), None, manner)
-                }
+            let mut rest = None;
+            let response = match &content {
+                Content::Whole { body, .. } => handler(&request(Incoming::Whole(body))),
+                Content::Decoded { body, .. } => handler(&request(Incoming::Whole(body))),
                 Content::Arriving { .. } => {
                     let arriving = self.arriving(line);
                     let response = handler(&request(Incoming::Arriving(&arriving)));
-                    match arriving.finish() {
-                        Some(rest) => (response, Some(rest), manner),
+                    rest = arriving.finish();
+                    if rest.is_none() {
                         // What comes is the rest of the body: thrown away, off the loop.
-                        None => (response, None, manner.closing()),
+                        manner = manner.closing();
                     }
+                    response
                 }
             };
             Ended { after: self.respond(response, manner, line, out, &begun), rest }

@@ -65,7 +65,9 @@ pub fn parse<'h, 'i>(
         Err(stop) => return stop.verdict(is_too_long),
     };
     let RequestLine { method, target, version } = line;
-    let target = Target::parse(method, target)?;
+    let Some(target) = Target::parse(method, target) else {
+        return Err(ParseError::Target);
+    };
 
     let mut findings = Findings::default();
     let behind = match read_fields(text, slots, limits, version, &mut findings) {
@@ -148,9 +150,13 @@ fn field_line(text: &[u8]) -> Result<(Field<'_>, &[u8]), Stop> {
 /// the head or the limit can change the verdict for good.
 #[inline]
 pub fn worth_parsing(input: &[u8], seen: usize, limits: &Limits) -> bool {
+    seen == 0 || changes_the_verdict(input, seen, limits)
+}
+
+#[cold]
+fn changes_the_verdict(input: &[u8], seen: usize, limits: &Limits) -> bool {
     let new = input.get(seen..).unwrap_or_default();
-    seen == 0
-        || input.len() > limits.head_len_max
+    input.len() > limits.head_len_max
         || memchr(b'\n', new).is_some()
         // The head was whole before: it is the body that has come.
         || memmem::find(input, b"\r\n\r\n").is_some()
