@@ -26,6 +26,9 @@ pub struct Report {
     pub slow_requests: u64,
     pub slow_rps: f64,
     pub slow_latency_us: Latencies,
+    /// Open loop: how long after it was due the generator came to send a request for which a connection
+    /// was free. This part of a latency is the generator's own.
+    pub lag_us: Latencies,
     /// Share of the measured time in which the generator had replies to read or requests to send.
     /// Near 1: the generator was the limit, not the server.
     pub lg_util: f64,
@@ -75,15 +78,21 @@ impl From<&Histogram<u64>> for Latencies {
 
 struct Load<'a> {
     arguments: &'a Arguments,
-    epoll: OwnedFd,
+    /// Measured connections, and slow ones: a herd of slow replies must not keep the generator from the
+    /// measured ones, or these would be charged for it.
+    fast_epoll: OwnedFd,
+    slow_epoll: OwnedFd,
     /// Measured connections first, then slow ones.
     connections: Vec<Connection>,
     fast: Script,
     slow: Script,
     latencies: Histogram<u64>,
     slow_latencies: Histogram<u64>,
+    lags: Histogram<u64>,
     began: Instant,
     measuring: bool,
+    /// Replies of either kind since the server's use was first read.
+    served: u64,
     /// Open loop: connections without a request, and scheduled requests without a connection.
     free: Vec<usize>,
     late: VecDeque<u64>,
@@ -94,23 +103,43 @@ struct Load<'a> {
     idle: Duration,
 }
 
+/// Whose replies are looked for.
+#[derive(Debug, Clone, Copy)]
+enum Which {
+    Fast,
+    Slow,
+}
+
+/// From reading what the server has used, which takes milliseconds for a thousand threads and makes
+/// requests late, to the first measured request.
+const SETTLING: Duration = Duration::from_millis(100);
+
+/// So many slow replies are looked after between two looks at the measured connections.
+const SLOW_AT_ONCE: usize = 1;
+
 /// Runs the load that was asked for.
 pub fn run(arguments: &Arguments) -> io::Result<Report> {
     if !arguments.addr.ip().is_loopback() {
         let message = "this generator puts load on servers of this machine only";
         return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
     }
+    // Whoever else gets the generator's core gets it for milliseconds, which count as the server's. Takes
+    // a privilege; without it the figures are that much worse.
+    let _ = rustix::process::setpriority_process(None, -20);
     let fast = Script::new(arguments, &arguments.path);
     let mut load = Load {
         arguments,
-        epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
+        fast_epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
+        slow_epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
         connections: Vec::new(),
         slow: Script::new(arguments, &arguments.slow_path),
         fast,
         latencies: histogram(),
         slow_latencies: histogram(),
+        lags: histogram(),
         began: Instant::now(),
         measuring: false,
+        served: 0,
         free: Vec::new(),
         late: VecDeque::new(),
         errors: 0,
@@ -171,10 +200,18 @@ impl Load<'_> {
         for slot in 0..self.arguments.connections + self.arguments.slow {
             let connection = Connection::open(self.arguments.addr, first + slot)?;
             let data = EventData::new_u64(slot as u64);
-            epoll::add(&self.epoll, connection.stream.as_fd(), data, EventFlags::IN)?;
+            epoll::add(self.epoll_of(slot), connection.stream.as_fd(), data, EventFlags::IN)?;
             self.connections.push(connection);
         }
         Ok(())
+    }
+
+    fn is_fast(&self, slot: usize) -> bool {
+        slot < self.arguments.connections
+    }
+
+    fn epoll_of(&self, slot: usize) -> &OwnedFd {
+        if self.is_fast(slot) { &self.fast_epoll } else { &self.slow_epoll }
     }
 
     fn measure(
@@ -187,17 +224,23 @@ impl Load<'_> {
         self.began = Instant::now();
         self.start_all()?;
         let mut next_drip = Duration::ZERO;
-        let mut start: Option<(Duration, Option<Usage>)> = None;
+        let mut used = None;
+        let mut start = None;
         let mut schedule = self.arguments.rate.map(Schedule::new);
         let mut events = Vec::with_capacity(512);
+        let mut slow_events = Vec::with_capacity(SLOW_AT_ONCE);
         loop {
             let now = self.began.elapsed();
-            if !self.measuring && now >= warmup {
+            if used.is_none() && now >= warmup {
+                used = Some(self.arguments.pid.map(Usage::of));
+                self.served = 0;
+            }
+            if !self.measuring && now >= warmup + SETTLING {
                 self.measuring = true;
                 self.idle = Duration::ZERO;
-                start = Some((now, self.arguments.pid.map(Usage::of)));
+                start = Some(now);
             }
-            if now >= warmup + seconds {
+            if now >= warmup + SETTLING + seconds {
                 break;
             }
             if now >= next_drip && !drip.is_empty() {
@@ -209,9 +252,16 @@ impl Load<'_> {
                     self.send_scheduled(due);
                 }
             }
-            self.serve_events(&mut events)?;
+            let looked = Instant::now();
+            let mut found = self.serve_events(Which::Fast, &mut events)?;
+            if self.arguments.slow > 0 {
+                found |= self.serve_events(Which::Slow, &mut slow_events)?;
+            }
+            if !found {
+                self.idle += looked.elapsed();
+            }
         }
-        self.report(start, kb_per_idle)
+        self.report(start, used.flatten(), kb_per_idle)
     }
 
     /// Closed loop: every connection starts; open loop: only the slow ones do.
@@ -229,28 +279,28 @@ impl Load<'_> {
         Ok(())
     }
 
-    /// Looks for replies without ever sleeping. A generator that sleeps is woken by the server's
-    /// writes, and on a virtual machine the waker pays 10 us and more for that: a slower server would
-    /// look slower still. Clients on other machines do not cost that.
-    fn serve_events(&mut self, events: &mut Vec<epoll::Event>) -> io::Result<()> {
+    /// Looks for replies without ever sleeping; whether there were any. A generator that sleeps is woken
+    /// by the server's writes, and on a virtual machine the waker pays 10 us and more for that: a slower
+    /// server would look slower still. Clients on other machines do not cost that.
+    fn serve_events(&mut self, which: Which, events: &mut Vec<epoll::Event>) -> io::Result<bool> {
         events.clear();
-        let looked = Instant::now();
         let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
-        match epoll::wait(&self.epoll, spare_capacity(events), Some(&at_once)) {
+        let epoll = match which {
+            Which::Fast => &self.fast_epoll,
+            Which::Slow => &self.slow_epoll,
+        };
+        match epoll::wait(epoll, spare_capacity(events), Some(&at_once)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
-        }
-        if events.is_empty() {
-            self.idle += looked.elapsed();
         }
         for event in events.iter() {
             self.receive(event.data.u64() as usize);
         }
-        Ok(())
+        Ok(!events.is_empty())
     }
 
     fn receive(&mut self, slot: usize) {
-        let fast = slot < self.arguments.connections;
+        let fast = self.is_fast(slot);
         let script = if fast { &mut self.fast } else { &mut self.slow };
         let connection = &mut self.connections[slot];
         let replies = match connection.receive(script, &mut self.input) {
@@ -260,6 +310,7 @@ impl Load<'_> {
         if replies == 0 {
             return;
         }
+        self.served += replies as u64;
         let now = self.began.elapsed().as_nanos() as u64;
         for _ in 0..replies {
             let Some(sent) = connection.under_way.pop_front() else { break };
@@ -281,13 +332,19 @@ impl Load<'_> {
 
     fn send_scheduled(&mut self, due: u64) {
         match self.free.pop() {
-            Some(slot) => self.send(slot, 1, Some(due)),
+            Some(slot) => {
+                if self.measuring {
+                    let now = self.began.elapsed().as_nanos() as u64;
+                    self.lags.saturating_record(now.saturating_sub(due).max(1));
+                }
+                self.send(slot, 1, Some(due));
+            }
             None => self.late.push_back(due),
         }
     }
 
     fn send(&mut self, slot: usize, count: usize, scheduled: Option<u64>) {
-        let script = if slot < self.arguments.connections { &self.fast } else { &self.slow };
+        let script = if self.is_fast(slot) { &self.fast } else { &self.slow };
         let connection = &mut self.connections[slot];
         let now = scheduled.unwrap_or_else(|| self.began.elapsed().as_nanos() as u64);
         connection.under_way.extend(std::iter::repeat_n(now, count));
@@ -303,15 +360,16 @@ impl Load<'_> {
     fn fail(&mut self, slot: usize, error: &io::Error) {
         self.errors += 1;
         self.first_error.get_or_insert_with(|| error.to_string());
-        let _ = epoll::delete(&self.epoll, self.connections[slot].stream.as_fd());
+        let _ = epoll::delete(self.epoll_of(slot), self.connections[slot].stream.as_fd());
     }
 
     fn report(
         self,
-        start: Option<(Duration, Option<Usage>)>,
+        start: Option<Duration>,
+        used: Option<Usage>,
         kb_per_idle_connection: Option<f64>,
     ) -> io::Result<Report> {
-        let Some((from, used)) = start else {
+        let Some(from) = start else {
             return Err(io::Error::other("the warm-up was longer than the run"));
         };
         let seconds = (self.began.elapsed() - from).as_secs_f64();
@@ -322,7 +380,7 @@ impl Load<'_> {
             let (nanos, cpu_exact) = now.since(&before);
             ServerReport {
                 cpu_seconds: nanos as f64 / 1e9,
-                cpu_us_per_request: nanos as f64 / 1e3 / (requests + slow_requests).max(1) as f64,
+                cpu_us_per_request: nanos as f64 / 1e3 / self.served.max(1) as f64,
                 cpu_exact,
                 rss_kb: now.rss_kb,
                 anon_kb: now.anon_kb,
@@ -339,6 +397,7 @@ impl Load<'_> {
             slow_requests,
             slow_rps: slow_requests as f64 / seconds,
             slow_latency_us: Latencies::from(&self.slow_latencies),
+            lag_us: Latencies::from(&self.lags),
             lg_util,
             server,
             first_error: self.first_error,
