@@ -20,11 +20,13 @@ mod fork;
 mod histogram;
 mod hooks;
 mod lobby;
+mod mail;
 mod many;
 #[cfg(all(test, loom))]
 mod model;
 mod nesting;
 mod nice;
+mod parker;
 mod policy;
 mod pool;
 mod primitive;

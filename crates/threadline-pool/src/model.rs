@@ -100,6 +100,54 @@ fn jobs_of_two_producers_wake_idle_threads() {
     });
 }
 
+/// Two submitters and one thread, which goes to sleep meanwhile. Whoever finds the lock taken posts its
+/// job and does not look again: the one who has it must.
+#[test]
+fn a_job_posted_while_the_lock_is_taken_is_run() {
+    // Not modelled: counts over all orders.
+    static POSTED: AtomicUsize = AtomicUsize::new(0);
+    check(|| {
+        let pool = pool(1, FOR_EVER).threads_max(1).build().expect("a pool");
+        let latch = Latch::new(2);
+        let submitter = {
+            let (pool, latch) = (pool.clone(), Arc::clone(&latch));
+            thread::spawn(move || submit_countdown(&pool, &latch))
+        };
+        submit_countdown(&pool, &latch);
+        latch.wait();
+        submitter.join().expect("submitter");
+        POSTED.fetch_add(pool.stats().posted as usize, Ordering::Relaxed);
+        end(&pool, 2);
+    });
+    assert!(POSTED.load(Ordering::Relaxed) > 0, "no order in which the lock was taken");
+}
+
+/// Posted while another thread closes the pool: it runs or comes back.
+#[test]
+fn a_job_posted_to_a_pool_that_closes_runs_or_comes_back() {
+    check(|| {
+        let pool = pool(1, FOR_EVER).threads_max(1).build().expect("a pool");
+        let latch = Latch::new(1);
+        let submitter = {
+            let (pool, latch) = (pool.clone(), Arc::clone(&latch));
+            thread::spawn(move || {
+                if pool
+                    .try_submit({
+                        let latch = Arc::clone(&latch);
+                        move || latch.count_down()
+                    })
+                    .is_err()
+                {
+                    latch.count_down();
+                }
+            })
+        };
+        pool.shutdown(FOR_EVER);
+        submitter.join().expect("submitter");
+        latch.wait();
+    });
+}
+
 /// Jobs that end only together: the second thread must come although the producer, who found a
 /// wake under way, may have woken the first alone.
 #[test]

@@ -89,6 +89,13 @@ impl ThreadPool {
     /// Has the job run on a thread of the pool. Never blocks and never runs or drops a job,
     /// whatever the policy: what does not fit comes back.
     ///
+    /// In a pool with permanent threads ([`Builder::threads_min`]) it does not wait for the pool's lock
+    /// either, which another thread may have that has lost the processor: a thread that serves others is
+    /// not held up by those it has niced. The bound is then what it was when the lock was last let go, so
+    /// that submitters who come together may pass it by one job each; and a job that is accepted while
+    /// another thread shuts the pool down runs, but perhaps after that [`shutdown`](ThreadPool::shutdown)
+    /// has returned.
+    ///
     /// # Errors
     /// Gives the job back when as many jobs wait as may, when the pool is shut down, or when there
     /// is no thread and none can be started.
@@ -160,6 +167,12 @@ impl ThreadPool {
         self.shared().close();
         self.shared().cancel_waiting();
         self.shared().wait_until_ended(deadline)
+    }
+
+    /// Whether a job submitted now would have a thread to itself: one is idle, or may be started. One
+    /// load of an atomic; a moment later it may be otherwise.
+    pub fn has_spare(&self) -> bool {
+        self.shared().idle_or_growable()
     }
 
     /// How many threads it may have.

@@ -3,8 +3,11 @@
 //! Nothing else in the crate names a lock or starts a thread. Both sides look alike from outside;
 //! [`wait_until`] hides the one difference, that loom has no clock.
 
-use std::sync::PoisonError;
+use std::sync::{PoisonError, TryLockError};
 use std::time::Instant;
+
+#[cfg(not(loom))]
+pub(crate) use crossbeam_deque::Injector;
 
 #[cfg(loom)]
 pub(crate) use loom::{
@@ -31,6 +34,15 @@ pub(crate) enum Waited {
 /// Locks. No code of the user's runs under a lock of ours, so a poisoned one is as good as any.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Locks, unless somebody else has it locked.
+pub(crate) fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
+    match mutex.try_lock() {
+        Ok(guard) => Some(guard),
+        Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
+    }
 }
 
 /// Waits for a notification or the deadline. `None` waits for ever.
@@ -73,4 +85,32 @@ pub(crate) fn wait_until<'a, T>(
 #[cfg(loom)]
 thread_local! {
     static OTHERS_FIRST: std::cell::Cell<bool> = std::cell::Cell::new(false);
+}
+
+/// Stands for the lock-free queue, which knows no loom.
+#[cfg(loom)]
+pub(crate) struct Injector<T>(Mutex<std::collections::VecDeque<T>>);
+
+#[cfg(loom)]
+impl<T> Injector<T> {
+    pub(crate) fn new() -> Self {
+        Injector(Mutex::new(std::collections::VecDeque::new()))
+    }
+
+    pub(crate) fn push(&self, item: T) {
+        lock(&self.0).push_back(item);
+    }
+
+    pub(crate) fn steal(&self) -> crossbeam_deque::Steal<T> {
+        let first = lock(&self.0).pop_front();
+        first.map_or(crossbeam_deque::Steal::Empty, crossbeam_deque::Steal::Success)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        lock(&self.0).len()
+    }
 }

@@ -83,12 +83,13 @@ impl Queue {
         }
     }
 
-    /// Whether an ordinary job may join; an essential one always may. `takers` is how many threads
+    /// How many ordinary jobs may join; an essential one always may. `takers` is how many threads
     /// can take a job at once: as many of the jobs in line do not wait, and only waiting ones count
-    /// against the bound. `lent` is how many jobs of this queue wait elsewhere.
-    pub(crate) fn has_room(&self, lent: usize, takers: usize) -> bool {
+    /// against the bound. `elsewhere` is how many jobs of this queue wait in another place.
+    pub(crate) fn room(&self, elsewhere: usize, takers: usize) -> usize {
         let free = takers.saturating_sub(self.essential.len());
-        self.ordinary_len.saturating_add(lent) < self.ordinary_max.saturating_add(free)
+        let len_max = self.ordinary_max.saturating_add(free);
+        len_max.saturating_sub(self.ordinary_len.saturating_add(elsewhere))
     }
 
     pub(crate) fn push(&mut self, class: Class, waiting: Waiting) {
@@ -218,32 +219,32 @@ mod tests {
 
     #[test]
     fn only_jobs_that_no_thread_can_take_count_against_the_bound() {
-        assert!(queue_of(0, 0, 0).has_room(0, 1));
-        assert!(!queue_of(0, 0, 1).has_room(0, 1));
-        assert!(!queue_of(0, 0, 0).has_room(0, 0));
-        assert!(queue_of(2, 0, 3).has_room(0, 2));
-        assert!(!queue_of(2, 0, 4).has_room(0, 2));
-        assert!(!queue_of(2, 0, 1).has_room(3, 2), "those lent wait too");
+        assert!(queue_of(0, 0, 0).room(0, 1) > 0);
+        assert_eq!(queue_of(0, 0, 1).room(0, 1), 0);
+        assert_eq!(queue_of(0, 0, 0).room(0, 0), 0);
+        assert!(queue_of(2, 0, 3).room(0, 2) > 0);
+        assert_eq!(queue_of(2, 0, 4).room(0, 2), 0);
+        assert_eq!(queue_of(2, 0, 1).room(3, 2), 0, "those lent wait too");
     }
 
     #[test]
     fn essential_jobs_take_threads_but_no_room() {
-        assert!(!queue_of(0, 1, 0).has_room(0, 1));
-        assert!(queue_of(1, 9, 0).has_room(0, 1));
+        assert_eq!(queue_of(0, 1, 0).room(0, 1), 0);
+        assert!(queue_of(1, 9, 0).room(0, 1) > 0);
     }
 
     #[test]
     fn a_boundless_queue_does_not_overflow() {
-        assert!(queue_of(usize::MAX, 0, 1).has_room(1, 5));
+        assert!(queue_of(usize::MAX, 0, 1).room(1, 5) > 0);
     }
 
     #[test]
     fn the_bound_is_shared_by_all_priorities() {
         let mut queue = queue_of(2, 0, 1);
         queue.push(Class::Ordinary(Priority::Low), waiting(|| ()));
-        assert!(!queue.has_room(0, 0));
+        assert_eq!(queue.room(0, 0), 0);
         assert!(queue.pop().is_some());
-        assert!(queue.has_room(0, 0));
+        assert!(queue.room(0, 0) > 0);
     }
 
     #[test]
@@ -297,6 +298,6 @@ mod tests {
     fn taking_all_leaves_an_empty_queue_with_all_its_room() {
         let mut queue = queue_of(3, 2, 3);
         assert_eq!((queue.take_all().len(), queue.len()), (5, 0));
-        assert!(queue.has_room(0, 0) && queue.pop().is_none());
+        assert!(queue.room(0, 0) > 0 && queue.pop().is_none());
     }
 }

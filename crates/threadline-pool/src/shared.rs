@@ -2,6 +2,7 @@
 //!
 //! Each step of the protocol takes the lock, changes queue, roster and lobby, lets go, and only
 //! then wakes or starts a thread, as the roster decided. No job runs or is dropped under the lock.
+//! Whoever lets go of it looks for mail: jobs of those who found it taken and did not wait.
 //! The steps are in the files below, the protocol in `README.md` beside this file.
 
 /// The end: closing, cancelling, waiting.
@@ -15,15 +16,17 @@ mod work;
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 
 use crate::builder::Settings;
 use crate::contained::Outcome;
 use crate::fork::Crew;
 use crate::hooks::Hook;
 use crate::lobby::Lobby;
+use crate::mail::Mail;
+use crate::primitive::atomic::{Ordering, fence};
 use crate::primitive::{self, Condvar, Mutex, MutexGuard};
-use crate::queue::Queue;
+use crate::queue::{Class, Priority, Queue};
 use crate::roster::{Call, Roster};
 use crate::sleeper::Sleeper;
 use crate::stats::Counters;
@@ -36,6 +39,8 @@ pub(crate) struct Shared {
     state: Mutex<State>,
     /// Jobs of the queue that are laid out for the threads. Its lock is taken last.
     tray: Tray,
+    /// Jobs of those who found the lock taken.
+    mail: Mail,
     /// Rung when those who wait for the pool's end should look again.
     ended: Condvar,
     counters: Counters,
@@ -77,6 +82,7 @@ impl Shared {
         let shared = Shared {
             state: Mutex::new(state),
             tray: Tray::new(),
+            mail: Mail::new(),
             ended: Condvar::new(),
             counters: Counters::default(),
             watch: Watch::new(settings.measure_times),
@@ -120,13 +126,57 @@ impl Shared {
         primitive::lock(&self.state)
     }
 
-    /// Ends a critical section. Whatever happened in it may have made room.
-    fn unlock(&self, mut state: MutexGuard<'_, State>) {
+    fn try_lock(&self) -> Option<MutexGuard<'_, State>> {
+        primitive::try_lock(&self.state)
+    }
+
+    /// Ends a critical section. Whatever happened in it may have made room, and jobs may have been
+    /// posted meanwhile.
+    fn unlock(self: &Arc<Self>, state: MutexGuard<'_, State>) {
+        self.let_go(state);
+        self.look_for_mail();
+    }
+
+    fn let_go(&self, mut state: MutexGuard<'_, State>) {
         let submitter = self.call_submitter_if_room(&mut state);
         self.publish(&state);
         drop(state);
         if let Some(submitter) = submitter {
-            submitter.bell.notify_one();
+            submitter.wake();
+        }
+    }
+
+    /// Puts what was posted in the queue, unless somebody has the lock, who will do it afterwards.
+    fn look_for_mail(self: &Arc<Self>) {
+        while self.is_mail_there()
+            && let Some(mut state) = self.try_lock()
+        {
+            self.take_in(&mut state);
+            let call = self.call_if_work_waits(&mut state);
+            self.let_go(state);
+            self.carry_out(call);
+        }
+    }
+
+    /// To be asked after posting and before finding the lock taken, or after letting go of it.
+    fn is_mail_there(&self) -> bool {
+        // Without a permanent thread nobody posts.
+        if self.settings.threads_min == 0 {
+            return false;
+        }
+        // Of one who posts and then finds the lock taken, and one who lets go of it and then looks
+        // here, at least one sees the other's step: both come this way in between.
+        fence(Ordering::SeqCst);
+        !self.mail.is_empty()
+    }
+
+    /// Moves what was posted to the queue.
+    fn take_in(&self, state: &mut State) {
+        while !self.mail.is_empty()
+            && let Some(waiting) = self.mail.take()
+        {
+            state.queue.push(Class::Ordinary(Priority::Normal), waiting);
+            self.counters.per_job.submitted.increment();
         }
     }
 
@@ -138,7 +188,8 @@ impl Shared {
             state.lobby.check(self.has_room(state));
             assert!(state.lobby.is_empty() || self.tray.len() == 0, "room may appear unnoticed");
         }
-        self.counters.publish(&state.roster, &state.queue, &self.tray, &state.lobby);
+        let room = if state.closing { None } else { Some(self.room(state)) };
+        self.counters.publish(&state.roster, &state.queue, &self.tray, &state.lobby, room);
     }
 
     /// Whether there may be a job for a thread that comes. No is certain, under the lock.
@@ -146,9 +197,14 @@ impl Shared {
         !state.queue.is_empty() || self.tray.len() > 0
     }
 
-    /// Whether an ordinary job may join those that wait.
+    /// How many ordinary jobs may join those that wait. What was posted counts as if it were here.
+    fn room(&self, state: &State) -> usize {
+        let elsewhere = self.tray.len() + self.mail.len();
+        state.queue.room(elsewhere, state.roster.takers())
+    }
+
     fn has_room(&self, state: &State) -> bool {
-        state.queue.has_room(self.tray.len(), state.roster.takers())
+        self.room(state) > 0
     }
 }
 
@@ -168,7 +224,7 @@ impl Shared {
             Call::Nobody => {}
             Call::Wake(sleeper) => {
                 self.counters.wakes.increment();
-                sleeper.bell.notify_one();
+                sleeper.wake();
             }
             Call::Start => {
                 if self.start_thread(Sleeper::new(), Arrival::Called).is_err() {

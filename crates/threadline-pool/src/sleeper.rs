@@ -1,29 +1,46 @@
-//! Where one thread sleeps: a bell of its own, so that whoever wakes it chooses whom.
+//! Where one thread sleeps, so that whoever wakes it chooses whom.
 //!
-//! Used by the roster for idle threads and by the lobby for blocked submitters, always under the
-//! pool's one lock. A call is a flag beside the bell: a ring alone may come too early or too late,
-//! a flag stays until its owner looked.
+//! Used by the roster for idle threads and by the lobby for blocked submitters. A call is a flag beside
+//! the waking: to be woken alone may come too early, too late or from somebody else, a flag stays until
+//! its owner looked.
+//!
+//! It sleeps by parking, with the pool's lock let go before, and not at a condition variable, which lets
+//! go of the lock by itself: there would be no looking for mail in between.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
-use crate::primitive::Condvar;
+use crate::parker::Parker;
+use crate::primitive::Waited;
 
 /// Belongs to the thread that sleeps; the roster or the lobby has a second handle while it does.
 pub(crate) struct Sleeper {
-    /// Rung by whoever called this thread, or closed the pool. Used with the pool's one lock.
-    pub(crate) bell: Condvar,
+    parker: Parker,
     /// It was called and is under way. Written and read under the pool's lock only; atomic because
     /// it is shared, relaxed because the lock orders it.
     called: AtomicBool,
 }
 
 impl Sleeper {
+    /// For a thread that is yet to be started, and says later [that it is this one](Sleeper::is_me).
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Sleeper { bell: Condvar::new(), called: AtomicBool::new(false) })
+        Arc::new(Sleeper { parker: Parker::default(), called: AtomicBool::new(false) })
     }
 
-    /// Marks it as called. Whoever does this rings the bell, once the lock is let go.
+    /// For the calling thread.
+    pub(crate) fn of_this_thread() -> Arc<Self> {
+        let sleeper = Sleeper::new();
+        sleeper.is_me();
+        sleeper
+    }
+
+    /// By the thread itself, before it takes the pool's lock for the first time.
+    pub(crate) fn is_me(&self) {
+        self.parker.is_mine();
+    }
+
+    /// Marks it as called. Whoever does this wakes it, once the lock is let go.
     pub(crate) fn call(&self) {
         self.called.store(true, Ordering::Relaxed);
     }
@@ -33,5 +50,16 @@ impl Sleeper {
         let called = self.called.load(Ordering::Relaxed);
         self.called.store(false, Ordering::Relaxed);
         called
+    }
+
+    /// Has it look at its flag and the pool's state again. A thread that does not run yet will look
+    /// before it sleeps: it takes the lock after whoever wakes it now has let it go.
+    pub(crate) fn wake(&self) {
+        self.parker.unpark();
+    }
+
+    /// By the thread itself, without the pool's lock. May end early, and for no reason.
+    pub(crate) fn sleep(&self, deadline: Option<Instant>) -> Waited {
+        self.parker.park_until(deadline)
     }
 }

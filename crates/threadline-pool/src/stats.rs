@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
+use crate::RejectReason;
 use crate::lobby::Lobby;
 use crate::queue::Queue;
 use crate::roster::Roster;
@@ -54,6 +55,8 @@ pub struct Stats {
     pub panicked: u64,
     /// Jobs given back, whatever the reason.
     pub rejected: u64,
+    /// Jobs, among those accepted, whose submitter found the pool's lock taken and did not wait for it.
+    pub posted: u64,
     /// Jobs, among those completed, that their submitter ran itself.
     pub ran_in_caller: u64,
     /// Thread hooks that panicked.
@@ -81,8 +84,13 @@ pub(crate) struct Counters {
     blocked: AtomicUsize,
     /// 1 or 0.
     has_spare: AtomicUsize,
+    /// How many ordinary jobs may join those that wait.
+    room: AtomicUsize,
+    /// 1 or 0.
+    closing: AtomicUsize,
     pub(crate) cancelled: LockedCounter,
-    pub(crate) rejected: LockedCounter,
+    pub(crate) rejected: SharedCounter,
+    pub(crate) posted: SharedCounter,
     pub(crate) panicked: SharedCounter,
     pub(crate) ran_in_caller: SharedCounter,
     pub(crate) hook_panics: SharedCounter,
@@ -135,8 +143,18 @@ impl SharedCounter {
 }
 
 impl Counters {
-    /// Shows how things stand. Called under the pool's lock, after each change.
-    pub(crate) fn publish(&self, roster: &Roster, queue: &Queue, tray: &Tray, lobby: &Lobby) {
+    /// Shows how things stand. Called under the pool's lock, after each change. `room` is `None` once
+    /// the pool closes.
+    pub(crate) fn publish(
+        &self,
+        roster: &Roster,
+        queue: &Queue,
+        tray: &Tray,
+        lobby: &Lobby,
+        room: Option<usize>,
+    ) {
+        show(&self.room, room.unwrap_or(0));
+        show(&self.closing, usize::from(room.is_none()));
         show(&self.threads, roster.threads());
         show(&self.busy, roster.busy());
         show(&self.idle, roster.idle());
@@ -154,6 +172,17 @@ impl Counters {
     /// How many jobs were submitted so far, and how many wait: both may be a moment old.
     pub(crate) fn crowd(&self, tray: &Tray) -> (u64, usize) {
         (self.per_job.submitted.read(), self.per_job.queue_len.load(Relaxed) + tray.len())
+    }
+
+    /// What the pool would have said to one more ordinary job when its lock was last let go.
+    pub(crate) fn admission(&self) -> Result<(), RejectReason> {
+        if self.closing.load(Relaxed) == 1 {
+            Err(RejectReason::ShutDown)
+        } else if self.room.load(Relaxed) == 0 {
+            Err(RejectReason::Full)
+        } else {
+            Ok(())
+        }
     }
 
     pub(crate) fn has_spare(&self) -> bool {
@@ -176,6 +205,7 @@ impl Counters {
             cancelled: self.cancelled.read(),
             panicked: self.panicked.read(),
             rejected: self.rejected.read(),
+            posted: self.posted.read(),
             ran_in_caller,
             hook_panics: self.hook_panics.read(),
             wakes: self.wakes.read(),

@@ -46,6 +46,7 @@ impl Taken {
 
 pub(crate) fn run(shared: &Arc<Shared>, me: &Arc<Sleeper>, arrival: Arrival) {
     EMPLOYMENT.with(|employment| employment.set(Employment::of(shared)));
+    me.is_me();
     let settings = shared.settings();
     if nice::raise_own(settings.nice).is_err() {
         shared.nice_failed();

@@ -15,21 +15,22 @@ use crate::worker::{self, Caller};
 impl Shared {
     /// Takes no more jobs, gives those of blocked submitters back, and has the threads end once the
     /// queue is empty. Does not wait.
-    pub(crate) fn close(&self) {
+    pub(crate) fn close(self: &Arc<Self>) {
         let mut state = self.lock();
         state.closing = true;
         let threads = state.roster.dismiss_idle();
         let submitters = state.lobby.dismiss();
         self.unlock(state);
         for sleeper in threads.iter().chain(&submitters) {
-            sleeper.bell.notify_one();
+            sleeper.wake();
         }
     }
 
     /// Drops all jobs that have not started. After [`Shared::close`], so that none is added.
-    pub(crate) fn cancel_waiting(&self) {
+    pub(crate) fn cancel_waiting(self: &Arc<Self>) {
         let mut state = self.lock();
         self.tray.give_back(&mut state.queue);
+        self.take_in(&mut state);
         let cancelled = state.queue.take_all();
         self.counters.cancelled.add(cancelled.len());
         self.unlock(state);
@@ -55,11 +56,10 @@ impl Shared {
         let mut waited = Waited::Woken;
         loop {
             let excused = if caller == Caller::Outside { 0 } else { state.excused };
-            if state.roster.threads() + state.leaving <= excused {
-                return true;
-            }
-            if waited == Waited::TimedOut {
-                return false;
+            let ended = state.roster.threads() + state.leaving <= excused;
+            if ended || waited == Waited::TimedOut {
+                self.unlock(state);
+                return ended;
             }
             (state, waited) = primitive::wait_until(&self.state, &self.ended, state, deadline);
         }

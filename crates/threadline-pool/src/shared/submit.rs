@@ -11,7 +11,7 @@ use crate::blocking::about_to_block;
 use crate::contained::{self, Outcome};
 use crate::lobby::Place;
 use crate::nesting::Nesting;
-use crate::primitive::{self, MutexGuard, Waited};
+use crate::primitive::{MutexGuard, Waited};
 use crate::queue::{Class, Waiting};
 use crate::roster::Call;
 use crate::sleeper::Sleeper;
@@ -37,9 +37,35 @@ impl Shared {
         F: FnOnce() + Send + 'static,
     {
         let offer = self.offer(class, job);
-        let mut state = self.lock();
+        let mut state = match self.try_lock() {
+            Some(state) => state,
+            None if self.takes_mail(class) => return self.post(offer),
+            None => self.lock(),
+        };
         let admitted = self.admit(&mut state, class);
         self.conclude(state, offer, admitted)
+    }
+
+    /// Whether a job may come by mail: there is always a thread to rely on, and the place at the end of
+    /// the line is its own.
+    fn takes_mail(&self, class: Class) -> bool {
+        self.settings.threads_min > 0 && class == Class::Ordinary(Priority::Normal)
+    }
+
+    /// Submits without the lock, by what was last known of the pool.
+    fn post<F>(self: &Arc<Self>, offer: Offer<F>) -> Submitted<F>
+    where
+        F: FnOnce() + Send + 'static,
+    {
+        let Offer { job, submitted, .. } = offer;
+        if let Err(reason) = self.counters.admission() {
+            self.counters.rejected.increment();
+            return Err(Rejected { job: *job, reason });
+        }
+        self.mail.post(Waiting { job, submitted });
+        self.counters.posted.increment();
+        self.look_for_mail();
+        Ok(())
     }
 
     pub(crate) fn submit_by_policy<F>(self: &Arc<Self>, priority: Priority, job: F) -> Submitted<F>
@@ -129,6 +155,7 @@ impl Shared {
             // It may go before what is laid out, or is to have its turn among it.
             self.tray.give_back(&mut state.queue);
         }
+        self.take_in(&mut state);
         state.queue.push(class, waiting);
         self.counters.per_job.submitted.increment();
         let call = state.roster.call();
@@ -172,7 +199,7 @@ impl Shared {
         class: Class,
         deadline: Option<Instant>,
     ) -> (MutexGuard<'a, State>, Admitted) {
-        let me = Sleeper::new();
+        let me = Sleeper::of_this_thread();
         let mut place = Place::Back;
         loop {
             state.lobby.enter(&me, place);
@@ -191,7 +218,7 @@ impl Shared {
 
     /// Sleeps as one of those in the lobby, and is none of them any more on return.
     fn sleep_in_lobby(
-        &self,
+        self: &Arc<Self>,
         me: &Arc<Sleeper>,
         deadline: Option<Instant>,
     ) -> (MutexGuard<'_, State>, Waited) {
@@ -210,7 +237,9 @@ impl Shared {
                 state.lobby.leave(me);
                 return (state, Waited::TimedOut);
             }
-            (state, waited) = primitive::wait_until(&self.state, &me.bell, state, deadline);
+            self.unlock(state);
+            waited = me.sleep(deadline);
+            state = self.lock();
         }
     }
 }

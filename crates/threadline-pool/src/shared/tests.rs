@@ -37,6 +37,52 @@ fn a_producer_wakes_one_thread_and_each_woken_one_the_next() {
     assert_eq!((stats.busy, stats.idle, stats.queue_len, stats.spawned), (3, 0, 97, 0));
 }
 
+fn pool_with_a_thread() -> (ThreadPool, mpsc::Sender<usize>, mpsc::Receiver<usize>) {
+    let builder = ThreadPool::builder().threads_min(1).threads_max(1).queue_len_max(3);
+    let (numbers, inbox) = mpsc::channel();
+    (builder.build().expect("a pool"), numbers, inbox)
+}
+
+#[test]
+fn a_job_that_finds_the_lock_taken_is_posted_and_runs_in_its_turn() {
+    let (pool, numbers, inbox) = pool_with_a_thread();
+    let submit = |number| {
+        let numbers = numbers.clone();
+        pool.try_submit(move || numbers.send(number).expect("a listener")).expect("room");
+    };
+    let taken = pool.shared().lock();
+    submit(1);
+    submit(2);
+    assert_eq!((pool.stats().posted, pool.stats().submitted), (2, 0));
+    pool.shared().unlock(taken);
+    submit(3);
+    assert!([1, 2, 3].into_iter().eq(inbox.iter().take(3)));
+    assert_eq!((pool.stats().posted, pool.stats().submitted), (2, 3));
+}
+
+#[test]
+fn what_is_posted_is_given_back_by_what_was_last_known_of_the_pool() {
+    let (pool, _numbers, _inbox) = pool_with_a_thread();
+    let (started, begun) = mpsc::channel();
+    let (release, gate) = mpsc::channel::<()>();
+    pool.try_submit(move || {
+        started.send(()).expect("a listener");
+        let _ = gate.recv();
+    })
+    .expect("room");
+    begun.recv().expect("it begins");
+    (0..3).for_each(|_| pool.try_submit(|| ()).expect("room"));
+    let taken = pool.shared().lock();
+    let full = pool.try_submit(|| ()).expect_err("three wait already");
+    pool.shared().unlock(taken);
+    pool.shared().close();
+    let taken = pool.shared().lock();
+    let closed = pool.try_submit(|| ()).expect_err("no more jobs");
+    pool.shared().unlock(taken);
+    assert_eq!((full.reason, closed.reason), (RejectReason::Full, RejectReason::ShutDown));
+    drop(release);
+}
+
 #[test]
 fn a_woken_thread_calls_nobody_when_its_job_is_the_last() {
     let (pool, sleepers) = pool_with_idle(2, 2);

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use super::{Shared, State};
 use crate::contained::Outcome;
-use crate::primitive::{self, MutexGuard, Waited};
+use crate::primitive::{MutexGuard, Waited};
 use crate::queue::Waiting;
 use crate::roster::Call;
 use crate::sleeper::Sleeper;
@@ -114,26 +114,20 @@ impl Shared {
         Taken { job, submitted, started: self.watch.start(submitted, ended_before) }
     }
 
-    /// Onto the stack and to sleep. An idle thread is room for a job, so that a blocked submitter
-    /// may have to be woken in between, without the lock: the thread looks at its flag again after
-    /// that.
+    /// Onto the stack and to sleep.
     fn lie_down<'a>(
-        &'a self,
+        self: &'a Arc<Self>,
         mut state: MutexGuard<'a, State>,
         me: &Arc<Sleeper>,
     ) -> (MutexGuard<'a, State>, Came) {
         state.roster.lie_down(me);
-        if !state.lobby.is_empty() {
-            self.unlock(state);
-            state = self.lock();
-        }
-        self.publish(&state);
         self.sleep(state, me)
     }
 
-    /// Sleeps as one of the idle threads, and is none of them any more on return.
+    /// Sleeps as one of the idle threads, and is none of them any more on return. The lock is let go as
+    /// everywhere: one more idle thread is room for a blocked submitter, and there may be mail.
     fn sleep<'a>(
-        &'a self,
+        self: &'a Arc<Self>,
         mut state: MutexGuard<'a, State>,
         me: &Arc<Sleeper>,
     ) -> (MutexGuard<'a, State>, Came) {
@@ -154,7 +148,9 @@ impl Shared {
                 }
                 deadline = self.sleep_deadline(&state);
             }
-            (state, waited) = primitive::wait_until(&self.state, &me.bell, state, deadline);
+            self.unlock(state);
+            waited = me.sleep(deadline);
+            state = self.lock();
         }
     }
 
