@@ -42,6 +42,8 @@ counters! {
     calls_inline,
     /// Calls of user code on a pool thread, or a connection's own.
     calls_pooled,
+    /// Connections that were passed to the pool unread, because their messages kept going there.
+    passed_unread,
     /// Shards taken over by another thread because a handler stalled.
     handoffs,
     /// Inline calls sent to the pool because no spare thread stood ready.

@@ -153,6 +153,8 @@ impl Engine {
         services.check()?;
         let pool = ThreadPool::builder()
             .name("tl-pool")
+            // A thread that is always there: a loop thread then need not wait for the lock of the pool.
+            .threads_min(1)
             .threads_max(settings.pool_threads_max)
             .queue_len_max(settings.pool_queue_max)
             .keep_alive(settings.pool_keep_alive)

@@ -33,6 +33,9 @@ use crate::sys::Ticks;
 /// Slots in a page: 64 KB of them or less.
 const PAGE: usize = 256;
 
+/// After so many messages for the pool in a row, the next is expected to be another one.
+const REGULAR: u8 = 2;
+
 /// What is known of a connection between two events, beyond its [`Session`].
 #[derive(Debug)]
 pub(crate) struct State {
@@ -55,6 +58,8 @@ pub(crate) struct State {
     pub(crate) ending: Ending,
     /// `Protocol::opened` ran, so `Protocol::closed` must.
     pub(crate) opened: bool,
+    /// How many of its messages in a row have belonged on the pool, as far as that is counted.
+    pub(crate) pooled_in_a_row: u8,
 }
 
 impl State {
@@ -71,7 +76,13 @@ impl State {
             unread: false,
             ending: Ending::No,
             opened: false,
+            pooled_in_a_row: 0,
         }
+    }
+
+    /// Whether the next message, too, is expected to belong on the pool, and nothing else is to be done.
+    pub(crate) fn is_regular_of_the_pool(&self) -> bool {
+        self.pooled_in_a_row >= REGULAR && self.is_between_messages() && self.partial.is_empty()
     }
 
     /// Whether it is in the middle of nothing, and does not wait for the service to push: it can be

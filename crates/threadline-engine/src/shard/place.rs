@@ -113,11 +113,13 @@ impl Place for OnShard<'_> {
 pub(super) struct OnPool<'s> {
     shard: &'s Shard,
     trial: Option<Trial>,
+    /// A call was of a proven route, and would have been better off on the shard's thread.
+    pub(super) met_proven: bool,
 }
 
 impl<'s> OnPool<'s> {
     pub(super) fn new(shard: &'s Shard) -> Self {
-        OnPool { shard, trial: None }
+        OnPool { shard, trial: None, met_proven: false }
     }
 }
 
@@ -125,6 +127,7 @@ impl Place for OnPool<'_> {
     fn enter(&mut self, route: &Route) -> bool {
         self.shard.home.counters.calls_pooled.increment();
         if self.shard.shared.settings.model == Model::Adaptive {
+            self.met_proven |= route.is_proven();
             self.trial = Some(Trial::begin(route));
         }
         true

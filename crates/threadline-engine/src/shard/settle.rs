@@ -86,6 +86,12 @@ impl Shard {
             }
             Service::Datagrams(_) => unreachable!("datagrams have no connections"),
         };
+        if claim.is_regular_of_the_pool() && self.shared.pool.has_spare() {
+            match self.pass_unread(claim, until_dry) {
+                Ok(()) => return Some(lease),
+                Err(refused) => claim = refused,
+            }
+        }
         let mut place = OnShard::new(self, lease);
         let pause = self.converse(service, &mut claim, desk, &mut place, until_dry);
         match place.lease {
@@ -173,7 +179,12 @@ impl Shard {
     ) -> Option<(Claim<'s>, Pause)> {
         match pause {
             Pause::Offload => {
-                let mut claim = self.pass_to_pool(claim, Shard::work_off).err()?;
+                // If the shard knows of more to read, it is read there, to the end.
+                let until_dry = claim.unread;
+                let work = move |shard: &Arc<Shard>, claim: Claim<'_>| {
+                    shard.work_off(claim, until_dry);
+                };
+                let mut claim = self.pass_to_pool(claim, work).err()?;
                 let pause = self.refuse(service, &mut claim, Refusal::Overloaded, desk);
                 Some((claim, pause))
             }
@@ -205,6 +216,19 @@ impl Shard {
         Ok(())
     }
 
+    /// Has a pool thread read a connection whose message most likely belongs there: the shard need not
+    /// read it first, nor copy it, nor the protocol look at it twice.
+    fn pass_unread<'s>(
+        self: &Arc<Self>,
+        claim: Claim<'s>,
+        until_dry: bool,
+    ) -> Result<(), Claim<'s>> {
+        let work = move |shard: &Arc<Shard>, claim: Claim<'_>| shard.work_off(claim, until_dry);
+        self.pass_to_pool(claim, work)?;
+        self.home.counters.passed_unread.increment_alone();
+        Ok(())
+    }
+
     /// Turns the connection's message away, without a place to run user code.
     pub(super) fn refuse(
         &self,
@@ -228,15 +252,16 @@ impl Shard {
     }
 
     /// A pool thread's part: answers the message, and those behind it that are already here.
-    fn work_off(self: &Arc<Self>, mut claim: Claim<'_>) {
+    fn work_off(self: &Arc<Self>, mut claim: Claim<'_>, until_dry: bool) {
         let Service::Messages(service) = &self.shared.services[claim.listener as usize] else {
             return;
         };
         with_pool_desk(|desk| {
             let mut place = OnPool::new(self);
-            // If the shard knew of more to read, it is read here, to the end.
-            let until_dry = claim.unread;
             let pause = self.converse(service, &mut claim, desk, &mut place, until_dry);
+            let is_as_expected = !place.met_proven && claim.is_between_messages();
+            claim.pooled_in_a_row =
+                if is_as_expected { claim.pooled_in_a_row.saturating_add(1) } else { 0 };
             self.settle_elsewhere(service, claim, pause, desk);
         });
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::common::{ANY, Client, Gate, eventually, server, start};
+use threadline::http::Router;
 use threadline::{Hint, Lines, Model, Running};
 
 /// A service that blocks at the gate when asked to.
@@ -183,6 +184,57 @@ fn a_status_page_answers_while_every_pool_thread_is_stuck() {
     }
     gate.open();
     stuck.iter_mut().for_each(|client| assert_eq!(client.line().as_deref(), Some("done")));
+}
+
+/// A connection whose messages belong on the pool is read there in the end. One that comes in pieces is
+/// the shard's again, whose deadlines wait for the rest.
+#[test]
+fn a_connection_whose_messages_belong_on_the_pool_is_read_there() {
+    let lines = Lines::new(|line, _| Some(line.to_owned())).hint(Hint::Blocking);
+    let service = start(server(Model::Adaptive).shards(1).lines(ANY, lines));
+    let mut client = Client::to(&service);
+    (0..2).for_each(|_| assert_eq!(client.ask("x"), "x"));
+    assert_eq!(service.counts().passed_unread, 0);
+    for round in 0..20 {
+        let before = service.counts().passed_unread;
+        eventually("it is passed on unread", || {
+            assert_eq!(client.ask("x"), "x");
+            service.counts().passed_unread > before
+        });
+        client.send("in ");
+        client.send("pie");
+        client.send("ces\n");
+        assert_eq!(client.line().as_deref(), Some("in pieces"), "round {round}");
+    }
+}
+
+/// A slow route's regular client asks something that is answered on the shard, while every pool thread is
+/// stuck: its connection is not passed to the pool unread.
+#[test]
+fn a_regular_of_the_pool_still_gets_the_status_page_when_the_pool_is_stuck() {
+    let gate = Arc::new(Gate::default());
+    let wait = Arc::clone(&gate);
+    let router = Router::new()
+        .get("/work", || "done")
+        .hint(Hint::Blocking)
+        .get("/stick", move || wait.wait())
+        .hint(Hint::Blocking)
+        .get("/status", || "fine")
+        .hint(Hint::Inline);
+    let server = server(Model::Adaptive).shards(1).settings(|settings| {
+        settings.pool_threads_max = 2;
+    });
+    let service = start(server.http(ANY, router));
+    let mut regular = Client::to(&service);
+    eventually("it is a regular of the pool", || {
+        assert_eq!(regular.get("/work").body, "done");
+        service.counts().passed_unread > 0
+    });
+    let mut stuck: Vec<_> = (0..2).map(|_| Client::to(&service)).collect();
+    stuck.iter_mut().for_each(|client| client.send("GET /stick HTTP/1.1\r\nHost: x\r\n\r\n"));
+    gate.await_arrivals(2);
+    assert_eq!(regular.get("/status").body, "fine");
+    gate.open();
 }
 
 /// A connection that pipelines without end yields to others.
