@@ -171,12 +171,7 @@ impl Load<'_> {
             if number == 100.min(count / 2) {
                 before = self.arguments.pid.map(|pid| (number, Usage::of(pid).anon_kb));
             }
-            let mut connection = Connection::open(self.arguments.addr, number)?;
-            connection.send(self.fast.request())?;
-            while connection.receive(&mut self.fast, &mut self.input)? == 0 {
-                std::hint::spin_loop();
-            }
-            idle.push(connection);
+            idle.push(self.open_served(number)?);
         }
         let per_connection = match (before, self.arguments.pid) {
             (Some((first, before)), Some(pid)) if count > first => {
@@ -186,6 +181,17 @@ impl Load<'_> {
             _ => None,
         };
         Ok((idle, per_connection))
+    }
+
+    /// A connection that has had its first reply. One that only waits to be accepted would make a server
+    /// look fast: it then serves fewer.
+    fn open_served(&mut self, number: usize) -> io::Result<Connection> {
+        let mut connection = Connection::open(self.arguments.addr, number)?;
+        connection.send(self.fast.request())?;
+        while connection.receive(&mut self.fast, &mut self.input)? == 0 {
+            std::hint::spin_loop();
+        }
+        Ok(connection)
     }
 
     fn open_drip(&self) -> io::Result<Vec<Connection>> {
@@ -198,7 +204,7 @@ impl Load<'_> {
     fn open(&mut self) -> io::Result<()> {
         let first = self.arguments.idle + self.arguments.drip;
         for slot in 0..self.arguments.connections + self.arguments.slow {
-            let connection = Connection::open(self.arguments.addr, first + slot)?;
+            let connection = self.open_served(first + slot)?;
             let data = EventData::new_u64(slot as u64);
             epoll::add(self.epoll_of(slot), connection.stream.as_fd(), data, EventFlags::IN)?;
             self.connections.push(connection);
