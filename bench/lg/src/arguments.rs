@@ -46,6 +46,9 @@ pub struct Arguments {
     /// Seconds measured, at most 60
     #[arg(long, default_value_t = 1.5)]
     pub seconds: f64,
+    /// The server has cores of its own: let nobody else have the generator's (nice -20)
+    #[arg(long)]
+    pub own_core: bool,
     /// Process id of the server, to report what it used
     #[arg(long)]
     pub pid: Option<u32>,

@@ -123,9 +123,11 @@ pub fn run(arguments: &Arguments) -> io::Result<Report> {
         let message = "this generator puts load on servers of this machine only";
         return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
     }
-    // Whoever else gets the generator's core gets it for milliseconds, which count as the server's. Takes
-    // a privilege; without it the figures are that much worse.
-    let _ = rustix::process::setpriority_process(None, -20);
+    if arguments.own_core {
+        // Whoever else gets the core gets it for milliseconds, which count as the server's. Takes a
+        // privilege; without it the figures are that much worse.
+        let _ = rustix::process::setpriority_process(None, -20);
+    }
     let fast = Script::new(arguments, &arguments.path);
     let mut load = Load {
         arguments,

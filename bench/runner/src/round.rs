@@ -74,6 +74,9 @@ fn run_one(scenario: &Scenario, server: &str, load: &Load) -> Result<Value, Stri
     let mut generator = pinned(servers::generator(), scenario.cores, "1");
     generator.args(["--addr", &running.address, "--pid", &running.child.id().to_string()]);
     generator.args(["--seconds", &scenario.seconds.to_string()]).args(&load.arguments);
+    if scenario.cores == Cores::Apart {
+        generator.arg("--own-core");
+    }
     let output = generator.output().map_err(|error| format!("cannot start lg: {error}"))?;
     running.stop();
     if !output.status.success() {
