@@ -19,14 +19,21 @@ use crate::protocol::Protocol;
 use crate::route::Route;
 use crate::service::{DatagramService, Service, StreamService};
 use crate::settings::Settings;
-use crate::shard::{Key, Note, Shard, loop_thread};
+use crate::shard::{Key, Note, Plan, Shard, loop_thread};
 use crate::shared::{Phase, Shared};
 use crate::sys::ticks_ceil;
 
 /// Listeners and what is served on them, before the engine runs.
 #[derive(Debug, Default)]
 pub struct Services {
-    listeners: Vec<(Listener, Service)>,
+    entries: Vec<Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    listener: Listener,
+    service: Service,
+    apart: bool,
 }
 
 impl Services {
@@ -36,14 +43,13 @@ impl Services {
     }
 
     /// Serves messages of a protocol.
-    pub fn messages(mut self, listener: Listener, protocol: Arc<dyn Protocol>) -> Self {
-        self.listeners.push((listener, Service::messages(protocol)));
-        self
+    pub fn messages(self, listener: Listener, protocol: Arc<dyn Protocol>) -> Self {
+        self.entry(listener, Service::messages(protocol))
     }
 
     /// Serves whole connections.
     pub fn stream(
-        mut self,
+        self,
         listener: Listener,
         options: StreamOptions,
         handler: impl Fn(Connection) -> io::Result<()> + Send + Sync + 'static,
@@ -51,31 +57,52 @@ impl Services {
         let route = Route::new(format!("stream {}", listener.address()));
         let idle = options.idle().map(ticks_ceil);
         let service = StreamService { handler: Arc::new(handler), options, route, idle };
-        self.listeners.push((listener, Service::Stream(service)));
-        self
+        self.entry(listener, Service::Stream(service))
     }
 
     /// Serves single datagrams; what the handler returns is sent back to the sender.
     pub fn datagrams(
-        mut self,
+        self,
         listener: Listener,
         handler: impl Fn(&[u8], SocketAddr) -> Option<Vec<u8>> + Send + Sync + 'static,
     ) -> Self {
         let route = Route::new(format!("datagrams {}", listener.address()));
         let service = DatagramService { handler: Arc::new(handler), route };
-        self.listeners.push((listener, Service::Datagrams(service)));
+        self.entry(listener, Service::Datagrams(service))
+    }
+
+    fn entry(mut self, listener: Listener, service: Service) -> Self {
+        self.entries.push(Entry { listener, service, apart: false });
+        self
+    }
+
+    /// Serves the messages of the listener added last apart from all others: on a shard and a thread that
+    /// serve nothing but services apart, by [`Model::EventLoop`], and with
+    /// [`Settings::connections_apart`] connections beyond the limit. For health checks and the like, which
+    /// must answer whatever the rest of the service is doing. Handlers there hold up each other if they
+    /// block.
+    pub fn apart(mut self) -> Self {
+        if let Some(entry) = self.entries.last_mut() {
+            entry.apart = true;
+        }
         self
     }
 
     fn check(&self) -> io::Result<()> {
         let invalid = |message: String| io::Error::new(io::ErrorKind::InvalidInput, message);
-        if self.listeners.is_empty() {
+        if self.entries.is_empty() {
             return Err(invalid("nothing to serve: add a listener".into()));
         }
-        if self.listeners.len() > Key::SOURCES_MAX {
+        if self.entries.len() > Key::SOURCES_MAX {
             return Err(invalid(format!("more than {} listeners", Key::SOURCES_MAX)));
         }
-        for (listener, service) in &self.listeners {
+        for Entry { listener, service, apart } in &self.entries {
+            if *apart && service.needs_pool() {
+                let name = service.name();
+                return Err(invalid(format!(
+                    "{name} cannot be apart: it needs threads of the pool"
+                )));
+            }
             let fits =
                 (listener.kind() == Kind::Datagrams) == matches!(service, Service::Datagrams(_));
             if !fits {
@@ -116,7 +143,7 @@ pub struct Gauges {
     pub connections: usize,
     /// How many there may be.
     pub connections_max: usize,
-    /// Shards.
+    /// Shards, the one of services apart included.
     pub shards: usize,
     /// Threads of the loop class: those that run shards, and spares.
     pub loop_threads: usize,
@@ -163,17 +190,24 @@ impl Engine {
             .measure_times(false)
             .build()?;
         let count = settings.shards;
-        let mut sources: Vec<Vec<_>> = (0..count).map(|_| Vec::new()).collect();
+        let mut plans: Vec<_> = (0..count).map(|number| Plan::usual(number, &settings)).collect();
+        let mut apart = Plan::apart(count, &settings);
         let mut kinds = Vec::new();
-        for ((listener, service), number) in services.listeners.into_iter().zip(0..) {
-            kinds.push(service);
-            for (shard, source) in listener.into_sources(number, count).into_iter().enumerate() {
-                sources[shard].push(source);
+        for (entry, number) in services.entries.into_iter().zip(0..) {
+            kinds.push(entry.service);
+            if entry.apart {
+                apart.sources.extend(entry.listener.into_sources(number, 1));
+            } else {
+                let sources = entry.listener.into_sources(number, count);
+                plans.iter_mut().zip(sources).for_each(|(plan, source)| plan.sources.push(source));
             }
         }
+        if !apart.sources.is_empty() {
+            plans.push(apart);
+        }
         let shared = Arc::new(Shared::new(settings, kinds, pool));
-        let shards = (sources.into_iter().enumerate())
-            .map(|(number, sources)| Shard::new(number, Arc::clone(&shared), sources))
+        let shards = (plans.into_iter())
+            .map(|plan| Shard::new(plan, Arc::clone(&shared)))
             .collect::<io::Result<Vec<_>>>()?;
         let _ = shared.shards.set(shards.iter().map(Arc::downgrade).collect());
         Ok(Engine { shared, shards, threads: Mutex::default() })
@@ -193,8 +227,10 @@ impl Engine {
             let builder = thread::Builder::new().name(format!("tl-shard-{}", shard.number));
             threads.push(builder.spawn(move || loop_thread(shard))?);
         }
-        if self.shared.settings.model == Model::Adaptive {
-            let monitor = Monitor::new(self.shards.clone());
+        let mut lending = self.shards.clone();
+        lending.retain(|shard| shard.model == Model::Adaptive);
+        if !lending.is_empty() {
+            let monitor = Monitor::new(lending);
             let builder = thread::Builder::new().name("tl-monitor".into());
             threads.push(builder.spawn(move || monitor.run())?);
         }

@@ -59,6 +59,15 @@ impl Service {
         Service::Messages(MessageService { protocol, deadlines })
     }
 
+    /// Whether it cannot do with its shard's thread alone, under whatever model.
+    pub(crate) fn needs_pool(&self) -> bool {
+        match self {
+            Service::Messages(service) => service.protocol.has_hooks(),
+            Service::Stream(_) => true,
+            Service::Datagrams(_) => false,
+        }
+    }
+
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Service::Messages(service) => service.protocol.name(),

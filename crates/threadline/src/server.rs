@@ -53,6 +53,7 @@ pub struct Server {
 struct Endpoint {
     address: Address,
     handler: Handler,
+    apart: bool,
 }
 
 enum Handler {
@@ -192,8 +193,34 @@ impl Server {
 
     fn endpoint(mut self, address: impl ToAddress, handler: Handler) -> Self {
         match address.to_address() {
-            Ok(address) => self.endpoints.push(Endpoint { address, handler }),
+            Ok(address) => self.endpoints.push(Endpoint { address, handler, apart: false }),
             Err(mistake) => self.mistake = self.mistake.or(Some(mistake.into())),
+        }
+        self
+    }
+
+    /// Serves what was added last apart from the rest: on a thread that serves nothing else, and with
+    /// [`Settings::connections_apart`] connections beyond the limit. It answers while every thread of the
+    /// pool is stuck, every event loop is busy and no connection is free: the place for health checks,
+    /// metrics and status pages. Its handlers run one after the other on that one thread, whatever the
+    /// model, and so should not block. Streams and protocols with hooks cannot be apart.
+    ///
+    /// ```
+    /// use threadline::{Server, http::Router};
+    ///
+    /// # fn work() -> &'static str { "done" }
+    /// let server = Server::new()
+    ///     .http("127.0.0.1:8080", Router::new().get("/work", work))
+    ///     .http("127.0.0.1:9090", Router::new().get("/health", || "fine"))
+    ///     .apart();
+    /// ```
+    pub fn apart(mut self) -> Self {
+        match self.endpoints.last_mut() {
+            Some(endpoint) => endpoint.apart = true,
+            None => {
+                let message = "apart() is about the service added before it: there is none";
+                self.mistake = self.mistake.or(Some(Error::Settings(message.into())));
+            }
         }
         self
     }
@@ -348,6 +375,7 @@ impl Server {
         let what = self.endpoints.iter().map(|e| format!("{:?}", e.handler)).collect();
         let mut services = Services::new();
         for (endpoint, listener) in self.endpoints.into_iter().zip(listeners) {
+            let apart = endpoint.apart;
             services = match endpoint.handler {
                 Handler::Messages(protocol) => services.messages(listener, protocol),
                 Handler::Stream(handler, options) => {
@@ -357,6 +385,9 @@ impl Server {
                     services.datagrams(listener, move |datagram, peer| handler(datagram, peer))
                 }
             };
+            if apart {
+                services = services.apart();
+            }
         }
         let engine = Arc::new(Engine::prepare(settings, services)?);
         // A monitor that was asked for sees the service before its first client does.
@@ -377,6 +408,7 @@ impl Endpoint {
     }
 
     fn listen(&self, address: &Address, shards: usize, backlog: i32) -> io::Result<Listener> {
+        let shards = if self.apart { 1 } else { shards };
         match self.handler {
             Handler::Datagrams(_) => Listener::bind_datagrams(address, shards),
             _ => Listener::bind(address, shards, backlog),

@@ -146,7 +146,7 @@ impl Shard {
         });
         let connection = self.slab.get_or_grow(index);
         let key = Key::Connection { index, generation: connection.generation() }.pack();
-        let own_thread = self.shared.settings.model == Model::ThreadPerConnection;
+        let own_thread = self.model == Model::ThreadPerConnection;
         let watch = if own_thread { Watch::Nothing } else { Watch::Input };
         let parts = SessionParts { socket, peer, home: Arc::clone(&self.home), key, watch };
         let state = State::new(Session::new(parts), service);
@@ -193,16 +193,14 @@ impl Shard {
     }
 
     fn has_room<'s>(self: &'s Arc<Self>, lease: &mut Lease<'s, Core>) -> bool {
-        let below = || {
-            self.shared.connections.load(Ordering::Relaxed) < self.shared.settings.connections_max
-        };
+        let below = || self.shared.connections.load(Ordering::Relaxed) < self.connections_max;
         let slot = !lease.free.is_empty() || lease.fresh < self.slab.capacity();
         (slot && below()) || (self.evict(lease) > 0 && below())
     }
 
     /// Closes those connections that have been idle longest. Returns how many are gone.
     pub(super) fn evict<'s>(self: &'s Arc<Self>, lease: &mut Lease<'s, Core>) -> usize {
-        if self.shared.settings.model == Model::ThreadPerConnection {
+        if self.model == Model::ThreadPerConnection {
             // One at a time: its own thread ends it, and there is room only then.
             let resting = self.longest_idle(lease, 1, |connection| connection.rest.is_on());
             resting.into_iter().for_each(|index| self.call_off(index));

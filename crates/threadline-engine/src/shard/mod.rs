@@ -7,6 +7,7 @@
 //! - `settle`: where a connection goes after its turn
 //! - `place`: where user code runs; lending the lease
 //! - `timers`: deadlines that come
+//! - `plan`: what a shard is made of
 //! - `drain`: going down
 //! - `datagrams`, `own_thread`: the two kinds of service that do not park
 //! - `inbox`, `key`: notes from other threads; what an event is about
@@ -19,6 +20,7 @@ mod inbox;
 mod key;
 mod own_thread;
 mod place;
+mod plan;
 mod run;
 mod settle;
 mod timers;
@@ -32,6 +34,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::connection::{Home, Slab};
 use crate::lease::{Lease, Leased, Snapshot};
 use crate::listener::Source;
+use crate::model::Model;
 use crate::route::{Route, Tally};
 use crate::shared::Shared;
 use crate::sys::{
@@ -42,6 +45,7 @@ use crate::wheel::Wheel;
 use inbox::Inbox;
 pub(crate) use inbox::Note;
 pub(crate) use key::Key;
+pub(crate) use plan::Plan;
 pub(crate) use run::loop_thread;
 
 /// Events taken from the kernel at once. More would only make the last of them older.
@@ -53,6 +57,10 @@ const OUTPUT_KEPT: usize = 64 * 1024;
 
 pub(crate) struct Shard {
     pub(crate) number: usize,
+    /// The engine's, or that of services apart.
+    pub(crate) model: Model,
+    /// How many connections the engine may have if this shard is to accept one more.
+    connections_max: usize,
     pub(crate) shared: Arc<Shared>,
     pub(crate) home: Arc<Home>,
     core: Leased<Core>,
@@ -154,11 +162,8 @@ impl Desk {
 }
 
 impl Shard {
-    pub(crate) fn new(
-        number: usize,
-        shared: Arc<Shared>,
-        sources: Vec<Source>,
-    ) -> io::Result<Arc<Shard>> {
+    pub(crate) fn new(plan: Plan, shared: Arc<Shared>) -> io::Result<Arc<Shard>> {
+        let Plan { number, model, connections_max, sources } = plan;
         let now = now_ticks();
         let epoll = Epoll::new()?;
         let (waker, alarm) = (Waker::new()?, Alarm::new()?);
@@ -187,9 +192,11 @@ impl Shard {
         };
         Ok(Arc::new(Shard {
             number,
+            model,
+            connections_max,
             home: Arc::new(Home::new(epoll)),
             core: Leased::new(core),
-            slab: Slab::new(shared.settings.connections_max.min(Key::CONNECTIONS_MAX)),
+            slab: Slab::new(connections_max.min(Key::CONNECTIONS_MAX)),
             shared,
             waker,
             alarm,

@@ -44,7 +44,7 @@ const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 impl Shard {
     /// A stream connection's first byte has come: its handler gets a thread.
     pub(super) fn start_stream(self: &Arc<Self>, service: &StreamService, mut claim: Claim<'_>) {
-        let own_thread = self.shared.settings.model == Model::ThreadPerConnection;
+        let own_thread = self.model == Model::ThreadPerConnection;
         if let (Some(fd), false) = (claim.session.fd(), own_thread) {
             let _ = self.home.epoll.remove(fd);
         }

@@ -39,7 +39,7 @@ impl<'s> OnShard<'s> {
 impl Place for OnShard<'_> {
     fn enter(&mut self, route: &Route) -> bool {
         let Some(lease) = self.lease.as_mut() else { return false };
-        match self.shard.shared.settings.model {
+        match self.shard.model {
             Model::Adaptive => {
                 if !route.is_proven() {
                     return false;
@@ -84,7 +84,7 @@ impl Place for OnShard<'_> {
     }
 
     fn lend(&mut self) {
-        if self.shard.shared.settings.model == Model::Adaptive && self.shard.is_backed() {
+        if self.shard.model == Model::Adaptive && self.shard.is_backed() {
             self.shard.calling(None);
             self.loan = self.lease.take().map(Lease::lend);
         }
@@ -97,7 +97,7 @@ impl Place for OnShard<'_> {
     }
 
     fn waiting(&self) -> Waiting {
-        match self.shard.shared.settings.model {
+        match self.shard.model {
             Model::EventLoop => Waiting::Nowhere,
             _ => Waiting::Elsewhere,
         }
@@ -126,7 +126,7 @@ impl<'s> OnPool<'s> {
 impl Place for OnPool<'_> {
     fn enter(&mut self, route: &Route) -> bool {
         self.shard.home.counters.calls_pooled.increment();
-        if self.shard.shared.settings.model == Model::Adaptive {
+        if self.shard.model == Model::Adaptive {
             self.met_proven |= route.is_proven();
             self.trial = Some(Trial::begin(route));
         }

@@ -141,7 +141,7 @@ thread_local! {
 /// Has the shard handed on at once when user code on this thread says that it is about to block,
 /// instead of when the monitor notices.
 fn heed_blocking(shard: &Arc<Shard>) {
-    if shard.shared.settings.model == Model::Adaptive {
+    if shard.model == Model::Adaptive {
         OWN.set(Arc::downgrade(shard));
         threadline_pool::set_hook(Some(hand_on_own));
     }
@@ -186,7 +186,7 @@ impl Shard {
         lease.now = now_ticks();
         let now = lease.now;
         lease.wheel.catch_up(now);
-        if self.shared.settings.model == Model::Adaptive {
+        if self.model == Model::Adaptive {
             self.shared.bell.ring();
         }
     }

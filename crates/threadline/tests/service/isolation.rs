@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::common::{ANY, Client, Gate, eventually, server, start};
+use crate::common::{ANY, Client, Gate, eventually, every_model, server, start};
 use threadline::http::Router;
 use threadline::{Hint, Lines, Model, Running};
 
@@ -184,6 +184,52 @@ fn a_status_page_answers_while_every_pool_thread_is_stuck() {
     }
     gate.open();
     stuck.iter_mut().for_each(|client| assert_eq!(client.line().as_deref(), Some("done")));
+}
+
+// Every thread and event loop of the service proper is stuck, and it has all the connections it may have:
+// what is apart answers.
+every_model! {
+    fn what_is_apart_answers_while_all_the_rest_is_stuck(model) {
+        let gate = Arc::new(Gate::default());
+        let wait = Arc::clone(&gate);
+        let work = Lines::new(move |_, _| {
+            wait.wait();
+            Some("done".into())
+        });
+        let server = server(model).shards(1).settings(|settings| {
+            settings.pool_threads_max = 2;
+            settings.connections_max = 2;
+            settings.connections_apart = 2;
+        });
+        let status = Lines::new(|_, _| Some("fine".into()));
+        let service = start(server.lines(ANY, status).apart().lines(ANY, work));
+        let threadline::Address::Ip(work) = service.addresses()[1] else { panic!("an address") };
+        let mut stuck: Vec<_> = (0..2).map(|_| Client::connect(work)).collect();
+        eventually("it is full", || service.gauges().connections == 2);
+        stuck.iter_mut().for_each(|client| client.send("x\n"));
+        gate.await_arrivals(if model == Model::EventLoop { 1 } else { 2 });
+        let mut waiting = Client::connect(work);
+        waiting.send("x\n");
+        for _ in 0..10 {
+            assert_eq!(Client::to(&service).ask("status"), "fine");
+        }
+        let mut regular = Client::to(&service);
+        (0..100).for_each(|_| assert_eq!(regular.ask("status"), "fine"));
+        drop(regular);
+        gate.open();
+        stuck.iter_mut().for_each(|client| assert_eq!(client.line().as_deref(), Some("done")));
+        drop(stuck);
+        assert_eq!(waiting.line().as_deref(), Some("done"));
+        assert!(service.drain().complete);
+    }
+}
+
+#[test]
+fn what_needs_the_pool_cannot_be_apart() {
+    let stream = server(Model::Adaptive).stream(ANY, |_| Ok(())).apart().start();
+    assert!(stream.is_err_and(|error| error.to_string().contains("stream cannot be apart")));
+    let nothing = server(Model::Adaptive).apart().lines(ANY, Lines::new(|_, _| None)).start();
+    assert!(nothing.is_err_and(|error| error.to_string().contains("apart()")));
 }
 
 /// A connection whose messages belong on the pool is read there in the end. One that comes in pieces is
