@@ -45,8 +45,15 @@ pub(crate) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// The text without the spaces and tabs around it.
-#[inline]
-pub(crate) fn trim(mut text: &[u8]) -> &[u8] {
+#[inline(always)]
+pub(crate) fn trim(text: &[u8]) -> &[u8] {
+    match (text.first(), text.last()) {
+        (Some(b' ' | b'\t'), _) | (_, Some(b' ' | b'\t')) => trim_blanks(text),
+        _ => text,
+    }
+}
+
+fn trim_blanks(mut text: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] = text {
         text = rest;
     }

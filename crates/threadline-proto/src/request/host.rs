@@ -3,6 +3,8 @@
 //! Stricter than the grammar in three ways, each a way to make two recipients disagree: an empty
 //! host (RFC 9110 §4.2.1 says to reject it in `http` URIs), a comma, and `user@`.
 
+use crate::request::scan;
+
 /// What a registered name or an IPv4 address may consist of: `unreserved`, `sub-delims` without the
 /// comma. `%` is looked at more closely.
 const NAME_BYTES: [bool; 256] = {
@@ -20,9 +22,7 @@ const NAME_BYTES: [bool; 256] = {
 /// Whether the text is a host with an optional port.
 #[inline]
 pub(super) fn is_valid(authority: &[u8]) -> bool {
-    let is_name = |byte: &u8| NAME_BYTES[usize::from(*byte)];
-    let name_len = authority.iter().position(|byte| !is_name(byte)).unwrap_or(authority.len());
-    match authority.split_at(name_len) {
+    match authority.split_at(scan::len_in(&NAME_BYTES, authority)) {
         ([], [b'[', literal @ ..]) => is_valid_literal(literal),
         (_, [b'%', ..]) => is_valid_encoded(authority),
         (name, rest) => !name.is_empty() && is_valid_port(rest),
