@@ -16,7 +16,8 @@ use crate::extensions::{Extensions, States};
 pub struct Request<'a> {
     pub(crate) head: &'a Head<'a, 'a>,
     pub(crate) method: Method<'a>,
-    pub(crate) params: &'a Params<'a, 'a>,
+    /// `None` where the route's pattern has none.
+    pub(crate) params: Option<&'a Params<'a, 'a>>,
     pub(crate) body: Incoming<'a>,
     pub(crate) peer_addr: Option<SocketAddr>,
     pub(crate) around: &'a Around<'a>,
@@ -70,12 +71,12 @@ impl<'a> Request<'a> {
 
     /// A path parameter as it came, percent-encoded. [`Path`](crate::Path) decodes and parses.
     pub fn param(&self, name: &str) -> Option<&'a str> {
-        self.params.get(name)
+        self.params?.get(name)
     }
 
     /// All path parameters by name, in the order of the pattern, percent-encoded.
     pub fn params(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
-        self.params.iter()
+        self.params.into_iter().flat_map(Params::iter)
     }
 
     /// The whole body; empty if there is none. One that is still arriving is waited for.

@@ -53,7 +53,6 @@ pub struct HttpService {
 }
 
 /// A request as it has arrived, and how it is to be answered.
-#[derive(Clone, Copy)]
 struct Message<'m, 'i> {
     head: &'m Head<'m, 'i>,
     /// As the handler sees it: what an override says, if there is one.
@@ -103,13 +102,12 @@ impl HttpService {
             manner = manner.closing();
         }
         let message = Message { head, method, input, manner };
-        let found = match head.target.form() {
-            Form::Origin | Form::Absolute { .. } => self.table.find(method, head.target.path()),
-            Form::Asterisk => Found::Options(self.table.allow()),
-            Form::Authority(_) => Found::NoProxy,
-        };
-        match &found {
-            Found::Endpoint(endpoint, params) => self.meet(endpoint, params, message, exchange),
+        if !head.target.has_path() {
+            return self.answer_unrouted(self.find_pathless(head), message, exchange);
+        }
+        let way = self.table.way(&head.target);
+        match self.table.find(method, &way) {
+            Found::Endpoint(endpoint) => self.meet(endpoint, way.params(), &message, exchange),
             found => self.answer_unrouted(found, message, exchange),
         }
     }
@@ -119,8 +117,8 @@ impl HttpService {
     fn meet(
         &self,
         endpoint: &Endpoint,
-        params: &Params<'_, '_>,
-        message: Message<'_, '_>,
+        params: Option<&Params<'_, '_>>,
+        message: &Message<'_, '_>,
         exchange: &mut impl Exchange,
     ) -> Step {
         let body_max = endpoint.body_max.unwrap_or(self.settings.body_len_max);
@@ -132,7 +130,16 @@ impl HttpService {
             }
         };
         let call = Call { service: self, route: endpoint.route(), body_max, params, message };
-        call.run(content, |request| endpoint.answer(request), exchange)
+        call.run(&content, |request| endpoint.answer(request), exchange)
+    }
+
+    /// What a request finds whose target has no path.
+    #[cold]
+    fn find_pathless(&self, head: &Head<'_, '_>) -> Found<'_> {
+        match head.target.form() {
+            Form::Asterisk => Found::Options(self.table.allow()),
+            _ => Found::NoProxy,
+        }
     }
 
     /// Answers what has no endpoint. A body that is not whole is not waited for: the connection ends
@@ -140,39 +147,37 @@ impl HttpService {
     #[cold]
     fn answer_unrouted(
         &self,
-        found: &Found<'_, '_>,
+        found: Found<'_>,
         mut message: Message<'_, '_>,
         exchange: &mut impl Exchange,
     ) -> Step {
-        let len = body::whole_len(message);
+        let len = body::whole_len(&message);
         if len.is_none() || matches!(found, Found::NoProxy) {
             // What follows is a body, or meant for a tunnel.
             message.manner = message.manner.closing();
         }
         let content = Content::Whole { body: &[], len: len.unwrap_or(message.head.len) };
-        let params = Params::new();
-        let (route, params, body_max) = (&self.unrouted, &params, self.settings.body_len_max);
-        let call = Call { service: self, route, body_max, params, message };
+        let (route, body_max) = (&self.unrouted, self.settings.body_len_max);
+        let call = Call { service: self, route, body_max, params: None, message: &message };
         let layers = self.table.layers();
         if layers.is_empty() {
             return call.answer_here(&content, &unrouted(found), exchange);
         }
         // Middleware sees these too, and may block.
         let handler = |_: &crate::Request<'_>| unrouted(found);
-        call.run(content, |request| Next::new(layers, &handler).run(request), exchange)
+        call.run(&content, |request| Next::new(layers, &handler).run(request), exchange)
     }
 }
 
 /// What a request without an endpoint is answered.
-fn unrouted(found: &Found<'_, '_>) -> Response {
+fn unrouted(found: Found<'_>) -> Response {
     match found {
         Found::Options(allow) => {
-            Response::new(Status::NO_CONTENT).with_header("allow", (*allow).to_owned())
+            Response::new(Status::NO_CONTENT).with_header("allow", allow.to_owned())
         }
         Found::OtherMethods(allow) => {
             let hint = format_args!("this path answers {allow}");
-            Response::error(Status::METHOD_NOT_ALLOWED, hint)
-                .with_header("allow", (*allow).to_owned())
+            Response::error(Status::METHOD_NOT_ALLOWED, hint).with_header("allow", allow.to_owned())
         }
         Found::UnknownMethod => {
             Response::error(Status::NOT_IMPLEMENTED, "nothing here knows this method")

@@ -36,7 +36,7 @@ impl HttpService {
     #[inline]
     pub(super) fn content<'i>(
         &self,
-        message: Message<'_, 'i>,
+        message: &Message<'_, 'i>,
         max: u64,
         exchange: &mut impl Exchange,
     ) -> Result<Content<'i>, Before> {
@@ -61,7 +61,7 @@ impl HttpService {
     #[cold]
     fn chunked<'i>(
         &self,
-        message: Message<'_, 'i>,
+        message: &Message<'_, 'i>,
         max: u64,
         exchange: &mut impl Exchange,
     ) -> Result<Content<'i>, Before> {
@@ -88,7 +88,7 @@ impl HttpService {
 }
 
 fn read_by_handler<'i>(
-    message: Message<'_, 'i>,
+    message: &Message<'_, 'i>,
     exchange: &impl Exchange,
 ) -> Result<Content<'i>, Before> {
     match exchange.waiting() {
@@ -100,7 +100,7 @@ fn read_by_handler<'i>(
 }
 
 /// Whether all of the body can be read without waiting. Of chunks nobody can tell.
-fn has_come(message: Message<'_, '_>, exchange: &impl Exchange) -> bool {
+fn has_come(message: &Message<'_, '_>, exchange: &impl Exchange) -> bool {
     let Message { head, input, .. } = message;
     let ahead = input.len().saturating_sub(head.len) as u64;
     matches!(head.body, Body::Length(len) if len <= ahead.saturating_add(exchange.unread_len()))
@@ -142,7 +142,7 @@ fn may_wait(exchange: &impl Exchange) -> bool {
 }
 
 /// Waits until the message has `want` bytes.
-fn wait(message: Message<'_, '_>, want: usize, exchange: &mut impl Exchange) -> Step {
+fn wait(message: &Message<'_, '_>, want: usize, exchange: &mut impl Exchange) -> Step {
     let Message { head, input, .. } = message;
     // Once per request: the first look that sees the whole head, and none of the body.
     if head.expects_continue && exchange.seen() < head.len && input.len() == head.len {
@@ -152,7 +152,7 @@ fn wait(message: Message<'_, '_>, want: usize, exchange: &mut impl Exchange) -> 
 }
 
 /// The length of a message, if all of it is here.
-pub(super) fn whole_len(message: Message<'_, '_>) -> Option<usize> {
+pub(super) fn whole_len(message: &Message<'_, '_>) -> Option<usize> {
     let Message { head, input, .. } = message;
     match head.body {
         Body::Empty => Some(head.len),

@@ -16,7 +16,7 @@ use crate::exchange::{Exchange, Line};
 use crate::extensions::Extensions;
 use crate::request::{Around, Request};
 use crate::response::Response;
-use crate::write::{After, Failure, Manner, Responder, write_own};
+use crate::write::{After, Failure, Manner, Responder, write, write_own};
 
 /// What is known before the handler runs.
 pub(super) struct Call<'c, 'i> {
@@ -24,8 +24,8 @@ pub(super) struct Call<'c, 'i> {
     pub(super) route: &'c Arc<Route>,
     /// The longest body in bytes.
     pub(super) body_max: u64,
-    pub(super) params: &'c Params<'c, 'c>,
-    pub(super) message: Message<'c, 'i>,
+    pub(super) params: Option<&'c Params<'c, 'c>>,
+    pub(super) message: &'c Message<'c, 'i>,
 }
 
 /// How a call has ended.
@@ -40,7 +40,7 @@ impl Call<'_, '_> {
     #[inline]
     pub(super) fn run<E: Exchange>(
         &self,
-        content: Content<'_>,
+        content: &Content<'_>,
         handler: impl Fn(&Request<'_>) -> Response,
         exchange: &mut E,
     ) -> Step {
@@ -53,13 +53,13 @@ impl Call<'_, '_> {
             let states = service.table.states();
             let (route, body_max) = (self.route.name(), self.body_max);
             let around = Around { route, body_max, states, extensions };
-            let Message { head, method, mut manner, .. } = self.message;
+            let &Message { head, method, mut manner, .. } = self.message;
             let request = |body| {
                 let (params, around) = (self.params, &around);
                 Request { head, method, params, body, peer_addr, around }
             };
             let mut rest = None;
-            let response = match &content {
+            let response = match content {
                 Content::Whole { body, .. } => handler(&request(Incoming::Whole(body))),
                 Content::Decoded { body, .. } => handler(&request(Incoming::Whole(body))),
                 Content::Arriving { .. } => {
@@ -109,13 +109,30 @@ impl Call<'_, '_> {
 
     #[cold]
     fn arriving<'l, L: Line>(&self, line: &'l mut L) -> Arriving<'l, L> {
-        let Message { head, input, .. } = self.message;
+        let &Message { head, input, .. } = self.message;
         let ahead = input.get(head.len..).unwrap_or_default();
         Arriving::new(line, head, ahead, self.body_max, &self.service.settings)
     }
 
     #[inline]
     fn respond<L: Line>(
+        &self,
+        response: Response,
+        manner: Manner,
+        line: &mut L,
+        out: &mut Vec<u8>,
+        begun: &Cell<bool>,
+    ) -> After {
+        // What nearly every response is: bytes behind a head.
+        if response.is_plain() && write(out, &response, manner).is_ok() {
+            return manner.after();
+        }
+        self.respond_with(response, manner, line, out, begun)
+    }
+
+    /// The same for any response.
+    #[cold]
+    fn respond_with<L: Line>(
         &self,
         mut response: Response,
         manner: Manner,
@@ -146,7 +163,7 @@ impl Call<'_, '_> {
                     return After::Close;
                 }
                 write_own(out, &internal_error(), manner);
-                if manner.closes() { After::Close } else { After::Next }
+                manner.after()
             }
         }
     }

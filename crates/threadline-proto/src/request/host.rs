@@ -3,7 +3,7 @@
 //! Stricter than the grammar in three ways, each a way to make two recipients disagree: an empty
 //! host (RFC 9110 §4.2.1 says to reject it in `http` URIs), a comma, and `user@`.
 
-use crate::request::scan;
+use crate::scan;
 
 /// What a registered name or an IPv4 address may consist of: `unreserved`, `sub-delims` without the
 /// comma. `%` is looked at more closely.

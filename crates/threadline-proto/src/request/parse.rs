@@ -11,8 +11,9 @@ use crate::request::fields::Findings;
 use crate::request::headers::Field;
 use crate::request::request_line::RequestLine;
 use crate::request::{
-    Form, Head, HeaderSlots, Headers, Limits, ParseError, Parsed, Target, Version, host, scan,
+    Form, Head, HeaderSlots, Headers, Limits, ParseError, Parsed, Target, Version, host,
 };
+use crate::scan;
 use crate::token::trim;
 
 /// Why reading stops before the end of a head.

@@ -2,7 +2,8 @@
 
 use crate::Method;
 use crate::request::parse::Stop;
-use crate::request::{ParseError, Version, scan};
+use crate::request::{ParseError, Version};
+use crate::scan;
 
 /// A request line, taken apart.
 pub(super) struct RequestLine<'i> {

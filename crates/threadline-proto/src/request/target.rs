@@ -89,6 +89,12 @@ impl<'i> Target<'i> {
         }
     }
 
+    /// Whether it is of a form with a path: `Origin` or `Absolute`.
+    #[inline]
+    pub fn has_path(&self) -> bool {
+        matches!(self.kind, Kind::Origin | Kind::Absolute)
+    }
+
     /// Whether it is of a form that says which host it is for.
     #[inline]
     pub(super) fn names_a_host(&self) -> bool {
@@ -139,7 +145,7 @@ fn text(ascii: &[u8]) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::request::scan;
+    use crate::scan;
 
     fn parse<'t>(method: Method<'_>, text: &'t str) -> Option<Target<'t>> {
         Target::parse(method, text.as_bytes(), scan::path_len(text.as_bytes()))

@@ -116,11 +116,14 @@ impl Preamble {
     const LEN: usize = Self::STATUS_LINE.len() + b"date: ".len() + 29 + b"\r\n".len();
 
     /// `date` is an IMF-fixdate (RFC 9110 §5.6.7). The clock is the caller's.
-    pub fn new(date: &[u8; 29]) -> Self {
-        let parts = [Self::STATUS_LINE, b"date: ", date, b"\r\n"];
-        let mut text = [0; Self::LEN];
-        for (place, byte) in text.iter_mut().zip(parts.into_iter().flatten()) {
-            *place = *byte;
+    pub const fn new(date: &[u8; 29]) -> Self {
+        let parts: [&[u8]; 4] = [Self::STATUS_LINE, b"date: ", date, b"\r\n"];
+        let (mut text, mut len, mut part) = ([0; Self::LEN], 0, 0);
+        while part < parts.len() {
+            let (_, place) = text.split_at_mut(len);
+            let (place, _) = place.split_at_mut(parts[part].len());
+            place.copy_from_slice(parts[part]);
+            (len, part) = (len + parts[part].len(), part + 1);
         }
         Preamble(text)
     }
@@ -151,7 +154,6 @@ impl<'o> HeadWriter<'o> {
     }
 
     /// Writes the status line and the date, as every response to a request begins.
-    ///
     #[inline]
     pub fn with_date(out: &'o mut Vec<u8>, status: Status, preamble: &Preamble) -> Self {
         if status == Status::OK {
@@ -175,11 +177,7 @@ impl<'o> HeadWriter<'o> {
         if RESERVED.iter().any(|reserved| reserved.eq_ignore_ascii_case(name)) {
             return Err(HeaderError::Reserved);
         }
-        if !is_field_value(value) {
-            return Err(HeaderError::Value);
-        }
-        self.append(name, value);
-        Ok(())
+        self.checked(name, value)
     }
 
     /// Writes the media type of the content.
@@ -193,7 +191,7 @@ impl<'o> HeadWriter<'o> {
             self.out.extend_from_slice(b"content-type: text/plain; charset=utf-8\r\n");
             return Ok(());
         }
-        self.header("content-type", value.as_bytes())
+        self.checked("content-type", value.as_bytes())
     }
 
     /// Writes that the server speaks another protocol: with `101`, from here on; with any other status,
@@ -213,25 +211,34 @@ impl<'o> HeadWriter<'o> {
     /// Writes the framing and the empty line. The content, if any, comes right behind.
     #[inline]
     pub fn finish(self, payload: Payload, persistence: Persistence) {
-        let mut persistence = persistence;
-        if !self.status.forbids_content() {
-            match payload {
-                Payload::Length(length) => {
-                    self.out.extend_from_slice(b"content-length: ");
-                    self.out.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
-                    self.out.extend_from_slice(b"\r\n");
-                }
-                Payload::Chunked => self.out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
-                // The end of the connection is all there is to end the message.
-                Payload::UntilClose => persistence = Persistence::Close,
-                Payload::Unsaid => {}
+        let HeadWriter { out, status } = self;
+        let payload = if status.forbids_content() { Payload::Unsaid } else { payload };
+        match payload {
+            Payload::Length(length) => {
+                out.extend_from_slice(b"content-length: ");
+                out.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
+            }
+            Payload::Chunked => out.extend_from_slice(b"transfer-encoding: chunked"),
+            // The end of the connection is all there is to end the message.
+            Payload::UntilClose => return out.extend_from_slice(b"connection: close\r\n\r\n"),
+            Payload::Unsaid => return end_fields(out, persistence),
+        }
+        // One piece less than line after line.
+        match persistence {
+            Persistence::Implied => out.extend_from_slice(b"\r\n\r\n"),
+            Persistence::KeepAlive | Persistence::Close => {
+                out.extend_from_slice(b"\r\n");
+                end_fields(out, persistence);
             }
         }
-        match persistence {
-            Persistence::Implied => self.out.extend_from_slice(b"\r\n"),
-            Persistence::KeepAlive => self.out.extend_from_slice(b"connection: keep-alive\r\n\r\n"),
-            Persistence::Close => self.out.extend_from_slice(b"connection: close\r\n\r\n"),
+    }
+
+    fn checked(&mut self, name: &str, value: &[u8]) -> Result<(), HeaderError> {
+        if !is_field_value(value) {
+            return Err(HeaderError::Value);
         }
+        self.append(name, value);
+        Ok(())
     }
 
     fn append(&mut self, name: &str, value: &[u8]) {
@@ -240,6 +247,15 @@ impl<'o> HeadWriter<'o> {
         self.out.extend_from_slice(value);
         self.out.extend_from_slice(b"\r\n");
     }
+}
+
+/// Writes what the head says of the connection, and the empty line.
+fn end_fields(out: &mut Vec<u8>, persistence: Persistence) {
+    out.extend_from_slice(match persistence {
+        Persistence::Implied => b"\r\n",
+        Persistence::KeepAlive => b"connection: keep-alive\r\n\r\n",
+        Persistence::Close => b"connection: close\r\n\r\n",
+    });
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! How far a word of the head goes: eight bytes at a time, in portable arithmetic.
+//! How far a word of a head goes: eight bytes at a time, in portable arithmetic.
 //!
 //! A mark is the highest bit of a byte. Of the marks that tell where a word ends only the lowest
 //! counts, that of the first byte in memory.
@@ -7,7 +7,7 @@ use crate::token::{TOKEN_BYTES, is_value_byte};
 
 /// Length of the token that `text` begins with.
 #[inline(always)]
-pub(super) fn token_len(text: &[u8]) -> usize {
+pub(crate) fn token_len(text: &[u8]) -> usize {
     len_in(&TOKEN_BYTES, text)
 }
 
@@ -16,7 +16,7 @@ pub(super) fn token_len(text: &[u8]) -> usize {
 /// For what is short: marks take longer than a look at each byte. Eight are looked at without asking
 /// each time whether there is one.
 #[inline(always)]
-pub(super) fn len_in(map: &[bool; 256], text: &[u8]) -> usize {
+pub(crate) fn len_in(map: &[bool; 256], text: &[u8]) -> usize {
     let mut rest = text;
     while let Some((word, tail)) = rest.split_first_chunk::<8>() {
         for (byte, within) in word.iter().zip(0..) {
@@ -33,20 +33,20 @@ pub(super) fn len_in(map: &[bool; 256], text: &[u8]) -> usize {
 /// Length of the visible ASCII that `text` begins with and that is neither `?` nor `#`: what a path is
 /// made of.
 #[inline(always)]
-pub(super) fn path_len(text: &[u8]) -> usize {
+pub(crate) fn path_len(text: &[u8]) -> usize {
     let marks = |word| invisible(word) | equal(word, b'?') | equal(word, b'#');
     run_len(text, marks, |byte| !matches!(byte, b'!'..=b'~') || matches!(byte, b'?' | b'#'))
 }
 
 /// Length of the visible ASCII that `text` begins with: what a target is made of.
 #[inline(always)]
-pub(super) fn visible_len(text: &[u8]) -> usize {
+pub(crate) fn visible_len(text: &[u8]) -> usize {
     run_len(text, invisible, |byte| !matches!(byte, b'!'..=b'~'))
 }
 
 /// Length of the field content that `text` begins with, the whitespace in and around it included.
 #[inline(always)]
-pub(super) fn value_len(text: &[u8]) -> usize {
+pub(crate) fn value_len(text: &[u8]) -> usize {
     let len = untabbed_len(text);
     match text.get(len) {
         // A tab, which is rare, is marked too.
