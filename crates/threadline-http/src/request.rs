@@ -15,7 +15,8 @@ use crate::extensions::{Extensions, States};
 #[derive(Clone)]
 pub struct Request<'a> {
     pub(crate) head: &'a Head<'a, 'a>,
-    pub(crate) method: Method<'a>,
+    /// In place of the head's, if middleware says so.
+    pub(crate) method: Option<Method<'a>>,
     /// `None` where the route's pattern has none.
     pub(crate) params: Option<&'a Params<'a, 'a>>,
     pub(crate) body: Incoming<'a>,
@@ -35,7 +36,7 @@ pub(crate) struct Around<'a> {
 impl<'a> Request<'a> {
     /// What is to be done.
     pub fn method(&self) -> Method<'a> {
-        self.method
+        self.method.unwrap_or(self.head.method)
     }
 
     /// The path as it came: percent-encoded, without the query.
@@ -135,7 +136,7 @@ impl<'a> Request<'a> {
     where
         'a: 'b,
     {
-        Request { method, ..self.clone() }
+        Request { method: Some(method), ..self.clone() }
     }
 
     /// The peer's address; `None` on a Unix socket.

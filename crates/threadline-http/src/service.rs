@@ -27,7 +27,6 @@ use threadline_engine::protocol::{
     AfterRefusal, Offence, Phase, Protocol, Refusal, Step, Timeouts,
 };
 use threadline_engine::{Route, Turn};
-use threadline_proto::Method;
 use threadline_proto::request::{self, Form, Head, HeaderSlots, Parsed};
 use threadline_proto::response::Status;
 
@@ -54,9 +53,8 @@ pub struct HttpService {
 
 /// A request as it has arrived, and how it is to be answered.
 struct Message<'m, 'i> {
+    /// With the method that an override says, if there is one.
     head: &'m Head<'m, 'i>,
-    /// As the handler sees it: what an override says, if there is one.
-    method: Method<'i>,
     input: &'i [u8],
     manner: Manner,
 }
@@ -84,8 +82,8 @@ impl HttpService {
         let mut slots = HeaderSlots::new();
         // Here and below, what is large is looked at where it was made: to move it takes longer than
         // to make it.
-        let parsed = request::parse(input, &mut slots, limits);
-        let head = match &parsed {
+        let mut parsed = request::parse(input, &mut slots, limits);
+        let head = match &mut parsed {
             Ok(Parsed::Head(head)) => head,
             Ok(Parsed::Partial) => return Step::Partial { phase: Phase::Head, want: 0 },
             Err(error) => {
@@ -94,19 +92,19 @@ impl HttpService {
             }
         };
         let mut manner = Manner::answering(head);
-        let Ok(method) = self.settings.method_override.method(head) else {
+        if let Err(BadOverride) = self.settings.method_override.apply(head) {
             let response = Response::error(Status::BAD_REQUEST, BadOverride::HINT);
             return refuse(&response, manner, exchange);
-        };
+        }
         if exchange.draining() {
             manner = manner.closing();
         }
-        let message = Message { head, method, input, manner };
+        let message = Message { head, input, manner };
         if !head.target.has_path() {
             return self.answer_unrouted(self.find_pathless(head), message, exchange);
         }
         let way = self.table.way(&head.target);
-        match self.table.find(method, &way) {
+        match self.table.find(head.method, &way) {
             Found::Endpoint(endpoint) => self.meet(endpoint, way.params(), &message, exchange),
             found => self.answer_unrouted(found, message, exchange),
         }
@@ -122,7 +120,8 @@ impl HttpService {
         exchange: &mut impl Exchange,
     ) -> Step {
         let body_max = endpoint.body_max.unwrap_or(self.settings.body_len_max);
-        let content = match self.content(message, body_max, exchange) {
+        let mut decoded = Vec::new();
+        let content = match self.content(message, body_max, &mut decoded, exchange) {
             Ok(content) => content,
             Err(Before::Step(step)) => return step,
             Err(Before::Refuse(error)) => {
@@ -130,7 +129,7 @@ impl HttpService {
             }
         };
         let call = Call { service: self, route: endpoint.route(), body_max, params, message };
-        call.run(&content, |request| endpoint.answer(request), exchange)
+        call.run(content, |request| endpoint.answer(request), exchange)
     }
 
     /// What a request finds whose target has no path.
@@ -156,16 +155,16 @@ impl HttpService {
             // What follows is a body, or meant for a tunnel.
             message.manner = message.manner.closing();
         }
-        let content = Content::Whole { body: &[], len: len.unwrap_or(message.head.len) };
+        let content = Content { body: Some(&[]), len: len.unwrap_or(message.head.len) };
         let (route, body_max) = (&self.unrouted, self.settings.body_len_max);
         let call = Call { service: self, route, body_max, params: None, message: &message };
         let layers = self.table.layers();
         if layers.is_empty() {
-            return call.answer_here(&content, &unrouted(found), exchange);
+            return call.answer_here(content, &unrouted(found), exchange);
         }
         // Middleware sees these too, and may block.
         let handler = |_: &crate::Request<'_>| unrouted(found);
-        call.run(&content, |request| Next::new(layers, &handler).run(request), exchange)
+        call.run(content, |request| Next::new(layers, &handler).run(request), exchange)
     }
 }
 

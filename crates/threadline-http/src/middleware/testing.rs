@@ -75,8 +75,8 @@ impl Stack {
         let (route, extensions) = ("GET /test", Extensions::new());
         let around = Around { route, body_max: BODY_MAX, states: &states, extensions };
         let peer_addr = Some(([192, 0, 2, 7], 4321).into());
-        let (head, method) = (&head, head.method);
-        let request = Request { head, method, params: None, body, peer_addr, around: &around };
+        let (head, around) = (&head, &around);
+        let request = Request { head, method: None, params: None, body, peer_addr, around };
         let handler = |request: &Request<'_>| handler(request).into_response();
         Next::new(&self.0, &handler).run(&request)
     }

@@ -40,7 +40,7 @@ impl Call<'_, '_> {
     #[inline]
     pub(super) fn run<E: Exchange>(
         &self,
-        content: &Content<'_>,
+        content: Content<'_>,
         handler: impl Fn(&Request<'_>) -> Response,
         exchange: &mut E,
     ) -> Step {
@@ -53,16 +53,15 @@ impl Call<'_, '_> {
             let states = service.table.states();
             let (route, body_max) = (self.route.name(), self.body_max);
             let around = Around { route, body_max, states, extensions };
-            let &Message { head, method, mut manner, .. } = self.message;
+            let &Message { head, mut manner, .. } = self.message;
             let request = |body| {
                 let (params, around) = (self.params, &around);
-                Request { head, method, params, body, peer_addr, around }
+                Request { head, method: None, params, body, peer_addr, around }
             };
             let mut rest = None;
-            let response = match content {
-                Content::Whole { body, .. } => handler(&request(Incoming::Whole(body))),
-                Content::Decoded { body, .. } => handler(&request(Incoming::Whole(body))),
-                Content::Arriving { .. } => {
+            let response = match content.body {
+                Some(body) => handler(&request(Incoming::Whole(body))),
+                None => {
                     let arriving = self.arriving(line);
                     let response = handler(&request(Incoming::Arriving(&arriving)));
                     rest = arriving.finish();
@@ -77,10 +76,10 @@ impl Call<'_, '_> {
         });
         match called {
             Ok(Ended { after: After::Next, rest: Some(rest) }) => Step::Streamed { rest },
-            Ok(Ended { after: After::Next, rest: None }) => Step::Next { consumed: content.len() },
+            Ok(Ended { after: After::Next, rest: None }) => Step::Next { consumed: content.len },
             Ok(Ended { after: After::Push, .. }) => Step::Push,
             Ok(Ended { after: After::Close, .. }) => Step::Close,
-            Err(CallError::Offload) => Step::Offload { len: content.len() },
+            Err(CallError::Offload) => Step::Offload { len: content.len },
             Err(CallError::Panicked) => {
                 let out = exchange.out();
                 if begun.get() {
@@ -98,13 +97,13 @@ impl Call<'_, '_> {
     /// Answers without user code.
     pub(super) fn answer_here(
         &self,
-        content: &Content<'_>,
+        content: Content<'_>,
         response: &Response,
         exchange: &mut impl Exchange,
     ) -> Step {
         let manner = self.message.manner;
         write_own(exchange.out(), response, manner);
-        if manner.closes() { Step::Close } else { Step::Next { consumed: content.len() } }
+        if manner.closes() { Step::Close } else { Step::Next { consumed: content.len } }
     }
 
     #[cold]
@@ -178,17 +177,6 @@ impl Call<'_, '_> {
             Failure::Body(error) => tracing::error!(route, "the response is cut off: {error}"),
             // The client's business.
             Failure::Line(error) => tracing::debug!(route, "the client is gone: {error}"),
-        }
-    }
-}
-
-impl Content<'_> {
-    /// The length of the message, as far as the engine has it.
-    fn len(&self) -> usize {
-        match self {
-            Content::Whole { len, .. }
-            | Content::Decoded { len, .. }
-            | Content::Arriving { len } => *len,
         }
     }
 }

@@ -141,29 +141,23 @@ impl<'o> HeadWriter<'o> {
     #[inline]
     pub fn new(out: &'o mut Vec<u8>, status: Status) -> Self {
         if status == Status::OK {
-            out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
+            out.extend_from_slice(Preamble::STATUS_LINE);
         } else {
-            out.extend_from_slice(b"HTTP/1.1 ");
-            out.extend_from_slice(itoa::Buffer::new().format(status.code()).as_bytes());
-            // The space stays when the reason is empty (RFC 9112 §4).
-            out.push(b' ');
-            out.extend_from_slice(status.reason().as_bytes());
-            out.extend_from_slice(b"\r\n");
+            write_status_line(out, status);
         }
         HeadWriter { out, status }
     }
 
     /// Writes the status line and the date, as every response to a request begins.
-    #[inline]
+    #[inline(always)]
     pub fn with_date(out: &'o mut Vec<u8>, status: Status, preamble: &Preamble) -> Self {
         if status == Status::OK {
             out.extend_from_slice(&preamble.0);
-            HeadWriter { out, status }
         } else {
-            let writer = HeadWriter::new(out, status);
-            writer.out.extend_from_slice(preamble.date_line());
-            writer
+            write_status_line(out, status);
+            out.extend_from_slice(preamble.date_line());
         }
+        HeadWriter { out, status }
     }
 
     /// Writes one field of the handler's.
@@ -209,7 +203,7 @@ impl<'o> HeadWriter<'o> {
     }
 
     /// Writes the framing and the empty line. The content, if any, comes right behind.
-    #[inline]
+    #[inline(always)]
     pub fn finish(self, payload: Payload, persistence: Persistence) {
         let HeadWriter { out, status } = self;
         let payload = if status.forbids_content() { Payload::Unsaid } else { payload };
@@ -249,7 +243,19 @@ impl<'o> HeadWriter<'o> {
     }
 }
 
+/// Writes any status line; that of 200 stands ready.
+#[cold]
+fn write_status_line(out: &mut Vec<u8>, status: Status) {
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(itoa::Buffer::new().format(status.code()).as_bytes());
+    // The space stays when the reason is empty (RFC 9112 §4).
+    out.push(b' ');
+    out.extend_from_slice(status.reason().as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
 /// Writes what the head says of the connection, and the empty line.
+#[cold]
 fn end_fields(out: &mut Vec<u8>, persistence: Persistence) {
     out.extend_from_slice(match persistence {
         Persistence::Implied => b"\r\n",
