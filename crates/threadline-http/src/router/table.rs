@@ -183,6 +183,7 @@ impl Table {
     #[inline]
     pub(crate) fn way<'p>(&self, target: &Target<'p>) -> Way<'_, 'p> {
         if let Some(place) = self.fixed.find(target.path_bytes()) {
+            debug_assert_eq!(self.tree.at(target.path()).map(|at| *at.value), Ok(place));
             return Way::Fixed(place);
         }
         match self.tree.at(target.path()) {

@@ -55,19 +55,14 @@ fn is_valid_literal(literal: &[u8]) -> bool {
 
 /// Nothing, or a colon and a port. The grammar lets the port be empty.
 fn is_valid_port(rest: &[u8]) -> bool {
-    let [colon, digits @ ..] = rest else { return true };
-    if *colon != b':' || digits.len() > 5 {
-        return false;
-    }
-    let mut port = 0;
-    for byte in digits {
-        let digit = byte.wrapping_sub(b'0');
-        if digit > 9 {
-            return false;
-        }
-        port = port * 10 + u32::from(digit);
-    }
-    port <= 65_535
+    let digits = match rest {
+        [] => return true,
+        [b':', digits @ ..] => digits,
+        _ => return false,
+    };
+    // Of as many digits, text is ordered as numbers are.
+    let fits = digits.len() < 5 || (digits.len() == 5 && digits <= b"65535");
+    fits && digits.iter().all(u8::is_ascii_digit)
 }
 
 /// Whether two authorities name the same host and port, as far as it can be told by looking.

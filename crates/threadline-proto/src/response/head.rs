@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use crate::response::Status;
+use crate::response::{Preamble, Status};
 use crate::token::{is_field_value, is_token};
 
 /// Appends a response head to a buffer.
@@ -105,34 +105,6 @@ const RESERVED: [&str; 7] = [
     "date",
 ];
 
-/// How the commonest response begins: its status line and its date, ready to be copied.
-///
-/// Made once a second; every response begins with all of it, or with its date line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Preamble([u8; Preamble::LEN]);
-
-impl Preamble {
-    const STATUS_LINE: &[u8] = b"HTTP/1.1 200 OK\r\n";
-    const LEN: usize = Self::STATUS_LINE.len() + b"date: ".len() + 29 + b"\r\n".len();
-
-    /// `date` is an IMF-fixdate (RFC 9110 §5.6.7). The clock is the caller's.
-    pub const fn new(date: &[u8; 29]) -> Self {
-        let parts: [&[u8]; 4] = [Self::STATUS_LINE, b"date: ", date, b"\r\n"];
-        let (mut text, mut len, mut part) = ([0; Self::LEN], 0, 0);
-        while part < parts.len() {
-            let (_, place) = text.split_at_mut(len);
-            let (place, _) = place.split_at_mut(parts[part].len());
-            place.copy_from_slice(parts[part]);
-            (len, part) = (len + parts[part].len(), part + 1);
-        }
-        Preamble(text)
-    }
-
-    fn date_line(&self) -> &[u8] {
-        &self.0[Self::STATUS_LINE.len()..]
-    }
-}
-
 impl<'o> HeadWriter<'o> {
     /// Writes the status line.
     ///
@@ -152,7 +124,7 @@ impl<'o> HeadWriter<'o> {
     #[inline(always)]
     pub fn with_date(out: &'o mut Vec<u8>, status: Status, preamble: &Preamble) -> Self {
         if status == Status::OK {
-            out.extend_from_slice(&preamble.0);
+            out.extend_from_slice(preamble.bytes());
         } else {
             write_status_line(out, status);
             out.extend_from_slice(preamble.date_line());
@@ -178,14 +150,19 @@ impl<'o> HeadWriter<'o> {
     ///
     /// # Errors
     /// [`HeaderError::Value`] when it would break the message; nothing is written then.
-    #[inline]
+    #[inline(always)]
     pub fn content_type(&mut self, value: &str) -> Result<(), HeaderError> {
-        // The default of every text reply: known to be fine.
-        if value == "text/plain; charset=utf-8" {
-            self.out.extend_from_slice(b"content-type: text/plain; charset=utf-8\r\n");
-            return Ok(());
+        // What text and JSON are sent as: known to be fine, and copied as one.
+        match value {
+            "text/plain; charset=utf-8" => {
+                self.out.extend_from_slice(b"content-type: text/plain; charset=utf-8\r\n");
+            }
+            "application/json" => {
+                self.out.extend_from_slice(b"content-type: application/json\r\n");
+            }
+            other => return self.checked("content-type", other.as_bytes()),
         }
-        self.checked("content-type", value.as_bytes())
+        Ok(())
     }
 
     /// Writes that the server speaks another protocol: with `101`, from here on; with any other status,
