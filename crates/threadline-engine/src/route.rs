@@ -237,9 +237,14 @@ impl Tally {
     fn counts(&mut self, route: &Route) -> &mut Counts {
         let number = route.number as usize;
         if number >= self.routes.len() {
-            self.routes.resize(number + 1, Counts::default());
+            self.grow(number + 1);
         }
         &mut self.routes[number]
+    }
+
+    #[cold]
+    fn grow(&mut self, len: usize) {
+        self.routes.resize(len, Counts::default());
     }
 }
 

@@ -3,7 +3,7 @@
 //! Asking the coarse clock costs 5 ns, formatting some 250. A thread-local copy needs no lock
 //! and no atomic; threads may disagree by the few nanoseconds around the turn of a second.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::time::{ClockId, clock_gettime};
@@ -11,19 +11,25 @@ use threadline_proto::response::Preamble;
 
 thread_local! {
     /// The second that was last asked for, since the epoch, and its text.
-    static LATEST: RefCell<Option<(u64, Preamble)>> = const { RefCell::new(None) };
+    static LATEST: Cell<(u64, Preamble)> =
+        const { Cell::new((0, Preamble::new(b"Thu, 01 Jan 1970 00:00:00 GMT"))) };
 }
 
-/// Gives `write` the present time, as a response begins with it.
+/// The present time, as a response begins with it.
 #[inline]
-pub(crate) fn with_preamble<R>(write: impl FnOnce(&Preamble) -> R) -> R {
+pub(crate) fn preamble() -> Preamble {
     // The coarse clock is at most 10 ms behind, and costs a fifth of the fine one.
     // A clock before 1970 is set wrong; any date does.
     let second = clock_gettime(ClockId::RealtimeCoarse).tv_sec.max(0) as u64;
-    LATEST.with_borrow_mut(|latest| match latest {
-        Some((known, preamble)) if *known == second => write(preamble),
-        _ => write(&latest.insert((second, Preamble::new(&format(second)))).1),
-    })
+    let (known, preamble) = LATEST.get();
+    if known == second { preamble } else { renew(second) }
+}
+
+#[cold]
+fn renew(second: u64) -> Preamble {
+    let preamble = Preamble::new(&format(second));
+    LATEST.set((second, preamble));
+    preamble
 }
 
 /// A time as an IMF-fixdate, also one before 1970 or behind 9999: as near as can be said.
@@ -33,7 +39,6 @@ pub(crate) fn text(time: SystemTime) -> String {
 }
 
 /// An IMF-fixdate (RFC 9110 §5.6.7), for example `Sun, 06 Nov 1994 08:49:37 GMT`.
-#[cold]
 fn format(second: u64) -> [u8; 29] {
     // The last second of the year 9999: what the format, and `httpdate`, can express.
     let second = second.min(253_402_300_799);
@@ -58,7 +63,7 @@ mod tests {
     #[test]
     fn a_response_begins_with_the_present_time() {
         let mut out = Vec::new();
-        with_preamble(|preamble| HeadWriter::with_date(&mut out, Status::OK, preamble))
+        HeadWriter::with_date(&mut out, Status::OK, &preamble())
             .finish(Payload::Unsaid, Persistence::Implied);
         let text = String::from_utf8(out).expect("ASCII");
         let date = text.lines().find_map(|line| line.strip_prefix("date: ")).expect("a date");

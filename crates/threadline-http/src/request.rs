@@ -15,8 +15,10 @@ use crate::extensions::{Extensions, States};
 #[derive(Clone)]
 pub struct Request<'a> {
     pub(crate) head: &'a Head<'a, 'a>,
-    pub(crate) method: Method<'a>,
-    pub(crate) params: &'a Params<'a, 'a>,
+    /// In place of the head's, if middleware says so.
+    pub(crate) method: Option<Method<'a>>,
+    /// `None` where the route's pattern has none.
+    pub(crate) params: Option<&'a Params<'a, 'a>>,
     pub(crate) body: Incoming<'a>,
     pub(crate) peer_addr: Option<SocketAddr>,
     pub(crate) around: &'a Around<'a>,
@@ -34,7 +36,7 @@ pub(crate) struct Around<'a> {
 impl<'a> Request<'a> {
     /// What is to be done.
     pub fn method(&self) -> Method<'a> {
-        self.method
+        self.method.unwrap_or(self.head.method)
     }
 
     /// The path as it came: percent-encoded, without the query.
@@ -70,12 +72,12 @@ impl<'a> Request<'a> {
 
     /// A path parameter as it came, percent-encoded. [`Path`](crate::Path) decodes and parses.
     pub fn param(&self, name: &str) -> Option<&'a str> {
-        self.params.get(name)
+        self.params?.get(name)
     }
 
     /// All path parameters by name, in the order of the pattern, percent-encoded.
     pub fn params(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
-        self.params.iter()
+        self.params.into_iter().flat_map(Params::iter)
     }
 
     /// The whole body; empty if there is none. One that is still arriving is waited for.
@@ -134,7 +136,7 @@ impl<'a> Request<'a> {
     where
         'a: 'b,
     {
-        Request { method, ..self.clone() }
+        Request { method: Some(method), ..self.clone() }
     }
 
     /// The peer's address; `None` on a Unix socket.

@@ -8,7 +8,7 @@ use std::fmt;
 
 use threadline_proto::response::Status;
 
-use crate::body::Body;
+use crate::body::{Body, Kind};
 use crate::upgrade::Upgrade;
 
 /// What plain text is sent as.
@@ -43,32 +43,22 @@ pub struct Response {
 impl Response {
     /// A response without content.
     pub const fn new(status: Status) -> Self {
-        Response {
-            status,
-            content_type: None,
-            headers: Vec::new(),
-            body: Body::EMPTY,
-            close: false,
-            upgrade: None,
-        }
+        Response::with(status, None, Body::EMPTY)
+    }
+
+    /// The common part, without anything that would be made only to be replaced.
+    const fn with(status: Status, content_type: Option<Cow<'static, str>>, body: Body) -> Self {
+        Response { status, content_type, headers: Vec::new(), body, close: false, upgrade: None }
     }
 
     /// 200 with plain text.
     pub fn text(text: impl Into<Cow<'static, str>>) -> Self {
-        Response {
-            content_type: Some(Cow::Borrowed(TEXT)),
-            body: text.into().into(),
-            ..Response::new(Status::OK)
-        }
+        Response::with(Status::OK, Some(Cow::Borrowed(TEXT)), text.into().into())
     }
 
     /// 200 with bytes of no particular type.
     pub fn bytes(bytes: impl Into<Body>) -> Self {
-        Response {
-            content_type: Some(Cow::Borrowed(BYTES)),
-            body: bytes.into(),
-            ..Response::new(Status::OK)
-        }
+        Response::with(Status::OK, Some(Cow::Borrowed(BYTES)), bytes.into())
     }
 
     /// A short text that says what is wrong, for people: `404 Not Found: {hint}`.
@@ -183,6 +173,12 @@ impl Response {
     /// Takes the body out; the response is left without content.
     pub fn take_body(&mut self) -> Body {
         std::mem::take(&mut self.body)
+    }
+
+    /// Whether it is bytes behind a head, and leaves the connection as it is.
+    #[inline]
+    pub(crate) fn is_plain(&self) -> bool {
+        matches!(self.body.0, Kind::Bytes(_)) && self.upgrade.is_none() && !self.close
     }
 
     /// Puts another body in place of this one.

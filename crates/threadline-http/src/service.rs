@@ -27,7 +27,6 @@ use threadline_engine::protocol::{
     AfterRefusal, Offence, Phase, Protocol, Refusal, Step, Timeouts,
 };
 use threadline_engine::{Route, Turn};
-use threadline_proto::Method;
 use threadline_proto::request::{self, Form, Head, HeaderSlots, Parsed};
 use threadline_proto::response::Status;
 
@@ -53,11 +52,9 @@ pub struct HttpService {
 }
 
 /// A request as it has arrived, and how it is to be answered.
-#[derive(Clone, Copy)]
 struct Message<'m, 'i> {
+    /// With the method that an override says, if there is one.
     head: &'m Head<'m, 'i>,
-    /// As the handler sees it: what an override says, if there is one.
-    method: Method<'i>,
     input: &'i [u8],
     manner: Manner,
 }
@@ -85,8 +82,8 @@ impl HttpService {
         let mut slots = HeaderSlots::new();
         // Here and below, what is large is looked at where it was made: to move it takes longer than
         // to make it.
-        let parsed = request::parse(input, &mut slots, limits);
-        let head = match &parsed {
+        let mut parsed = request::parse(input, &mut slots, limits);
+        let head = match &mut parsed {
             Ok(Parsed::Head(head)) => head,
             Ok(Parsed::Partial) => return Step::Partial { phase: Phase::Head, want: 0 },
             Err(error) => {
@@ -95,21 +92,20 @@ impl HttpService {
             }
         };
         let mut manner = Manner::answering(head);
-        let Ok(method) = self.settings.method_override.method(head) else {
+        if let Err(BadOverride) = self.settings.method_override.apply(head) {
             let response = Response::error(Status::BAD_REQUEST, BadOverride::HINT);
             return refuse(&response, manner, exchange);
-        };
+        }
         if exchange.draining() {
             manner = manner.closing();
         }
-        let message = Message { head, method, input, manner };
-        let found = match head.target.form() {
-            Form::Origin | Form::Absolute { .. } => self.table.find(method, head.target.path()),
-            Form::Asterisk => Found::Options(self.table.allow()),
-            Form::Authority(_) => Found::NoProxy,
-        };
-        match &found {
-            Found::Endpoint(endpoint, params) => self.meet(endpoint, params, message, exchange),
+        let message = Message { head, input, manner };
+        if !head.target.has_path() {
+            return self.answer_unrouted(self.find_pathless(head), message, exchange);
+        }
+        let way = self.table.way(&head.target);
+        match self.table.find(head.method, &way) {
+            Found::Endpoint(endpoint) => self.meet(endpoint, way.params(), &message, exchange),
             found => self.answer_unrouted(found, message, exchange),
         }
     }
@@ -119,12 +115,13 @@ impl HttpService {
     fn meet(
         &self,
         endpoint: &Endpoint,
-        params: &Params<'_, '_>,
-        message: Message<'_, '_>,
+        params: Option<&Params<'_, '_>>,
+        message: &Message<'_, '_>,
         exchange: &mut impl Exchange,
     ) -> Step {
         let body_max = endpoint.body_max.unwrap_or(self.settings.body_len_max);
-        let content = match self.content(message, body_max, exchange) {
+        let mut decoded = Vec::new();
+        let content = match self.content(message, body_max, &mut decoded, exchange) {
             Ok(content) => content,
             Err(Before::Step(step)) => return step,
             Err(Before::Refuse(error)) => {
@@ -135,27 +132,35 @@ impl HttpService {
         call.run(content, |request| endpoint.answer(request), exchange)
     }
 
+    /// What a request finds whose target has no path.
+    #[cold]
+    fn find_pathless(&self, head: &Head<'_, '_>) -> Found<'_> {
+        match head.target.form() {
+            Form::Asterisk => Found::Options(self.table.allow()),
+            _ => Found::NoProxy,
+        }
+    }
+
     /// Answers what has no endpoint. A body that is not whole is not waited for: the connection ends
     /// behind the answer.
     #[cold]
     fn answer_unrouted(
         &self,
-        found: &Found<'_, '_>,
+        found: Found<'_>,
         mut message: Message<'_, '_>,
         exchange: &mut impl Exchange,
     ) -> Step {
-        let len = body::whole_len(message);
+        let len = body::whole_len(&message);
         if len.is_none() || matches!(found, Found::NoProxy) {
             // What follows is a body, or meant for a tunnel.
             message.manner = message.manner.closing();
         }
-        let content = Content::Whole { body: &[], len: len.unwrap_or(message.head.len) };
-        let params = Params::new();
-        let (route, params, body_max) = (&self.unrouted, &params, self.settings.body_len_max);
-        let call = Call { service: self, route, body_max, params, message };
+        let content = Content { body: Some(&[]), len: len.unwrap_or(message.head.len) };
+        let (route, body_max) = (&self.unrouted, self.settings.body_len_max);
+        let call = Call { service: self, route, body_max, params: None, message: &message };
         let layers = self.table.layers();
         if layers.is_empty() {
-            return call.answer_here(&content, &unrouted(found), exchange);
+            return call.answer_here(content, &unrouted(found), exchange);
         }
         // Middleware sees these too, and may block.
         let handler = |_: &crate::Request<'_>| unrouted(found);
@@ -164,15 +169,14 @@ impl HttpService {
 }
 
 /// What a request without an endpoint is answered.
-fn unrouted(found: &Found<'_, '_>) -> Response {
+fn unrouted(found: Found<'_>) -> Response {
     match found {
         Found::Options(allow) => {
-            Response::new(Status::NO_CONTENT).with_header("allow", (*allow).to_owned())
+            Response::new(Status::NO_CONTENT).with_header("allow", allow.to_owned())
         }
         Found::OtherMethods(allow) => {
             let hint = format_args!("this path answers {allow}");
-            Response::error(Status::METHOD_NOT_ALLOWED, hint)
-                .with_header("allow", (*allow).to_owned())
+            Response::error(Status::METHOD_NOT_ALLOWED, hint).with_header("allow", allow.to_owned())
         }
         Found::UnknownMethod => {
             Response::error(Status::NOT_IMPLEMENTED, "nothing here knows this method")

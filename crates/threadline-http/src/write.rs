@@ -60,6 +60,11 @@ impl Manner {
     pub(crate) fn closes(self) -> bool {
         self.persistence == Persistence::Close
     }
+
+    /// What becomes of the connection behind a response that is whole.
+    pub(crate) fn after(self) -> After {
+        if self.closes() { After::Close } else { After::Next }
+    }
 }
 
 /// Writes a response of the service's own.
@@ -81,8 +86,8 @@ pub(crate) enum After {
     Push,
 }
 
-/// Sends a response: bytes are left in `out` for the engine, everything else is sent on the line, and
-/// what stood in `out` before goes first.
+/// Sends a response that is more than bytes behind a head: they are left in `out` for the engine, and
+/// everything else is sent on the line; what stood in `out` before goes first.
 pub(crate) struct Responder<'e, L> {
     pub(crate) line: &'e mut L,
     pub(crate) out: &'e mut Vec<u8>,
@@ -105,22 +110,21 @@ pub(crate) enum Failure {
     Body(io::Error),
 }
 
+impl Failure {
+    pub(crate) fn header((name, error): (&str, HeaderError)) -> Self {
+        Failure::Header(name.to_owned(), error)
+    }
+}
+
 impl<L: Line> Responder<'_, L> {
-    #[inline]
     pub(crate) fn respond(mut self, response: Response) -> Result<After, Failure> {
         if let Kind::Bytes(_) = response.body.0 {
-            write(self.out, &response, self.manner)
-                .map_err(|(name, error)| Failure::Header(name.to_owned(), error))?;
-            return Ok(self.after());
+            write(self.out, &response, self.manner).map_err(Failure::header)?;
+            return Ok(self.manner.after());
         }
         self.stream(response)
     }
 
-    fn after(&self) -> After {
-        if self.manner.closes() { After::Close } else { After::Next }
-    }
-
-    #[cold]
     fn stream(&mut self, mut response: Response) -> Result<After, Failure> {
         let body = response.take_body();
         let chunked = body.len().is_none() && self.is_http_11;
@@ -133,14 +137,12 @@ impl<L: Line> Responder<'_, L> {
             None => Payload::UntilClose,
         };
         let start = self.out.len();
-        write_head(self.out, &response, payload, self.manner.persistence).map_err(
-            |(name, error)| {
-                self.out.truncate(start);
-                Failure::Header(name.to_owned(), error)
-            },
-        )?;
+        write_head(self.out, &response, payload, self.manner.persistence).map_err(|refused| {
+            self.out.truncate(start);
+            Failure::header(refused)
+        })?;
         if self.manner.content == Content::LeftOut || response.status.forbids_content() {
-            return Ok(self.after());
+            return Ok(self.manner.after());
         }
         self.begun.set(true);
         match body.0 {
@@ -158,7 +160,7 @@ impl<L: Line> Responder<'_, L> {
                 return Ok(After::Push);
             }
         }
-        Ok(self.after())
+        Ok(self.manner.after())
     }
 
     /// Exactly `len` bytes.
@@ -239,7 +241,7 @@ pub(crate) fn write<'r>(
     written
 }
 
-#[inline]
+#[inline(always)]
 fn append<'r>(
     out: &mut Vec<u8>,
     response: &'r Response,
@@ -255,12 +257,12 @@ fn append<'r>(
     Ok(())
 }
 
-#[inline]
+#[inline(always)]
 fn begin(out: &mut Vec<u8>, status: Status) -> HeadWriter<'_> {
-    date::with_preamble(|preamble| HeadWriter::with_date(out, status, preamble))
+    HeadWriter::with_date(out, status, &date::preamble())
 }
 
-#[inline]
+#[inline(always)]
 fn write_head<'r>(
     out: &mut Vec<u8>,
     response: &'r Response,

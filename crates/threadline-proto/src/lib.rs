@@ -111,6 +111,7 @@ mod method;
 pub mod percent;
 pub mod request;
 pub mod response;
+mod scan;
 mod token;
 
 pub use method::Method;

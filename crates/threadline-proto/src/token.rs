@@ -2,6 +2,8 @@
 //!
 //! The same for what comes in and for what goes out.
 
+use crate::scan;
+
 /// A `tchar`.
 pub(crate) const fn is_token_byte(byte: u8) -> bool {
     matches!(byte,
@@ -34,8 +36,7 @@ pub(crate) fn is_value_byte(byte: u8) -> bool {
 
 /// A value that may be written into a field line: no control characters, no whitespace around it.
 pub(crate) fn is_field_value(value: &[u8]) -> bool {
-    let blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
-    value.iter().all(|byte| is_value_byte(*byte)) && !blank(value.first()) && !blank(value.last())
+    scan::value_len(value) == value.len() && trim(value).len() == value.len()
 }
 
 /// Splits a `#element` list (RFC 9110 §5.6.1) at its commas, without whitespace around the elements.
@@ -45,8 +46,15 @@ pub(crate) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// The text without the spaces and tabs around it.
-#[inline]
-pub(crate) fn trim(mut text: &[u8]) -> &[u8] {
+#[inline(always)]
+pub(crate) fn trim(text: &[u8]) -> &[u8] {
+    match (text.first(), text.last()) {
+        (Some(b' ' | b'\t'), _) | (_, Some(b' ' | b'\t')) => trim_blanks(text),
+        _ => text,
+    }
+}
+
+fn trim_blanks(mut text: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] = text {
         text = rest;
     }

@@ -34,6 +34,28 @@ impl<'s> OnShard<'s> {
     pub(super) fn new(shard: &'s Shard, lease: Lease<'s, Core>) -> Self {
         OnShard { shard, lease: Some(lease), loan: None, timed: None }
     }
+
+    /// The end of a call that is timed.
+    #[cold]
+    fn end_sample(&mut self, route: &Route) {
+        let Some(began) = self.timed.take() else { return };
+        // A taken shard has been tallied by its taker.
+        let Some(lease) = self.lease.as_mut() else { return };
+        let settings = &self.shard.shared.settings;
+        let slow = began.elapsed() >= settings.proving_limit;
+        if slow {
+            lease.tally.stalled(route, settings.proving_streak);
+            lease.close_watch = CLOSE_WATCH;
+        }
+        lease.close_watch = lease.close_watch.saturating_sub(1);
+        lease.sample_in = if lease.close_watch > 0 { 0 } else { SAMPLE_EVERY };
+    }
+}
+
+/// Two reads of the clock are not worth their room on the way of the calls that are not timed.
+#[cold]
+fn now() -> Instant {
+    Instant::now()
 }
 
 impl Place for OnShard<'_> {
@@ -58,8 +80,10 @@ impl Place for OnShard<'_> {
         }
         self.shard.home.counters.calls_inline.increment_alone();
         lease.tally.count(route);
-        self.timed = (lease.sample_in == 0).then(Instant::now);
-        lease.sample_in = lease.sample_in.saturating_sub(1);
+        match lease.sample_in {
+            0 => self.timed = Some(now()),
+            left => lease.sample_in = left - 1,
+        }
         self.shard.calling(Some(route));
         self.loan = self.lease.take().map(Lease::lend);
         true
@@ -69,17 +93,8 @@ impl Place for OnShard<'_> {
         // No loan: the event loop model.
         let Some(loan) = self.loan.take() else { return };
         self.lease = loan.take_back();
-        // A taken shard has been tallied by its taker.
-        let Some(lease) = self.lease.as_mut() else { return };
-        if let Some(began) = self.timed.take() {
-            let settings = &self.shard.shared.settings;
-            let slow = began.elapsed() >= settings.proving_limit;
-            if slow {
-                lease.tally.stalled(route, settings.proving_streak);
-                lease.close_watch = CLOSE_WATCH;
-            }
-            lease.close_watch = lease.close_watch.saturating_sub(1);
-            lease.sample_in = if lease.close_watch > 0 { 0 } else { SAMPLE_EVERY };
+        if self.timed.is_some() {
+            self.end_sample(route);
         }
     }
 

@@ -133,7 +133,7 @@ impl<T: FromParam> FromParams for T {
     const COUNT: usize = 1;
 
     fn from_params(request: &Request<'_>) -> Result<Self, PathRejection> {
-        parse(request.params.iter().next())
+        parse(request.params.and_then(|params| params.iter().next()))
     }
 }
 
@@ -153,7 +153,7 @@ macro_rules! tuples {
             const COUNT: usize = $count;
 
             fn from_params(request: &Request<'_>) -> Result<Self, PathRejection> {
-                let mut params = request.params.iter();
+                let mut params = request.params();
                 Ok(($(parse::<$item>(params.next())?,)*))
             }
         }

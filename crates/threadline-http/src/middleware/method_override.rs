@@ -38,19 +38,20 @@ impl BadOverride {
 }
 
 impl MethodOverride {
-    /// What is to be done with a request.
+    /// Has the head say what is to be done.
     #[inline]
-    pub(crate) fn method<'i>(self, head: &Head<'_, 'i>) -> Result<Method<'i>, BadOverride> {
+    pub(crate) fn apply(self, head: &mut Head<'_, '_>) -> Result<(), BadOverride> {
         if self == MethodOverride::Off || head.method != Method::Post {
-            return Ok(head.method);
+            return Ok(());
         }
         let mut values = head.headers.all("x-http-method-override");
-        match (values.next(), values.next()) {
-            (None, _) => Ok(Method::Post),
-            (Some(b"PUT"), None) => Ok(Method::Put),
-            (Some(b"PATCH"), None) => Ok(Method::Patch),
-            (Some(b"DELETE"), None) => Ok(Method::Delete),
-            _ => Err(BadOverride),
-        }
+        head.method = match (values.next(), values.next()) {
+            (None, _) => Method::Post,
+            (Some(b"PUT"), None) => Method::Put,
+            (Some(b"PATCH"), None) => Method::Patch,
+            (Some(b"DELETE"), None) => Method::Delete,
+            _ => return Err(BadOverride),
+        };
+        Ok(())
     }
 }

@@ -3,7 +3,6 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 
-use matchit::Params;
 use threadline_proto::request::{self, HeaderSlots, Limits, Parsed};
 
 use crate::body::{BodyError, Incoming, ReadBody};
@@ -76,9 +75,8 @@ impl Stack {
         let (route, extensions) = ("GET /test", Extensions::new());
         let around = Around { route, body_max: BODY_MAX, states: &states, extensions };
         let peer_addr = Some(([192, 0, 2, 7], 4321).into());
-        let (method, params) = (head.method, Params::new());
-        let request =
-            Request { head: &head, method, params: &params, body, peer_addr, around: &around };
+        let (head, around) = (&head, &around);
+        let request = Request { head, method: None, params: None, body, peer_addr, around };
         let handler = |request: &Request<'_>| handler(request).into_response();
         Next::new(&self.0, &handler).run(&request)
     }

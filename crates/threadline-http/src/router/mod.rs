@@ -7,7 +7,9 @@
 #[cfg(feature = "openapi")]
 mod describe;
 mod error;
+mod fixed;
 mod table;
+mod way;
 
 use std::sync::Arc;
 

@@ -1,11 +1,12 @@
-//! The table that requests are looked up in: a tree of patterns, and by pattern a few methods.
+//! The table that requests are looked up in: by path, or in a tree of patterns; and then a few methods.
 
 use std::fmt;
 use std::sync::Arc;
 
-use matchit::{InsertError, Params};
+use matchit::InsertError;
 use threadline_engine::Route;
 use threadline_proto::Method;
+use threadline_proto::request::Target;
 
 use crate::extensions::States;
 use crate::handler::{Erased, Needs};
@@ -13,6 +14,8 @@ use crate::middleware::layer::{Layers, Next};
 use crate::request::Request;
 use crate::response::Response;
 use crate::router::RouterError;
+use crate::router::fixed::FixedPaths;
+use crate::router::way::Way;
 
 /// One handler with its engine route.
 pub(crate) struct Endpoint {
@@ -55,10 +58,10 @@ struct Place {
 }
 
 /// What a request finds.
-#[derive(Debug)]
-pub(crate) enum Found<'t, 'p> {
-    /// A handler, with the path's parameters.
-    Endpoint(&'t Endpoint, Params<'t, 'p>),
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Found<'t> {
+    /// A handler.
+    Endpoint(&'t Endpoint),
     /// `OPTIONS`, and no handler for it: these methods are there.
     Options(&'t str),
     /// The path is there, but not with this method: these are.
@@ -76,7 +79,10 @@ pub(crate) enum Found<'t, 'p> {
 pub(crate) struct Table {
     /// In the order of the first route of each pattern.
     places: Vec<Place>,
-    /// From path to index in `places`.
+    /// From path to index in `places`: the patterns without parameters. They go before the others
+    /// wherever both fit, so that the tree need not be asked.
+    fixed: FixedPaths,
+    /// From path to index in `places`: all patterns.
     tree: matchit::Router<usize>,
     fallback: Option<Endpoint>,
     states: States,
@@ -94,8 +100,8 @@ impl Table {
         layers: Layers,
     ) -> Result<Self, RouterError> {
         let tree = matchit::Router::new();
-        let (places, allow) = (Vec::new(), String::new());
-        let mut table = Table { places, tree, fallback: None, states, layers, allow };
+        let (places, allow, fixed) = (Vec::new(), String::new(), FixedPaths::default());
+        let mut table = Table { places, fixed, tree, fallback: None, states, layers, allow };
         if let Some(mut endpoint) = fallback {
             check_params(&endpoint, 0)?;
             table.complete(&mut endpoint)?;
@@ -141,13 +147,17 @@ impl Table {
             return Err(RouterError::Method { route: route() });
         }
         check_pattern(&pattern)?;
-        check_params(&endpoint, count_params(&pattern))?;
+        let params = count_params(&pattern);
+        check_params(&endpoint, params)?;
         let known = self.places.iter().position(|place| place.pattern == pattern);
         let place = match known {
             Some(known) => &mut self.places[known],
             None => {
                 let index = self.places.len();
                 self.tree.insert(&*pattern, index).map_err(|error| explain(error, &pattern))?;
+                if params == 0 {
+                    self.fixed.insert(&pattern, index);
+                }
                 self.places.push(Place { pattern, endpoints: Vec::new(), allow: String::new() });
                 &mut self.places[index]
             }
@@ -169,18 +179,29 @@ impl Table {
         Ok(self)
     }
 
-    /// Finds what answers a request.
+    /// Finds where a path leads.
     #[inline]
-    pub(crate) fn find<'t, 'p>(&'t self, method: Method<'_>, path: &'p str) -> Found<'t, 'p> {
-        let Ok(matched) = self.tree.at(path) else {
-            return self.find_nothing(method);
+    pub(crate) fn way<'p>(&self, target: &Target<'p>) -> Way<'_, 'p> {
+        if let Some(place) = self.fixed.find(target.path_bytes()) {
+            debug_assert_eq!(self.tree.at(target.path()).map(|at| *at.value), Ok(place));
+            return Way::Fixed(place);
+        }
+        match self.tree.at(target.path()) {
+            Ok(matched) => Way::Pattern(*matched.value, matched.params),
+            Err(_) => Way::Nowhere,
+        }
+    }
+
+    /// Finds what answers a request there.
+    #[inline]
+    pub(crate) fn find(&self, method: Method<'_>, way: &Way<'_, '_>) -> Found<'_> {
+        let place = match way {
+            Way::Fixed(place) | Way::Pattern(place, _) => &self.places[*place],
+            Way::Nowhere => return self.find_nothing(method),
         };
-        let place = &self.places[*matched.value];
         match place.endpoint(method) {
-            Some(endpoint) => Found::Endpoint(endpoint, matched.params),
-            None if method == Method::Options => Found::Options(&place.allow),
-            None if self.is_unknown(method) => Found::UnknownMethod,
-            None => Found::OtherMethods(&place.allow),
+            Some(endpoint) => Found::Endpoint(endpoint),
+            None => self.find_other(method, place),
         }
     }
 
@@ -196,9 +217,20 @@ impl Table {
     }
 
     #[cold]
-    fn find_nothing(&self, method: Method<'_>) -> Found<'_, 'static> {
+    fn find_other<'t>(&self, method: Method<'_>, place: &'t Place) -> Found<'t> {
+        if method == Method::Options {
+            Found::Options(&place.allow)
+        } else if self.is_unknown(method) {
+            Found::UnknownMethod
+        } else {
+            Found::OtherMethods(&place.allow)
+        }
+    }
+
+    #[cold]
+    fn find_nothing(&self, method: Method<'_>) -> Found<'_> {
         match &self.fallback {
-            Some(endpoint) => Found::Endpoint(endpoint, Params::new()),
+            Some(endpoint) => Found::Endpoint(endpoint),
             None if self.is_unknown(method) => Found::UnknownMethod,
             None => Found::Nothing,
         }

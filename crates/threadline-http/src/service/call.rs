@@ -16,7 +16,7 @@ use crate::exchange::{Exchange, Line};
 use crate::extensions::Extensions;
 use crate::request::{Around, Request};
 use crate::response::Response;
-use crate::write::{After, Failure, Manner, Responder, write_own};
+use crate::write::{After, Failure, Manner, Responder, write, write_own};
 
 /// What is known before the handler runs.
 pub(super) struct Call<'c, 'i> {
@@ -24,8 +24,8 @@ pub(super) struct Call<'c, 'i> {
     pub(super) route: &'c Arc<Route>,
     /// The longest body in bytes.
     pub(super) body_max: u64,
-    pub(super) params: &'c Params<'c, 'c>,
-    pub(super) message: Message<'c, 'i>,
+    pub(super) params: Option<&'c Params<'c, 'c>>,
+    pub(super) message: &'c Message<'c, 'i>,
 }
 
 /// How a call has ended.
@@ -53,16 +53,15 @@ impl Call<'_, '_> {
             let states = service.table.states();
             let (route, body_max) = (self.route.name(), self.body_max);
             let around = Around { route, body_max, states, extensions };
-            let Message { head, method, mut manner, .. } = self.message;
+            let &Message { head, mut manner, .. } = self.message;
             let request = |body| {
                 let (params, around) = (self.params, &around);
-                Request { head, method, params, body, peer_addr, around }
+                Request { head, method: None, params, body, peer_addr, around }
             };
             let mut rest = None;
-            let response = match &content {
-                Content::Whole { body, .. } => handler(&request(Incoming::Whole(body))),
-                Content::Decoded { body, .. } => handler(&request(Incoming::Whole(body))),
-                Content::Arriving { .. } => {
+            let response = match content.body {
+                Some(body) => handler(&request(Incoming::Whole(body))),
+                None => {
                     let arriving = self.arriving(line);
                     let response = handler(&request(Incoming::Arriving(&arriving)));
                     rest = arriving.finish();
@@ -77,10 +76,10 @@ impl Call<'_, '_> {
         });
         match called {
             Ok(Ended { after: After::Next, rest: Some(rest) }) => Step::Streamed { rest },
-            Ok(Ended { after: After::Next, rest: None }) => Step::Next { consumed: content.len() },
+            Ok(Ended { after: After::Next, rest: None }) => Step::Next { consumed: content.len },
             Ok(Ended { after: After::Push, .. }) => Step::Push,
             Ok(Ended { after: After::Close, .. }) => Step::Close,
-            Err(CallError::Offload) => Step::Offload { len: content.len() },
+            Err(CallError::Offload) => Step::Offload { len: content.len },
             Err(CallError::Panicked) => {
                 let out = exchange.out();
                 if begun.get() {
@@ -98,24 +97,41 @@ impl Call<'_, '_> {
     /// Answers without user code.
     pub(super) fn answer_here(
         &self,
-        content: &Content<'_>,
+        content: Content<'_>,
         response: &Response,
         exchange: &mut impl Exchange,
     ) -> Step {
         let manner = self.message.manner;
         write_own(exchange.out(), response, manner);
-        if manner.closes() { Step::Close } else { Step::Next { consumed: content.len() } }
+        if manner.closes() { Step::Close } else { Step::Next { consumed: content.len } }
     }
 
     #[cold]
     fn arriving<'l, L: Line>(&self, line: &'l mut L) -> Arriving<'l, L> {
-        let Message { head, input, .. } = self.message;
+        let &Message { head, input, .. } = self.message;
         let ahead = input.get(head.len..).unwrap_or_default();
         Arriving::new(line, head, ahead, self.body_max, &self.service.settings)
     }
 
     #[inline]
     fn respond<L: Line>(
+        &self,
+        response: Response,
+        manner: Manner,
+        line: &mut L,
+        out: &mut Vec<u8>,
+        begun: &Cell<bool>,
+    ) -> After {
+        // What nearly every response is: bytes behind a head.
+        if response.is_plain() && write(out, &response, manner).is_ok() {
+            return manner.after();
+        }
+        self.respond_with(response, manner, line, out, begun)
+    }
+
+    /// The same for any response.
+    #[cold]
+    fn respond_with<L: Line>(
         &self,
         mut response: Response,
         manner: Manner,
@@ -146,7 +162,7 @@ impl Call<'_, '_> {
                     return After::Close;
                 }
                 write_own(out, &internal_error(), manner);
-                if manner.closes() { After::Close } else { After::Next }
+                manner.after()
             }
         }
     }
@@ -161,17 +177,6 @@ impl Call<'_, '_> {
             Failure::Body(error) => tracing::error!(route, "the response is cut off: {error}"),
             // The client's business.
             Failure::Line(error) => tracing::debug!(route, "the client is gone: {error}"),
-        }
-    }
-}
-
-impl Content<'_> {
-    /// The length of the message, as far as the engine has it.
-    fn len(&self) -> usize {
-        match self {
-            Content::Whole { len, .. }
-            | Content::Decoded { len, .. }
-            | Content::Arriving { len } => *len,
         }
     }
 }

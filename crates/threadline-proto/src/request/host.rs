@@ -3,6 +3,8 @@
 //! Stricter than the grammar in three ways, each a way to make two recipients disagree: an empty
 //! host (RFC 9110 §4.2.1 says to reject it in `http` URIs), a comma, and `user@`.
 
+use crate::scan;
+
 /// What a registered name or an IPv4 address may consist of: `unreserved`, `sub-delims` without the
 /// comma. `%` is looked at more closely.
 const NAME_BYTES: [bool; 256] = {
@@ -20,9 +22,7 @@ const NAME_BYTES: [bool; 256] = {
 /// Whether the text is a host with an optional port.
 #[inline]
 pub(super) fn is_valid(authority: &[u8]) -> bool {
-    let is_name = |byte: &u8| NAME_BYTES[usize::from(*byte)];
-    let name_len = authority.iter().position(|byte| !is_name(byte)).unwrap_or(authority.len());
-    match authority.split_at(name_len) {
+    match authority.split_at(scan::len_in(&NAME_BYTES, authority)) {
         ([], [b'[', literal @ ..]) => is_valid_literal(literal),
         (_, [b'%', ..]) => is_valid_encoded(authority),
         (name, rest) => !name.is_empty() && is_valid_port(rest),
@@ -55,19 +55,14 @@ fn is_valid_literal(literal: &[u8]) -> bool {
 
 /// Nothing, or a colon and a port. The grammar lets the port be empty.
 fn is_valid_port(rest: &[u8]) -> bool {
-    let [colon, digits @ ..] = rest else { return true };
-    if *colon != b':' || digits.len() > 5 {
-        return false;
-    }
-    let mut port = 0;
-    for byte in digits {
-        let digit = byte.wrapping_sub(b'0');
-        if digit > 9 {
-            return false;
-        }
-        port = port * 10 + u32::from(digit);
-    }
-    port <= 65_535
+    let digits = match rest {
+        [] => return true,
+        [b':', digits @ ..] => digits,
+        _ => return false,
+    };
+    // Of as many digits, text is ordered as numbers are.
+    let fits = digits.len() < 5 || (digits.len() == 5 && digits <= b"65535");
+    fits && digits.iter().all(u8::is_ascii_digit)
 }
 
 /// Whether two authorities name the same host and port, as far as it can be told by looking.

@@ -12,7 +12,6 @@ mod host;
 mod limits;
 mod parse;
 mod request_line;
-mod scan;
 mod target;
 
 pub use error::ParseError;

@@ -11,8 +11,9 @@ use crate::request::fields::Findings;
 use crate::request::headers::Field;
 use crate::request::request_line::RequestLine;
 use crate::request::{
-    Form, Head, HeaderSlots, Headers, Limits, ParseError, Parsed, Target, Version, host, scan,
+    Form, Head, HeaderSlots, Headers, Limits, ParseError, Parsed, Target, Version, host,
 };
+use crate::scan;
 use crate::token::trim;
 
 /// Why reading stops before the end of a head.
@@ -64,8 +65,8 @@ pub fn parse<'h, 'i>(
         Ok(read) => read,
         Err(stop) => return stop.verdict(is_too_long),
     };
-    let RequestLine { method, target, version } = line;
-    let Some(target) = Target::parse(method, target) else {
+    let RequestLine { method, target, path_len, version } = line;
+    let Some(target) = Target::parse(method, target, path_len) else {
         return Err(ParseError::Target);
     };
 
@@ -78,7 +79,7 @@ pub fn parse<'h, 'i>(
         return Err(ParseError::HeadTooLarge);
     }
     let host = findings.host_of(version)?;
-    if !matches!(target.form(), Form::Origin | Form::Asterisk) {
+    if target.names_a_host() {
         check_authority(&target, host)?;
     }
     Ok(Parsed::Head(Head {
@@ -108,12 +109,11 @@ fn read_fields<'i>(
     let fields = &mut slots.fields;
     fields.clear();
     loop {
-        match text {
-            [b'\r', b'\n', behind @ ..] => return Ok(behind),
-            [] | [b'\r'] => return Err(Stop::Short(ParseError::HeadTooLarge)),
-            [b'\r' | b'\n', ..] => return Err(ParseError::LineEnd.into()),
-            _ if fields.len() >= headers_max => return Err(ParseError::TooManyHeaders.into()),
-            _ => {}
+        if let Some(behind) = text.strip_prefix(b"\r\n") {
+            return Ok(behind);
+        }
+        if fields.len() >= headers_max && !matches!(text, [] | [b'\r' | b'\n', ..]) {
+            return Err(ParseError::TooManyHeaders.into());
         }
         let field;
         (field, text) = field_line(text)?;
@@ -125,21 +125,38 @@ fn read_fields<'i>(
 /// A field line (RFC 9112 §5) and what follows it.
 #[inline(always)]
 fn field_line(text: &[u8]) -> Result<(Field<'_>, &[u8]), Stop> {
-    let too_large = Stop::Short(ParseError::HeadTooLarge);
     // A line that begins with whitespace is an obsolete folding (§5.2): no token, and so no name.
     // Nor is there one where whitespace stands before the colon (§5.1).
     let (name, text) = text.split_at(scan::token_len(text));
     let text = match text {
-        [b':', value @ ..] if !name.is_empty() => value,
-        [] => return Err(too_large),
-        _ => return Err(ParseError::HeaderName.into()),
+        // A space behind the colon is as good as always there.
+        [b':', b' ', value @ ..] | [b':', value @ ..] if !name.is_empty() => value,
+        _ => return Err(no_name(name, text)),
     };
     let (value, text) = text.split_at(scan::value_len(text));
+    match text.strip_prefix(b"\r\n") {
+        Some(text) => Ok((Field { name, value: trim(value) }, text)),
+        None => Err(no_line_end(text)),
+    }
+}
+
+/// Why what begins with `name` and goes on with `text` is no field line, nor the empty one.
+#[cold]
+fn no_name(name: &[u8], text: &[u8]) -> Stop {
+    match (name, text) {
+        (_, []) | ([], [b'\r']) => Stop::Short(ParseError::HeadTooLarge),
+        ([], [b'\r' | b'\n', ..]) => ParseError::LineEnd.into(),
+        _ => ParseError::HeaderName.into(),
+    }
+}
+
+/// Why a field line does not end where its value does.
+#[cold]
+fn no_line_end(text: &[u8]) -> Stop {
     match text {
-        [b'\r', b'\n', text @ ..] => Ok((Field { name, value: trim(value) }, text)),
-        [] | [b'\r'] => Err(too_large),
-        [b'\n', ..] => Err(ParseError::LineEnd.into()),
-        _ => Err(ParseError::HeaderValue.into()),
+        [] | [b'\r'] => Stop::Short(ParseError::HeadTooLarge),
+        [b'\n', ..] => ParseError::LineEnd.into(),
+        _ => ParseError::HeaderValue.into(),
     }
 }
 

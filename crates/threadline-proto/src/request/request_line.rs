@@ -2,13 +2,16 @@
 
 use crate::Method;
 use crate::request::parse::Stop;
-use crate::request::{ParseError, Version, scan};
+use crate::request::{ParseError, Version};
+use crate::scan;
 
 /// A request line, taken apart.
 pub(super) struct RequestLine<'i> {
     pub(super) method: Method<'i>,
     /// Visible ASCII, at least one byte.
-    pub(super) target: &'i str,
+    pub(super) target: &'i [u8],
+    /// How much of the target stands before its first `?` or `#`.
+    pub(super) path_len: usize,
     pub(super) version: Version,
 }
 
@@ -17,9 +20,10 @@ impl<'i> RequestLine<'i> {
     #[inline(always)]
     pub(super) fn read(text: &'i [u8], target_len_max: usize) -> Result<(Self, &'i [u8]), Stop> {
         let (method, text) = method(text)?;
-        let (target, text) = target(text, target_len_max)?;
+        let path_len = scan::path_len(text);
+        let (target, text) = target(text, path_len, target_len_max)?;
         let (version, text) = version(text)?;
-        Ok((RequestLine { method, target, version }, text))
+        Ok((RequestLine { method, target, path_len, version }, text))
     }
 }
 
@@ -44,16 +48,21 @@ fn any_method(text: &[u8]) -> Result<(Method<'_>, &[u8]), Stop> {
     }
 }
 
-/// The target and what follows it. What it is made of is all that is looked at here.
+/// The target and what follows it. What it is made of is all that is looked at here; of that,
+/// `path_len` bytes have been seen.
 #[inline(always)]
-fn target(text: &[u8], len_max: usize) -> Result<(&str, &[u8]), Stop> {
-    let (target, text) = text.split_at(scan::visible_len(text));
-    if target.len() > len_max {
+fn target(text: &[u8], path_len: usize, len_max: usize) -> Result<(&[u8], &[u8]), Stop> {
+    let len = match text.get(path_len) {
+        Some(b'?' | b'#') => path_len + scan::visible_len(&text[path_len..]),
+        _ => path_len,
+    };
+    let (target, text) = text.split_at(len);
+    if len > len_max {
         return Err(ParseError::TargetTooLong.into());
     }
-    match (str::from_utf8(target), text) {
-        (Ok(target), [b' ', text @ ..]) if !target.is_empty() => Ok((target, text)),
-        (_, []) => Err(Stop::Short(ParseError::TargetTooLong)),
+    match text {
+        [b' ', text @ ..] if len > 0 => Ok((target, text)),
+        [] => Err(Stop::Short(ParseError::TargetTooLong)),
         _ => Err(ParseError::Target.into()),
     }
 }

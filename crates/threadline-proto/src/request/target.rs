@@ -10,13 +10,27 @@ use crate::Method;
 use crate::request::host;
 
 /// A request target.
+///
+/// Two lengths tell its parts, which keeps it small and cheap to make and to hand on; who asks for a
+/// part has it cut out and made text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Target<'i> {
-    /// What stands before the path: nothing in most targets. The form is told from this and the path
-    /// when it is asked for, which keeps the target small and cheap to hand on.
-    base: Option<&'i str>,
-    path: &'i str,
-    query: Option<&'i str>,
+    /// All of it. Visible ASCII.
+    raw: &'i [u8],
+    kind: Kind,
+    /// What stands before the path: nothing in most targets.
+    base_len: usize,
+    /// What stands before the `?` of the query, if there is one.
+    path_end: usize,
+}
+
+/// [`Form`], without what it holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Origin,
+    Absolute,
+    Authority,
+    Asterisk,
 }
 
 /// The form that a target came in.
@@ -42,92 +56,103 @@ impl<'i> Target<'i> {
     /// without one.
     #[inline]
     pub fn path(&self) -> &'i str {
-        self.path
+        text(self.path_bytes())
+    }
+
+    /// The same, as bytes.
+    #[inline]
+    pub fn path_bytes(&self) -> &'i [u8] {
+        match self.raw.get(self.base_len..self.path_end) {
+            // Of `http://host` too (RFC 9110 §4.2.3).
+            Some([]) if self.kind == Kind::Absolute => b"/",
+            path => path.unwrap_or_default(),
+        }
     }
 
     /// What stands behind the first `?`, as it came.
     #[inline]
     pub fn query(&self) -> Option<&'i str> {
-        self.query
+        self.raw.get(self.path_end + 1..).map(text)
     }
 
     /// The form it came in.
-    #[inline]
     pub fn form(&self) -> Form<'i> {
-        match (self.base, self.path) {
-            (None, "*") => Form::Asterisk,
-            (None, _) => Form::Origin,
-            (Some(authority), "") => Form::Authority(authority),
-            (Some(base), _) => {
+        let base = text(self.raw.get(..self.base_len).unwrap_or_default());
+        match self.kind {
+            Kind::Origin => Form::Origin,
+            Kind::Asterisk => Form::Asterisk,
+            Kind::Authority => Form::Authority(base),
+            Kind::Absolute => {
                 let (scheme, authority) = base.split_once("://").unwrap_or(("", base));
                 Form::Absolute { authority, secure: scheme.eq_ignore_ascii_case("https") }
             }
         }
     }
 
-    /// Parses a target; `None` if it is none. `text` is visible ASCII: that is the request line's
-    /// business.
-    #[inline(always)]
-    pub(super) fn parse(method: Method<'_>, text: &'i str) -> Option<Self> {
-        if method != Method::Connect && text.starts_with('/') {
-            return Target::with_path(None, text);
-        }
-        Target::parse_rare(method, text)
+    /// Whether it is of a form with a path: `Origin` or `Absolute`.
+    #[inline]
+    pub fn has_path(&self) -> bool {
+        matches!(self.kind, Kind::Origin | Kind::Absolute)
     }
 
-    #[cold]
-    fn parse_rare(method: Method<'_>, text: &'i str) -> Option<Self> {
-        if method == Method::Connect {
-            // The port has no default here (RFC 9110 §9.3.6).
-            let port = text.rsplit_once(':').map(|(_, port)| port);
-            if port.is_none_or(str::is_empty) || !host::is_valid(text.as_bytes()) {
-                return None;
-            }
-            return Some(Target { base: Some(text), path: "", query: None });
-        }
-        if text == "*" && method == Method::Options {
-            return Some(Target { base: None, path: "*", query: None });
-        }
-        let (scheme, rest) = text.split_once("://")?;
-        if !["http", "https"].iter().any(|known| known.eq_ignore_ascii_case(scheme)) {
-            return None;
-        }
-        let authority_len = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-        let (authority, path) = rest.split_at(authority_len);
-        if !host::is_valid(authority.as_bytes()) {
-            return None;
-        }
-        let (base, _) = text.split_at(text.len() - path.len());
-        Target::with_path(Some(base), path)
+    /// Whether it is of a form that says which host it is for.
+    #[inline]
+    pub(super) fn names_a_host(&self) -> bool {
+        matches!(self.kind, Kind::Absolute | Kind::Authority)
     }
 
+    /// Parses a target; `None` if it is none. That `raw` is visible ASCII, and how much of it stands
+    /// before the first `?` or `#`, is known from the request line.
     #[inline(always)]
-    fn with_path(base: Option<&'i str>, text: &'i str) -> Option<Self> {
-        // Byte by byte: most paths are shorter than a vector search takes to begin.
-        let path_end = text.bytes().position(|byte| matches!(byte, b'?' | b'#'));
-        let (path, query) = match path_end {
-            None => (text, None),
-            Some(at) => (&text[..at], Some(&text[at..])),
+    pub(super) fn parse(method: Method<'_>, raw: &'i [u8], path_end: usize) -> Option<Self> {
+        let (kind, base_len) = match raw {
+            [b'/', ..] if method != Method::Connect => (Kind::Origin, 0),
+            _ => rare_kind(method, text(raw))?,
         };
-        let query = match query {
-            None => None,
-            // A fragment never leaves the client (RFC 9110 §7.1).
-            Some(tail) if memchr(b'#', tail.as_bytes()).is_some() => {
-                return None;
-            }
-            Some(tail) => Some(&tail[1..]),
-        };
-        let path = if path.is_empty() { "/" } else { path };
-        Some(Target { base, path, query })
+        // A fragment never leaves the client (RFC 9110 §7.1).
+        let has_fragment = path_end < raw.len() && memchr(b'#', raw).is_some();
+        (!has_fragment).then_some(Target { raw, kind, base_len, path_end })
     }
+}
+
+/// Of a target that is no path, its kind and the length of what stands before the path.
+#[cold]
+fn rare_kind(method: Method<'_>, text: &str) -> Option<(Kind, usize)> {
+    if method == Method::Connect {
+        // The port has no default here (RFC 9110 §9.3.6).
+        let port = text.rsplit_once(':').map(|(_, port)| port);
+        let is_whole = port.is_some_and(|port| !port.is_empty()) && host::is_valid(text.as_bytes());
+        return is_whole.then_some((Kind::Authority, text.len()));
+    }
+    if text == "*" && method == Method::Options {
+        return Some((Kind::Asterisk, 0));
+    }
+    let (scheme, rest) = text.split_once("://")?;
+    if !["http", "https"].iter().any(|known| known.eq_ignore_ascii_case(scheme)) {
+        return None;
+    }
+    let authority = &rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())];
+    let base_len = scheme.len() + "://".len() + authority.len();
+    host::is_valid(authority.as_bytes()).then_some((Kind::Absolute, base_len))
+}
+
+/// What is known to be ASCII.
+#[inline]
+fn text(ascii: &[u8]) -> &str {
+    str::from_utf8(ascii).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scan;
+
+    fn parse<'t>(method: Method<'_>, text: &'t str) -> Option<Target<'t>> {
+        Target::parse(method, text.as_bytes(), scan::path_len(text.as_bytes()))
+    }
 
     fn get(text: &str) -> Option<(&str, Option<&str>)> {
-        Target::parse(Method::Get, text).map(|target| (target.path(), target.query()))
+        parse(Method::Get, text).map(|target| (target.path(), target.query()))
     }
 
     #[test]
@@ -145,7 +170,7 @@ mod tests {
         for (text, secure) in
             [("http://h:80", false), ("httpS://h:80/", true), ("http://h:80?*", false)]
         {
-            let target = Target::parse(Method::Get, text).expect("valid");
+            let target = parse(Method::Get, text).expect("valid");
             assert_eq!(target.form(), Form::Absolute { authority: "h:80", secure }, "{text}");
         }
         for text in ["ftp://h/", "http:/h", "http://", "http:///a", "http://u@h/", "http://h#a"] {
@@ -155,20 +180,20 @@ mod tests {
 
     #[test]
     fn rfc9112_3_2_3_authority_form_is_for_connect_alone() {
-        assert!(Target::parse(Method::Connect, "h:443").is_some());
-        assert!(Target::parse(Method::Connect, "[::1]:443").is_some());
+        assert!(parse(Method::Connect, "h:443").is_some());
+        assert!(parse(Method::Connect, "[::1]:443").is_some());
         for text in ["h", "h:", "/", "h:1/", "http://h:1/", "*", "u@h:1"] {
-            assert_eq!(Target::parse(Method::Connect, text), None, "{text}");
+            assert_eq!(parse(Method::Connect, text), None, "{text}");
         }
         assert_eq!(get("h:443"), None);
     }
 
     #[test]
     fn rfc9112_3_2_4_asterisk_form_is_for_options_alone() {
-        let target = Target::parse(Method::Options, "*").expect("valid");
+        let target = parse(Method::Options, "*").expect("valid");
         assert_eq!((target.form(), target.path()), (Form::Asterisk, "*"));
         assert_eq!(get("*"), None);
-        assert!(Target::parse(Method::Options, "*a").is_none());
+        assert!(parse(Method::Options, "*a").is_none());
     }
 
     #[test]

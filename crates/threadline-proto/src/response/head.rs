@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use crate::response::Status;
+use crate::response::{Preamble, Status};
 use crate::token::{is_field_value, is_token};
 
 /// Appends a response head to a buffer.
@@ -105,31 +105,6 @@ const RESERVED: [&str; 7] = [
     "date",
 ];
 
-/// How the commonest response begins: its status line and its date, ready to be copied.
-///
-/// Made once a second; every response begins with all of it, or with its date line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Preamble([u8; Preamble::LEN]);
-
-impl Preamble {
-    const STATUS_LINE: &[u8] = b"HTTP/1.1 200 OK\r\n";
-    const LEN: usize = Self::STATUS_LINE.len() + b"date: ".len() + 29 + b"\r\n".len();
-
-    /// `date` is an IMF-fixdate (RFC 9110 §5.6.7). The clock is the caller's.
-    pub fn new(date: &[u8; 29]) -> Self {
-        let parts = [Self::STATUS_LINE, b"date: ", date, b"\r\n"];
-        let mut text = [0; Self::LEN];
-        for (place, byte) in text.iter_mut().zip(parts.into_iter().flatten()) {
-            *place = *byte;
-        }
-        Preamble(text)
-    }
-
-    fn date_line(&self) -> &[u8] {
-        &self.0[Self::STATUS_LINE.len()..]
-    }
-}
-
 impl<'o> HeadWriter<'o> {
     /// Writes the status line.
     ///
@@ -138,30 +113,23 @@ impl<'o> HeadWriter<'o> {
     #[inline]
     pub fn new(out: &'o mut Vec<u8>, status: Status) -> Self {
         if status == Status::OK {
-            out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
+            out.extend_from_slice(Preamble::STATUS_LINE);
         } else {
-            out.extend_from_slice(b"HTTP/1.1 ");
-            out.extend_from_slice(itoa::Buffer::new().format(status.code()).as_bytes());
-            // The space stays when the reason is empty (RFC 9112 §4).
-            out.push(b' ');
-            out.extend_from_slice(status.reason().as_bytes());
-            out.extend_from_slice(b"\r\n");
+            write_status_line(out, status);
         }
         HeadWriter { out, status }
     }
 
     /// Writes the status line and the date, as every response to a request begins.
-    ///
-    #[inline]
+    #[inline(always)]
     pub fn with_date(out: &'o mut Vec<u8>, status: Status, preamble: &Preamble) -> Self {
         if status == Status::OK {
-            out.extend_from_slice(&preamble.0);
-            HeadWriter { out, status }
+            out.extend_from_slice(preamble.bytes());
         } else {
-            let writer = HeadWriter::new(out, status);
-            writer.out.extend_from_slice(preamble.date_line());
-            writer
+            write_status_line(out, status);
+            out.extend_from_slice(preamble.date_line());
         }
+        HeadWriter { out, status }
     }
 
     /// Writes one field of the handler's.
@@ -175,25 +143,26 @@ impl<'o> HeadWriter<'o> {
         if RESERVED.iter().any(|reserved| reserved.eq_ignore_ascii_case(name)) {
             return Err(HeaderError::Reserved);
         }
-        if !is_field_value(value) {
-            return Err(HeaderError::Value);
-        }
-        self.append(name, value);
-        Ok(())
+        self.checked(name, value)
     }
 
     /// Writes the media type of the content.
     ///
     /// # Errors
     /// [`HeaderError::Value`] when it would break the message; nothing is written then.
-    #[inline]
+    #[inline(always)]
     pub fn content_type(&mut self, value: &str) -> Result<(), HeaderError> {
-        // The default of every text reply: known to be fine.
-        if value == "text/plain; charset=utf-8" {
-            self.out.extend_from_slice(b"content-type: text/plain; charset=utf-8\r\n");
-            return Ok(());
+        // What text and JSON are sent as: known to be fine, and copied as one.
+        match value {
+            "text/plain; charset=utf-8" => {
+                self.out.extend_from_slice(b"content-type: text/plain; charset=utf-8\r\n");
+            }
+            "application/json" => {
+                self.out.extend_from_slice(b"content-type: application/json\r\n");
+            }
+            other => return self.checked("content-type", other.as_bytes()),
         }
-        self.header("content-type", value.as_bytes())
+        Ok(())
     }
 
     /// Writes that the server speaks another protocol: with `101`, from here on; with any other status,
@@ -211,27 +180,36 @@ impl<'o> HeadWriter<'o> {
     }
 
     /// Writes the framing and the empty line. The content, if any, comes right behind.
-    #[inline]
+    #[inline(always)]
     pub fn finish(self, payload: Payload, persistence: Persistence) {
-        let mut persistence = persistence;
-        if !self.status.forbids_content() {
-            match payload {
-                Payload::Length(length) => {
-                    self.out.extend_from_slice(b"content-length: ");
-                    self.out.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
-                    self.out.extend_from_slice(b"\r\n");
-                }
-                Payload::Chunked => self.out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
-                // The end of the connection is all there is to end the message.
-                Payload::UntilClose => persistence = Persistence::Close,
-                Payload::Unsaid => {}
+        let HeadWriter { out, status } = self;
+        let payload = if status.forbids_content() { Payload::Unsaid } else { payload };
+        match payload {
+            Payload::Length(length) => {
+                out.extend_from_slice(b"content-length: ");
+                out.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
+            }
+            Payload::Chunked => out.extend_from_slice(b"transfer-encoding: chunked"),
+            // The end of the connection is all there is to end the message.
+            Payload::UntilClose => return out.extend_from_slice(b"connection: close\r\n\r\n"),
+            Payload::Unsaid => return end_fields(out, persistence),
+        }
+        // One piece less than line after line.
+        match persistence {
+            Persistence::Implied => out.extend_from_slice(b"\r\n\r\n"),
+            Persistence::KeepAlive | Persistence::Close => {
+                out.extend_from_slice(b"\r\n");
+                end_fields(out, persistence);
             }
         }
-        match persistence {
-            Persistence::Implied => self.out.extend_from_slice(b"\r\n"),
-            Persistence::KeepAlive => self.out.extend_from_slice(b"connection: keep-alive\r\n\r\n"),
-            Persistence::Close => self.out.extend_from_slice(b"connection: close\r\n\r\n"),
+    }
+
+    fn checked(&mut self, name: &str, value: &[u8]) -> Result<(), HeaderError> {
+        if !is_field_value(value) {
+            return Err(HeaderError::Value);
         }
+        self.append(name, value);
+        Ok(())
     }
 
     fn append(&mut self, name: &str, value: &[u8]) {
@@ -240,6 +218,27 @@ impl<'o> HeadWriter<'o> {
         self.out.extend_from_slice(value);
         self.out.extend_from_slice(b"\r\n");
     }
+}
+
+/// Writes any status line; that of 200 stands ready.
+#[cold]
+fn write_status_line(out: &mut Vec<u8>, status: Status) {
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(itoa::Buffer::new().format(status.code()).as_bytes());
+    // The space stays when the reason is empty (RFC 9112 §4).
+    out.push(b' ');
+    out.extend_from_slice(status.reason().as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Writes what the head says of the connection, and the empty line.
+#[cold]
+fn end_fields(out: &mut Vec<u8>, persistence: Persistence) {
+    out.extend_from_slice(match persistence {
+        Persistence::Implied => b"\r\n",
+        Persistence::KeepAlive => b"connection: keep-alive\r\n\r\n",
+        Persistence::Close => b"connection: close\r\n\r\n",
+    });
 }
 
 #[cfg(test)]

@@ -7,8 +7,10 @@
 
 mod declared;
 mod head;
+mod preamble;
 mod status;
 
 pub use declared::{Declared, LengthError};
-pub use head::{HeadWriter, HeaderError, Payload, Persistence, Preamble};
+pub use head::{HeadWriter, HeaderError, Payload, Persistence};
+pub use preamble::Preamble;
 pub use status::Status;
