@@ -114,6 +114,10 @@ enum Which {
 /// requests late, to the first measured request.
 const SETTLING: Duration = Duration::from_millis(100);
 
+/// How long a server may take for the first reply to a connection; some have no thread for it as long as
+/// the others are open.
+const FIRST_REPLY: Duration = Duration::from_secs(5);
+
 /// So many slow replies are looked after between two looks at the measured connections.
 const SLOW_AT_ONCE: usize = 1;
 
@@ -190,8 +194,12 @@ impl Load<'_> {
     fn open_served(&mut self, number: usize) -> io::Result<Connection> {
         let mut connection = Connection::open(self.arguments.addr, number)?;
         connection.send(self.fast.request())?;
+        let deadline = Instant::now() + FIRST_REPLY;
         while connection.receive(&mut self.fast, &mut self.input)? == 0 {
-            std::hint::spin_loop();
+            if Instant::now() > deadline {
+                let message = format!("connection {number} was not served within {FIRST_REPLY:?}");
+                return Err(io::Error::new(io::ErrorKind::TimedOut, message));
+            }
         }
         Ok(connection)
     }
