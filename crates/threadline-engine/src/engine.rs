@@ -186,6 +186,7 @@ impl Engine {
             .queue_len_max(settings.pool_queue_max)
             .keep_alive(settings.pool_keep_alive)
             .nice(settings.pool_nice)
+            .timer_slack(settings.pool_timer_slack)
             // Two clock reads a call; the engine times what it needs to know itself.
             .measure_times(false)
             .build()?;

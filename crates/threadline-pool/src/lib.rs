@@ -35,6 +35,7 @@ mod rejected;
 mod roster;
 pub mod schedule;
 mod shared;
+mod slack;
 mod sleeper;
 mod stats;
 pub mod sync;

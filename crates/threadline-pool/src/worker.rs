@@ -11,6 +11,7 @@ use crate::nice;
 use crate::primitive::thread_local;
 use crate::queue::Job;
 use crate::shared::Shared;
+use crate::slack;
 use crate::sleeper::Sleeper;
 use crate::times::Moment;
 
@@ -50,6 +51,9 @@ pub(crate) fn run(shared: &Arc<Shared>, me: &Arc<Sleeper>, arrival: Arrival) {
     let settings = shared.settings();
     if nice::raise_own(settings.nice).is_err() {
         shared.nice_failed();
+    }
+    if let Some(slack) = settings.timer_slack {
+        slack::set_own(slack);
     }
     shared.run_hook(&settings.on_thread_start);
     let mut next = shared.first_job(me, arrival);

@@ -15,6 +15,7 @@ mod running;
 mod schedule;
 mod shutdown;
 mod shutdown_midway;
+mod slack;
 mod stress;
 mod sync;
 mod task;
