@@ -188,7 +188,7 @@ impl Shared {
             state.lobby.check(self.has_room(state));
             assert!(state.lobby.is_empty() || self.tray.len() == 0, "room may appear unnoticed");
         }
-        let room = if state.closing { None } else { Some(self.room(state)) };
+        let room = if state.closing { None } else { Some(self.room(state, 0)) };
         self.counters.publish(&state.roster, &state.queue, &self.tray, &state.lobby, room);
     }
 
@@ -197,14 +197,13 @@ impl Shared {
         !state.queue.is_empty() || self.tray.len() > 0
     }
 
-    /// How many ordinary jobs may join those that wait. What was posted counts as if it were here.
-    fn room(&self, state: &State) -> usize {
-        let elsewhere = self.tray.len() + self.mail.len();
-        state.queue.room(elsewhere, state.roster.takers())
+    /// How many ordinary jobs may join those that wait, of which so many are in the mail.
+    fn room(&self, state: &State, posted: usize) -> usize {
+        state.queue.room(self.tray.len() + posted, state.roster.takers())
     }
 
     fn has_room(&self, state: &State) -> bool {
-        self.room(state) > 0
+        self.room(state, self.mail.len()) > 0
     }
 }
 

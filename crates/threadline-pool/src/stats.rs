@@ -84,7 +84,7 @@ pub(crate) struct Counters {
     blocked: AtomicUsize,
     /// 1 or 0.
     has_spare: AtomicUsize,
-    /// How many ordinary jobs may join those that wait.
+    /// How many ordinary jobs may join those that wait, the mail not counted.
     room: AtomicUsize,
     /// 1 or 0.
     closing: AtomicUsize,
@@ -174,11 +174,12 @@ impl Counters {
         (self.per_job.submitted.read(), self.per_job.queue_len.load(Relaxed) + tray.len())
     }
 
-    /// What the pool would have said to one more ordinary job when its lock was last let go.
-    pub(crate) fn admission(&self) -> Result<(), RejectReason> {
+    /// What is to be said to one more ordinary job, besides so many in the mail, by how things stood when
+    /// the pool's lock was last let go.
+    pub(crate) fn admission(&self, posted: usize) -> Result<(), RejectReason> {
         if self.closing.load(Relaxed) == 1 {
             Err(RejectReason::ShutDown)
-        } else if self.room.load(Relaxed) == 0 {
+        } else if self.room.load(Relaxed) <= posted {
             Err(RejectReason::Full)
         } else {
             Ok(())

@@ -58,7 +58,7 @@ impl Shared {
         F: FnOnce() + Send + 'static,
     {
         let Offer { job, submitted, .. } = offer;
-        if let Err(reason) = self.counters.admission() {
+        if let Err(reason) = self.counters.admission(self.mail.len()) {
             self.counters.rejected.increment();
             return Err(Rejected { job: *job, reason });
         }

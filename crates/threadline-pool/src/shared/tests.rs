@@ -61,6 +61,19 @@ fn a_job_that_finds_the_lock_taken_is_posted_and_runs_in_its_turn() {
 }
 
 #[test]
+fn what_is_in_the_mail_counts_against_the_bound() {
+    let (pool, _numbers, _inbox) = pool_with_a_thread();
+    // Three may wait, and one is the thread's.
+    let taken = pool.shared().lock();
+    (0..4).for_each(|_| pool.try_submit(|| ()).expect("room"));
+    let rejected = pool.try_submit(|| ()).expect_err("no room");
+    assert_eq!(rejected.reason, RejectReason::Full);
+    pool.shared().unlock(taken);
+    assert!(pool.shutdown(std::time::Duration::from_secs(20)));
+    assert_eq!((pool.stats().completed, pool.stats().rejected), (4, 1));
+}
+
+#[test]
 fn what_is_posted_is_given_back_by_what_was_last_known_of_the_pool() {
     let (pool, _numbers, _inbox) = pool_with_a_thread();
     let (started, begun) = mpsc::channel();
