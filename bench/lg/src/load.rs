@@ -104,7 +104,7 @@ struct Load<'a> {
 }
 
 /// Whose replies are looked for.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Which {
     Fast,
     Slow,
@@ -216,18 +216,26 @@ impl Load<'_> {
         for slot in 0..self.arguments.connections + self.arguments.slow {
             let connection = self.open_served(first + slot)?;
             let data = EventData::new_u64(slot as u64);
-            epoll::add(self.epoll_of(slot), connection.stream.as_fd(), data, EventFlags::IN)?;
+            epoll::add(
+                self.epoll_of(self.which(slot)),
+                connection.stream.as_fd(),
+                data,
+                EventFlags::IN,
+            )?;
             self.connections.push(connection);
         }
         Ok(())
     }
 
-    fn is_fast(&self, slot: usize) -> bool {
-        slot < self.arguments.connections
+    fn which(&self, slot: usize) -> Which {
+        if slot < self.arguments.connections { Which::Fast } else { Which::Slow }
     }
 
-    fn epoll_of(&self, slot: usize) -> &OwnedFd {
-        if self.is_fast(slot) { &self.fast_epoll } else { &self.slow_epoll }
+    fn epoll_of(&self, which: Which) -> &OwnedFd {
+        match which {
+            Which::Fast => &self.fast_epoll,
+            Which::Slow => &self.slow_epoll,
+        }
     }
 
     fn measure(
@@ -301,11 +309,7 @@ impl Load<'_> {
     fn serve_events(&mut self, which: Which, events: &mut Vec<epoll::Event>) -> io::Result<bool> {
         events.clear();
         let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
-        let epoll = match which {
-            Which::Fast => &self.fast_epoll,
-            Which::Slow => &self.slow_epoll,
-        };
-        match epoll::wait(epoll, spare_capacity(events), Some(&at_once)) {
+        match epoll::wait(self.epoll_of(which), spare_capacity(events), Some(&at_once)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
@@ -316,7 +320,7 @@ impl Load<'_> {
     }
 
     fn receive(&mut self, slot: usize) {
-        let fast = self.is_fast(slot);
+        let fast = self.which(slot) == Which::Fast;
         let script = if fast { &mut self.fast } else { &mut self.slow };
         let connection = &mut self.connections[slot];
         let replies = match connection.receive(script, &mut self.input) {
@@ -360,7 +364,10 @@ impl Load<'_> {
     }
 
     fn send(&mut self, slot: usize, count: usize, scheduled: Option<u64>) {
-        let script = if self.is_fast(slot) { &self.fast } else { &self.slow };
+        let script = match self.which(slot) {
+            Which::Fast => &self.fast,
+            Which::Slow => &self.slow,
+        };
         let connection = &mut self.connections[slot];
         let now = scheduled.unwrap_or_else(|| self.began.elapsed().as_nanos() as u64);
         connection.under_way.extend(std::iter::repeat_n(now, count));
@@ -376,7 +383,8 @@ impl Load<'_> {
     fn fail(&mut self, slot: usize, error: &io::Error) {
         self.errors += 1;
         self.first_error.get_or_insert_with(|| error.to_string());
-        let _ = epoll::delete(self.epoll_of(slot), self.connections[slot].stream.as_fd());
+        let _ =
+            epoll::delete(self.epoll_of(self.which(slot)), self.connections[slot].stream.as_fd());
     }
 
     fn report(

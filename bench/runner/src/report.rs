@@ -105,9 +105,9 @@ fn every_run(scenario: &Scenario, runs: &[Run], load: usize) -> String {
         }
     }
     let of_load = runs.iter().filter(|run| run.load == load);
-    let mut lags: Vec<_> = of_load.map(|run| run.number("lag_us/p99")).collect();
-    lags.sort_by(f64::total_cmp);
-    if let Some(worst) = lags.last().copied() {
+    let lags: Vec<_> = of_load.map(|run| run.number("lag_us/p99")).collect();
+    if !lags.is_empty() {
+        let worst = lags.iter().copied().fold(0.0, f64::max);
         let _ = writeln!(
             text,
             "\nThe generator's own part in them, p99: {:.0} us in the median run, {worst:.0} in the worst.",

@@ -228,8 +228,8 @@ impl Engine {
             let builder = thread::Builder::new().name(format!("tl-shard-{}", shard.number));
             threads.push(builder.spawn(move || loop_thread(shard))?);
         }
-        let mut lending = self.shards.clone();
-        lending.retain(|shard| shard.model == Model::Adaptive);
+        let lends = |shard: &&Arc<Shard>| shard.model == Model::Adaptive;
+        let lending: Vec<_> = self.shards.iter().filter(lends).cloned().collect();
         if !lending.is_empty() {
             let monitor = Monitor::new(lending);
             let builder = thread::Builder::new().name("tl-monitor".into());

@@ -66,19 +66,23 @@ fn end(pool: &ThreadPool, jobs: u64) {
     assert_eq!((stats.completed, stats.threads, stats.busy, stats.idle), (jobs, 0, 0, 0));
 }
 
+fn run_jobs_of_two_producers(pool: &ThreadPool) {
+    let latch = Latch::new(2);
+    let producer = {
+        let (pool, latch) = (pool.clone(), Arc::clone(&latch));
+        thread::spawn(move || submit_countdown(&pool, &latch))
+    };
+    submit_countdown(pool, &latch);
+    latch.wait();
+    producer.join().expect("producer");
+}
+
 /// Two producers and two threads made on demand.
 #[test]
 fn jobs_of_two_producers_run_on_threads_that_are_started_for_them() {
     check(|| {
         let pool = pool(0, FOR_EVER).build().expect("a pool");
-        let latch = Latch::new(2);
-        let producer = {
-            let (pool, latch) = (pool.clone(), Arc::clone(&latch));
-            thread::spawn(move || submit_countdown(&pool, &latch))
-        };
-        submit_countdown(&pool, &latch);
-        latch.wait();
-        producer.join().expect("producer");
+        run_jobs_of_two_producers(&pool);
         end(&pool, 2);
     });
 }
@@ -88,14 +92,7 @@ fn jobs_of_two_producers_run_on_threads_that_are_started_for_them() {
 fn jobs_of_two_producers_wake_idle_threads() {
     check(|| {
         let pool = pool(2, FOR_EVER).build().expect("a pool");
-        let latch = Latch::new(2);
-        let producer = {
-            let (pool, latch) = (pool.clone(), Arc::clone(&latch));
-            thread::spawn(move || submit_countdown(&pool, &latch))
-        };
-        submit_countdown(&pool, &latch);
-        latch.wait();
-        producer.join().expect("producer");
+        run_jobs_of_two_producers(&pool);
         end(&pool, 2);
     });
 }
@@ -108,14 +105,7 @@ fn a_job_posted_while_the_lock_is_taken_is_run() {
     static POSTED: AtomicUsize = AtomicUsize::new(0);
     check(|| {
         let pool = pool(1, FOR_EVER).threads_max(1).build().expect("a pool");
-        let latch = Latch::new(2);
-        let submitter = {
-            let (pool, latch) = (pool.clone(), Arc::clone(&latch));
-            thread::spawn(move || submit_countdown(&pool, &latch))
-        };
-        submit_countdown(&pool, &latch);
-        latch.wait();
-        submitter.join().expect("submitter");
+        run_jobs_of_two_producers(&pool);
         POSTED.fetch_add(pool.stats().posted as usize, Ordering::Relaxed);
         end(&pool, 2);
     });
@@ -131,14 +121,8 @@ fn a_job_posted_to_a_pool_that_closes_runs_or_comes_back() {
         let submitter = {
             let (pool, latch) = (pool.clone(), Arc::clone(&latch));
             thread::spawn(move || {
-                if pool
-                    .try_submit({
-                        let latch = Arc::clone(&latch);
-                        move || latch.count_down()
-                    })
-                    .is_err()
-                {
-                    latch.count_down();
+                if let Err(rejected) = pool.try_submit(move || latch.count_down()) {
+                    (rejected.job)();
                 }
             })
         };

@@ -160,14 +160,18 @@ impl Shared {
 
     /// To be asked after posting and before finding the lock taken, or after letting go of it.
     fn is_mail_there(&self) -> bool {
-        // Without a permanent thread nobody posts.
-        if self.settings.threads_min == 0 {
+        if !self.takes_mail() {
             return false;
         }
         // Of one who posts and then finds the lock taken, and one who lets go of it and then looks
         // here, at least one sees the other's step: both come this way in between.
         fence(Ordering::SeqCst);
         !self.mail.is_empty()
+    }
+
+    /// Whether jobs may be posted: only where there is always a thread to rely on.
+    fn takes_mail(&self) -> bool {
+        self.settings.threads_min > 0
     }
 
     /// Moves what was posted to the queue.

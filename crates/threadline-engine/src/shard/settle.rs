@@ -86,9 +86,14 @@ impl Shard {
             }
             Service::Datagrams(_) => unreachable!("datagrams have no connections"),
         };
+        // The shard need not read what most likely belongs on the pool, nor copy it, nor the protocol look
+        // at it twice.
         if claim.is_regular_of_the_pool() && self.shared.pool.has_spare() {
-            match self.pass_unread(claim, until_dry) {
-                Ok(()) => return Some(lease),
+            match self.pass_message(claim, until_dry) {
+                Ok(()) => {
+                    self.home.counters.passed_unread.increment_alone();
+                    return Some(lease);
+                }
                 Err(refused) => claim = refused,
             }
         }
@@ -181,10 +186,7 @@ impl Shard {
             Pause::Offload => {
                 // If the shard knows of more to read, it is read there, to the end.
                 let until_dry = claim.unread;
-                let work = move |shard: &Arc<Shard>, claim: Claim<'_>| {
-                    shard.work_off(claim, until_dry);
-                };
-                let mut claim = self.pass_to_pool(claim, work).err()?;
+                let mut claim = self.pass_message(claim, until_dry).err()?;
                 let pause = self.refuse(service, &mut claim, Refusal::Overloaded, desk);
                 Some((claim, pause))
             }
@@ -216,17 +218,14 @@ impl Shard {
         Ok(())
     }
 
-    /// Has a pool thread read a connection whose message most likely belongs there: the shard need not
-    /// read it first, nor copy it, nor the protocol look at it twice.
-    fn pass_unread<'s>(
+    /// Has a pool thread answer the connection's message, whether or not it has been read yet.
+    fn pass_message<'s>(
         self: &Arc<Self>,
         claim: Claim<'s>,
         until_dry: bool,
     ) -> Result<(), Claim<'s>> {
         let work = move |shard: &Arc<Shard>, claim: Claim<'_>| shard.work_off(claim, until_dry);
-        self.pass_to_pool(claim, work)?;
-        self.home.counters.passed_unread.increment_alone();
-        Ok(())
+        self.pass_to_pool(claim, work)
     }
 
     /// Turns the connection's message away, without a place to run user code.

@@ -39,17 +39,14 @@ impl Shared {
         let offer = self.offer(class, job);
         let mut state = match self.try_lock() {
             Some(state) => state,
-            None if self.takes_mail(class) => return self.post(offer),
+            // The place at the end of the line is its own.
+            None if self.takes_mail() && class == Class::Ordinary(Priority::Normal) => {
+                return self.post(offer);
+            }
             None => self.lock(),
         };
         let admitted = self.admit(&mut state, class);
         self.conclude(state, offer, admitted)
-    }
-
-    /// Whether a job may come by mail: there is always a thread to rely on, and the place at the end of
-    /// the line is its own.
-    fn takes_mail(&self, class: Class) -> bool {
-        self.settings.threads_min > 0 && class == Class::Ordinary(Priority::Normal)
     }
 
     /// Submits without the lock, by what was last known of the pool.
