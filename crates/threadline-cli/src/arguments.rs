@@ -71,7 +71,7 @@ pub(crate) struct Demo {
 
 #[derive(Debug, Args)]
 pub(crate) struct Echo {
-    /// Where to listen: HOST:PORT, :PORT, unix:PATH or fd:NUMBER
+    /// Where to listen: HOST:PORT, :PORT, unix:PATH, unix:@NAME or fd:NUMBER
     pub(crate) address: Address,
     /// What a client sends
     #[arg(long = "as", value_enum, value_name = "KIND", default_value_t = Kind::Stream)]
@@ -97,7 +97,7 @@ pub(crate) enum Kind {
 pub(crate) struct Serve {
     /// What to serve; nothing outside of it is
     pub(crate) directory: PathBuf,
-    /// Where to listen: HOST:PORT, :PORT, unix:PATH or fd:NUMBER
+    /// Where to listen: HOST:PORT, :PORT, unix:PATH, unix:@NAME or fd:NUMBER
     #[arg(default_value = "127.0.0.1:8000")]
     pub(crate) address: Address,
     /// Show what is in directories without index.html [default: they are 404]

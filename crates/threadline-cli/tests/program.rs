@@ -102,7 +102,10 @@ fn a_busy_port_is_one_line_with_a_hint() {
         assert_eq!(said.status.code(), Some(1), "{message}");
         assert_eq!(message.lines().count(), 1, "{message}");
         assert!(message.starts_with("threadline: cannot listen on "), "{message}");
-        assert!(message.contains(&address) && message.contains("somebody listens"), "{message}");
+        assert!(
+            message.contains(&address) && message.contains("listens there already"),
+            "{message}"
+        );
     }
 }
 

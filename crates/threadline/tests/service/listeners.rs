@@ -3,7 +3,8 @@
 use std::io::{Read, Write};
 use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
-use std::os::unix::net::UnixStream;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::Duration;
 
 use crate::common::{ANY, Client, PATIENCE, every_model, server, start};
@@ -12,6 +13,16 @@ use threadline::{Address, Lines, StreamOptions};
 
 fn echo() -> Lines {
     Lines::new(|line, _| Some(line.to_owned()))
+}
+
+/// The answer to a line over a Unix socket.
+fn ask_unix(client: std::io::Result<UnixStream>) -> String {
+    let mut client = client.expect("connects");
+    client.set_read_timeout(Some(PATIENCE)).expect("timeout");
+    client.write_all(b"x\n").expect("writes");
+    let mut reply = [0; 2];
+    client.read_exact(&mut reply).expect("reads");
+    String::from_utf8_lossy(&reply).into_owned()
 }
 
 every_model! {
@@ -64,6 +75,58 @@ every_model! {
         clients.iter_mut().for_each(|client| assert_eq!(client.ask("x"), "x"));
     }
 
+    fn a_listener_that_ends_leaves_what_is_at_its_path_now(model) {
+        let tree = tempfile::tempdir().expect("a directory");
+        let path = tree.path().join("socket");
+        let serve = || start(server(model).lines(Address::Unix(path.clone()), echo()));
+        let first = serve();
+        std::fs::remove_file(&path).expect("makes room");
+        let second = serve();
+        first.drain();
+        assert_eq!(ask_unix(UnixStream::connect(&path)), "x\n", "the successor's");
+        std::fs::remove_file(&path).expect("removes");
+        std::fs::write(&path, "precious").expect("writes");
+        second.drain();
+        assert_eq!(std::fs::read_to_string(&path).expect("reads"), "precious");
+        let error = server(model).lines(Address::Unix(path.clone()), echo()).start();
+        let error = error.expect_err("a file is there").to_string();
+        assert!(error.contains("a regular file is at this path and is left alone"), "{error}");
+        assert_eq!(std::fs::read_to_string(&path).expect("reads"), "precious");
+    }
+
+    fn an_inherited_unix_socket_keeps_its_file(model) {
+        let tree = tempfile::tempdir().expect("a directory");
+        let path = tree.path().join("socket");
+        let owner = UnixListener::bind(&path).expect("binds");
+        for _ in 0..2 {
+            let service = start(server(model).lines(Address::Fd(owner.as_raw_fd()), echo()));
+            assert_eq!(service.addresses(), [Address::Unix(path.clone())]);
+            assert_eq!(ask_unix(UnixStream::connect(&path)), "x\n");
+            service.drain();
+            assert!(path.exists(), "its owner's");
+        }
+    }
+
+    fn an_abstract_name_is_served(model) {
+        let name = format!("threadline-service-{model}-{}", std::process::id());
+        let address = format!("unix:@{name}");
+        let to = std::os::unix::net::SocketAddr::from_abstract_name(&name).expect("a name");
+        let service = start(server(model).lines(&address, echo()));
+        assert_eq!(service.addresses()[0].to_string(), address);
+        for _ in 0..10 {
+            assert_eq!(ask_unix(UnixStream::connect_addr(&to)), "x\n");
+        }
+        let error = server(model).lines(&address, echo()).start().expect_err("in use").to_string();
+        assert!(error.contains(&format!("{address}: another program, or this one,")), "{error}");
+        service.drain();
+        assert!(UnixStream::connect_addr(&to).is_err(), "nobody has it any more");
+
+        let inherited = UnixListener::bind_addr(&to).expect("binds");
+        let service = start(server(model).lines(Address::Fd(inherited.as_raw_fd()), echo()));
+        assert_eq!(service.addresses()[0].to_string(), address);
+        assert_eq!(ask_unix(UnixStream::connect_addr(&to)), "x\n");
+    }
+
     fn datagrams_are_answered(model) {
         let service = start(server(model).datagrams("127.0.0.1:0", |datagram, _| {
             assert_ne!(datagram, b"panic", "as asked");
@@ -104,7 +167,7 @@ fn mistakes_are_reported_before_anything_is_served() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("binds");
     let address = taken.local_addr().expect("address").to_string();
     let error = start(&address).expect_err("taken").to_string();
-    assert!(error.contains(&address) && error.contains("somebody listens"), "{error}");
+    assert!(error.contains(&address) && error.contains("listens there already"), "{error}");
 
     let error = start("192.0.2.1:80").expect_err("not ours").to_string();
     assert!(error.contains("no such address"), "{error}");

@@ -1,0 +1,204 @@
+//! Bound sockets, before and while they are served.
+//!
+//! - `address`: where to listen, as text
+//! - `ip`: TCP and UDP, a socket for each shard, so that shards share nothing
+//! - `unix`: Unix sockets, and what may be at their paths
+//! - `inherited`: sockets from outside (socket activation, a supervisor)
+//!
+//! A Unix or inherited socket cannot be had twice: all shards share it, and the kernel wakes one of them
+//! (`EPOLLEXCLUSIVE`).
+
+mod address;
+mod inherited;
+mod ip;
+mod unix;
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use socket2::Type;
+
+use crate::sys::Interest;
+
+pub use address::{Address, BadAddress};
+use unix::SocketFile;
+
+/// A bound address that is not yet served: its sockets listen, clients wait in the backlog.
+#[derive(Debug)]
+pub struct Listener {
+    sockets: Sockets,
+    kind: Kind,
+    address: Address,
+    /// Of a Unix socket that this process has bound.
+    file: Option<Arc<SocketFile>>,
+}
+
+#[derive(Debug)]
+enum Sockets {
+    /// One for each shard.
+    Each(Vec<OwnedFd>),
+    /// One for all.
+    Common(Arc<OwnedFd>),
+}
+
+/// What comes out of a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Connections,
+    Datagrams,
+}
+
+impl Listener {
+    /// Binds a stream address for `shards` shards.
+    ///
+    /// # Errors
+    /// The system's, with the address in the message. `AddrInUse` also when another service that
+    /// shares its port (`SO_REUSEPORT`) is there: two services would silently split the clients. At the
+    /// path of a Unix socket only a stale socket is replaced; anything else is an error that says what is
+    /// there, `AlreadyExists` if it is not a socket.
+    pub fn bind(address: &Address, shards: usize, backlog: i32) -> io::Result<Listener> {
+        let bound = match address {
+            Address::Ip(ip) => Listener::bind_ip(*ip, shards, Some(backlog)),
+            Address::Unix(path) => unix::bind_path(path, backlog).map(|(socket, file)| Listener {
+                sockets: Sockets::Common(socket),
+                kind: Kind::Connections,
+                address: address.clone(),
+                file: Some(Arc::new(file)),
+            }),
+            Address::Abstract(name) => unix::bind_name(name, backlog).map(|socket| Listener {
+                sockets: Sockets::Common(Arc::new(socket)),
+                kind: Kind::Connections,
+                address: address.clone(),
+                file: None,
+            }),
+            Address::Fd(number) => inherited::duplicate(*number).and_then(Listener::from_fd),
+        };
+        bound.map_err(|error| with_address(error, address))
+    }
+
+    /// Binds a datagram address for `shards` shards.
+    ///
+    /// # Errors
+    /// As [`Listener::bind`]; Unix datagram sockets are not supported.
+    pub fn bind_datagrams(address: &Address, shards: usize) -> io::Result<Listener> {
+        let bound = match address {
+            Address::Ip(ip) => Listener::bind_ip(*ip, shards, None),
+            Address::Unix(_) | Address::Abstract(_) => Err(inherited::no_unix_datagrams()),
+            Address::Fd(number) => inherited::duplicate(*number).and_then(Listener::from_fd),
+        };
+        bound.map_err(|error| with_address(error, address))
+    }
+
+    /// Takes over a socket that is bound already, and listening if it is a stream socket. A Unix socket's
+    /// file stays when the listener is dropped: it belongs to the process that has bound it.
+    ///
+    /// # Errors
+    /// If the descriptor is not such a socket.
+    pub fn from_fd(fd: OwnedFd) -> io::Result<Listener> {
+        let (kind, address) = inherited::examine(&fd)?;
+        Ok(Listener { sockets: Sockets::Common(Arc::new(fd)), kind, address, file: None })
+    }
+
+    fn bind_ip(address: SocketAddr, shards: usize, backlog: Option<i32>) -> io::Result<Listener> {
+        let (kind, of_socket) = match backlog {
+            Some(_) => (Kind::Connections, Type::STREAM),
+            None => (Kind::Datagrams, Type::DGRAM),
+        };
+        let (each, address) = ip::bind_each(address, shards, of_socket, backlog)?;
+        let address = Address::Ip(address);
+        Ok(Listener { sockets: Sockets::Each(each), kind, address, file: None })
+    }
+
+    /// Where it listens: the port that the kernel chose, if it was asked to.
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// One source for each of `shards` shards.
+    pub(crate) fn into_sources(self, service: u32, shards: usize) -> Vec<Source> {
+        let Listener { sockets, kind, file, .. } = self;
+        let source = |fd, common| {
+            let file = file.clone();
+            Source { fd, kind, service, common, _file: file }
+        };
+        match sockets {
+            // Bound for another number of shards: share what there is.
+            Sockets::Each(mut each) if each.len() != shards => {
+                let fd = Arc::new(each.swap_remove(0));
+                (0..shards).map(|_| source(Arc::clone(&fd), true)).collect()
+            }
+            Sockets::Each(each) => each.into_iter().map(|fd| source(Arc::new(fd), false)).collect(),
+            Sockets::Common(fd) => (0..shards).map(|_| source(Arc::clone(&fd), true)).collect(),
+        }
+    }
+}
+
+impl AsFd for Listener {
+    /// A descriptor to pass on to a worker process. Only for listeners that were bound for one shard.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match &self.sockets {
+            Sockets::Each(each) => each[0].as_fd(),
+            Sockets::Common(fd) => fd.as_fd(),
+        }
+    }
+}
+
+/// One shard's share of a listener.
+#[derive(Debug)]
+pub(crate) struct Source {
+    fd: Arc<OwnedFd>,
+    pub(crate) kind: Kind,
+    pub(crate) service: u32,
+    common: bool,
+    _file: Option<Arc<SocketFile>>,
+}
+
+impl Source {
+    pub(crate) fn interest(&self) -> Interest {
+        if self.common { Interest::SharedSource } else { Interest::Source }
+    }
+
+    pub(crate) fn socket(&self) -> Arc<OwnedFd> {
+        Arc::clone(&self.fd)
+    }
+}
+
+impl AsFd for Source {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+fn with_address(error: io::Error, address: &Address) -> io::Error {
+    let hint = match (address, error.kind()) {
+        (Address::Ip(_), io::ErrorKind::AddrInUse) => {
+            ": another program, or this one, listens there already; stop it or choose another address"
+        }
+        (Address::Ip(_), io::ErrorKind::PermissionDenied) => {
+            ": ports below 1024 need CAP_NET_BIND_SERVICE; choose a higher one"
+        }
+        (Address::Ip(_), io::ErrorKind::AddrNotAvailable) => ": this machine has no such address",
+        _ => "",
+    };
+    io::Error::new(error.kind(), format!("cannot listen on {address}: {error}{hint}"))
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_service_on_the_same_port_is_refused() {
+        let any = "127.0.0.1:0".parse().expect("an address");
+        let first = Listener::bind(&any, 2, 16).expect("first");
+        let error = Listener::bind(first.address(), 2, 16).expect_err("second");
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+        assert!(error.to_string().contains("another program, or this one, listens there already"));
+    }
+}
