@@ -4,6 +4,7 @@ mod common;
 
 use std::fs;
 use std::io::{Read, Write};
+use std::net::UdpSocket;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
@@ -154,5 +155,23 @@ fn an_abstract_name_is_served_by_one_process_and_by_several() {
         program.signal(Signal::TERM);
         assert_eq!(program.ends_within(PATIENCE), 0);
         program.log_ends();
+    }
+}
+
+#[test]
+fn workers_answer_datagrams_from_the_address_that_was_asked() {
+    for (bind, asks) in [("0.0.0.0:0", "127.0.0.2"), ("[::]:0", "::1"), ("[::]:0", "127.0.0.3")] {
+        let program = Program::start(&["echo", bind, "--as", "datagrams", "--processes", "2"]);
+        let port = program.address("datagrams").port();
+        let any = if asks.contains(':') { "[::]:0" } else { "0.0.0.0:0" };
+        let client = UdpSocket::bind(any).expect("binds");
+        client.set_read_timeout(Some(PATIENCE)).expect("timeout");
+        client.connect((asks, port)).expect("connects");
+        for number in 0..50_u8 {
+            client.send(&[number]).expect("sends");
+            let mut back = [0; 16];
+            assert_eq!(client.recv(&mut back).expect("an echo from there"), 1);
+            assert_eq!(back[0], number);
+        }
     }
 }

@@ -182,7 +182,12 @@ impl Server {
         self.endpoint(address, Handler::Stream(Arc::new(handler), options))
     }
 
-    /// Serves single UDP datagrams; what the handler returns is sent back.
+    /// Serves single UDP datagrams; what the handler returns is sent back, from the address that the
+    /// datagram was sent to. Empty datagrams are handed over, and an empty answer is sent, like any other;
+    /// `None` sends nothing. A datagram longer than the receive buffer of 64 KB is dropped and counted.
+    ///
+    /// The sender's address may be forged: an answer that is longer than what was asked floods whoever has
+    /// that address.
     pub fn datagrams(
         self,
         address: impl ToAddress,

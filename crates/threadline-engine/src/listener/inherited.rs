@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use socket2::{Domain, SockRef, Type};
 
 use super::{Address, Kind};
+use crate::sys::report_asked_address;
 
 /// Duplicates an inherited descriptor: its number may be standard input's, or used twice.
 #[allow(unsafe_code)] // a descriptor number from outside can only be borrowed unsafely
@@ -53,8 +54,9 @@ pub(super) fn examine(fd: &OwnedFd) -> io::Result<(Kind, Address)> {
     socket.set_nonblocking(true)?;
     let local = socket.local_addr()?;
     if let Some(ip) = local.as_socket() {
-        if kind == Kind::Connections {
-            socket.set_tcp_nodelay(true)?;
+        match kind {
+            Kind::Connections => socket.set_tcp_nodelay(true)?,
+            Kind::Datagrams => report_asked_address(fd, ip.ip())?,
         }
         return Ok((kind, Address::Ip(ip)));
     }

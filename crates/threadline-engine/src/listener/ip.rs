@@ -8,6 +8,8 @@ use std::os::fd::OwnedFd;
 
 use socket2::{Domain, Socket, Type};
 
+use crate::sys::report_asked_address;
+
 /// Sockets for `shards` shards, and the address with the port that the kernel chose. Stream sockets
 /// listen, with that `backlog`.
 pub(super) fn bind_each(
@@ -41,6 +43,8 @@ fn open(address: SocketAddr, kind: Type, share_port: bool) -> io::Result<Socket>
         socket.set_reuse_address(true)?;
         // Accepted sockets inherit it (Linux), which saves a system call a connection.
         socket.set_tcp_nodelay(true)?;
+    } else {
+        report_asked_address(&socket, address.ip())?;
     }
     if share_port {
         socket.set_reuse_port(true)?;

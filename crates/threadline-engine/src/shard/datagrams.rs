@@ -1,21 +1,27 @@
 //! Datagram services: a burst of datagrams a turn, each answered by its handler.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
-
-use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags};
 
 use super::place::{OnPool, OnShard};
 use super::settle::Turned;
 use super::{Core, Desk, Shard};
 use crate::lease::Lease;
 use crate::service::{DatagramService, Service};
+use crate::sys::{Asked, receive, reply};
 use crate::turn::{Place, contain};
 
 /// Datagrams taken at one go, so that a flood of them does not keep connections waiting.
 const BURST: usize = 64;
+
+/// Who a datagram is from, and which of our addresses it was sent to.
+#[derive(Clone, Copy)]
+struct Sender {
+    peer: SocketAddr,
+    asked: Asked,
+}
 
 impl Shard {
     pub(super) fn receive<'s>(
@@ -29,42 +35,37 @@ impl Shard {
             let Service::Datagrams(service) = &self.shared.services[source.service as usize] else {
                 break;
             };
-            let received =
-                rustix::net::recvfrom(source.as_fd(), &mut desk.input[..], RecvFlags::TRUNC);
-            let (count, peer) = match received {
-                Ok((_, count, peer)) => (count, peer.and_then(|peer| peer.try_into().ok())),
-                Err(Errno::AGAIN) => break,
-                // Errors of earlier sends (ECONNREFUSED) are reported here; they are nobody's.
+            let received = match receive(source, &mut desk.input) {
+                Ok(received) => received,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                // Errors of earlier replies (ECONNREFUSED) are reported here; they are nobody's.
                 Err(_) => continue,
             };
             self.home.counters.datagrams.increment();
-            let (Some(peer), true) = (peer, count <= desk.input.len()) else {
+            // What is cut off is not handed over: its rest may have been what matters.
+            let (Some(peer), false) = (received.peer, received.is_cut) else {
                 self.home.counters.datagrams_dropped.increment();
                 continue;
             };
-            let socket = source.socket();
+            let from = Sender { peer, asked: received.asked };
+            let (socket, len) = (source.socket(), received.len);
             let mut place = OnShard::new(self, lease);
             if place.enter(&service.route) {
-                self.answer(service, &socket, &desk.input[..count], peer);
+                self.answer(service, &socket, &desk.input[..len], from);
                 place.leave(&service.route);
             } else {
-                self.answer_on_pool(service, socket, &desk.input[..count], peer);
+                self.answer_on_pool(service, socket, &desk.input[..len], from);
             }
             lease = place.lease?;
         }
         Some(lease)
     }
 
-    fn answer(
-        &self,
-        service: &DatagramService,
-        socket: &OwnedFd,
-        datagram: &[u8],
-        peer: SocketAddr,
-    ) {
-        let reply = contain(&service.route, || (service.handler)(datagram, peer)).flatten();
-        if let Some(reply) = reply
-            && rustix::net::sendto(socket, &reply, SendFlags::DONTWAIT, &peer).is_err()
+    fn answer(&self, service: &DatagramService, socket: &OwnedFd, datagram: &[u8], from: Sender) {
+        let Sender { peer, asked } = from;
+        let answer = contain(&service.route, || (service.handler)(datagram, peer)).flatten();
+        if let Some(answer) = answer
+            && reply(socket, &answer, peer, asked).is_err()
         {
             // Too large, or the socket's buffer is full: datagrams may be lost, threads may not wait.
             self.home.counters.datagrams_dropped.increment();
@@ -76,13 +77,13 @@ impl Shard {
         service: &DatagramService,
         socket: Arc<OwnedFd>,
         datagram: &[u8],
-        peer: SocketAddr,
+        from: Sender,
     ) {
         let (shard, service, datagram) = (Arc::clone(self), service.clone(), datagram.to_vec());
         let submitted = self.shared.pool.try_submit(move || {
             let mut place = OnPool::new(&shard);
             place.enter(&service.route);
-            shard.answer(&service, &socket, &datagram, peer);
+            shard.answer(&service, &socket, &datagram, from);
             place.leave(&service.route);
         });
         if submitted.is_err() {

@@ -8,10 +8,12 @@
 //! - `wake`: an eventfd that ends another thread's wait
 //! - `alarm`: a timerfd, so that a wait needs no timeout
 //! - `clock`: coarse ticks, and what a thread has used so far
+//! - `datagram`: datagrams with the address that they were sent to
 //! - `priority`: nice values and the batch class
 
 mod alarm;
 mod clock;
+mod datagram;
 mod epoll;
 mod priority;
 mod wake;
@@ -20,6 +22,7 @@ pub(crate) use alarm::Alarm;
 pub(crate) use clock::{
     ThreadNumber, ThreadUsage, Ticks, cpu_of, now_ticks, ticks_ceil, ticks_long,
 };
+pub(crate) use datagram::{Asked, receive, reply, report_asked_address};
 pub(crate) use epoll::{Epoll, Event, EventBuffer, Interest, Readiness};
 pub(crate) use priority::{become_batch, punctual_sleeps};
 pub(crate) use wake::Waker;

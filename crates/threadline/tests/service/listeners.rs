@@ -25,6 +25,27 @@ fn ask_unix(client: std::io::Result<UnixStream>) -> String {
     String::from_utf8_lossy(&reply).into_owned()
 }
 
+/// A client that hears the address it asks, and no other.
+fn datagram_client(asked: &str, port: u16) -> UdpSocket {
+    let any = if asked.contains(':') { "[::]:0" } else { "0.0.0.0:0" };
+    let client = UdpSocket::bind(any).expect("binds");
+    client.connect((asked, port)).expect("connects");
+    client.set_read_timeout(Some(PATIENCE)).expect("timeout");
+    client
+}
+
+fn assert_answered_from(asked: &str, port: u16, times: u32) {
+    let client = datagram_client(asked, port);
+    for number in 0..times {
+        client.send(&number.to_be_bytes()).expect("sends");
+        let mut reply = [0; 16];
+        let count = client.recv(&mut reply).unwrap_or_else(|error| {
+            panic!("no reply from {asked} to number {number}: {error}");
+        });
+        assert_eq!(reply[..count], number.to_be_bytes());
+    }
+}
+
 every_model! {
     fn one_ipv6_listener_serves_ipv4_too(model) {
         let service = start(server(model).lines(":0", echo()));
@@ -125,6 +146,56 @@ every_model! {
         let service = start(server(model).lines(Address::Fd(inherited.as_raw_fd()), echo()));
         assert_eq!(service.addresses()[0].to_string(), address);
         assert_eq!(ask_unix(UnixStream::connect_addr(&to)), "x\n");
+    }
+
+    fn datagrams_are_answered_from_the_address_that_was_asked(model) {
+        for (bind, all_asked) in [
+            ("0.0.0.0:0", &["127.0.0.1", "127.0.0.2", "127.0.0.3"][..]),
+            ("[::]:0", &["::1", "127.0.0.1", "127.0.0.2", "127.0.0.3"]),
+            ("127.0.0.5:0", &["127.0.0.5"]),
+        ] {
+            let service = start(server(model).datagrams(bind, |datagram, _| Some(datagram.to_vec())));
+            let Address::Ip(address) = service.addresses()[0] else { panic!("IP") };
+            for asked in all_asked {
+                // Enough to be answered on the pool and, once the route is proven, on the shard.
+                assert_answered_from(asked, address.port(), 100);
+            }
+        }
+    }
+
+    fn an_inherited_datagram_socket_answers_from_the_address_that_was_asked(model) {
+        for (bind, asked) in
+            [("0.0.0.0:0", "127.0.0.2"), ("[::]:0", "::1"), ("[::]:0", "127.0.0.2")]
+        {
+            let inherited = UdpSocket::bind(bind).expect("binds");
+            let port = inherited.local_addr().expect("bound").port();
+            // What has come before the service is answered in the same way.
+            let early = datagram_client(asked, port);
+            early.send(b"early").expect("sends");
+            let address = Address::Fd(inherited.as_raw_fd());
+            let _service = start(
+                server(model).datagrams(address, |datagram, _| Some(datagram.to_vec())),
+            );
+            let mut reply = [0; 16];
+            assert_eq!(early.recv(&mut reply).expect("a reply from there"), 5);
+            assert_answered_from(asked, port, 20);
+        }
+    }
+
+    fn datagrams_of_any_length_are_whole(model) {
+        let service = start(server(model).datagrams("0.0.0.0:0", |datagram, _| {
+            Some(format!("{} {}", datagram.len(), datagram.iter().all(|byte| *byte == 7)).into())
+        }));
+        let Address::Ip(address) = service.addresses()[0] else { panic!("IP") };
+        let client = datagram_client("127.0.0.2", address.port());
+        // The last is the longest that IPv4 can carry.
+        for len in [0, 1, 1_500, 4_096, 4_097, 65_507] {
+            client.send(&vec![7; len]).expect("sends");
+            let mut reply = [0; 32];
+            let count = client.recv(&mut reply).expect("a reply");
+            assert_eq!(std::str::from_utf8(&reply[..count]), Ok(format!("{len} true").as_str()));
+        }
+        assert_eq!(service.counts().datagrams_dropped, 0);
     }
 
     fn datagrams_are_answered(model) {
