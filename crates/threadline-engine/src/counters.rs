@@ -1,6 +1,9 @@
 //! What the engine counts. Every limit and every unusual turn has its number.
 
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::io::Errno;
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
@@ -68,6 +71,8 @@ counters! {
     timeouts_idle,
     /// Connections closed because the peer read nothing for `Timeouts::write`.
     timeouts_write,
+    /// Connections whose peer stopped answering: TCP keep-alive or retransmissions gave up (`ETIMEDOUT`).
+    vanished,
     /// Closed connections whose peer went on sending for longer, or more, than lingering allows.
     lingered_too_long,
     /// Messages that broke the rules of their protocol.
@@ -98,6 +103,16 @@ counters! {
     datagrams,
     /// Datagrams dropped: too large, no room in the pool's queue, or the reply could not be sent.
     datagrams_dropped,
+}
+
+impl Counters {
+    /// Counts the end of a connection by this error, if it means that the peer has vanished.
+    #[cold]
+    pub(crate) fn count_vanished(&self, error: &io::Error) {
+        if error.raw_os_error() == Some(Errno::TIMEDOUT.raw_os_error()) {
+            self.vanished.increment();
+        }
+    }
 }
 
 /// A number that only grows.

@@ -196,6 +196,7 @@ impl Engine {
         let mut kinds = Vec::new();
         for (entry, number) in services.entries.into_iter().zip(0..) {
             kinds.push(entry.service);
+            entry.listener.set_keep_alive(settings.tcp_keep_alive);
             if entry.apart {
                 apart.sources.extend(entry.listener.into_sources(number, 1));
             } else {

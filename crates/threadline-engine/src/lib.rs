@@ -51,7 +51,7 @@ pub use connection::{SendError, Sender, Session, SlowReceiver};
 pub use counters::Counts;
 pub use engine::{Drained, Engine, Gauges, Services};
 pub use handlers::{Connection, Frames, Invalid, Lines, StreamOptions};
-pub use listener::{Address, BadAddress, Listener};
+pub use listener::{Address, BadAddress, Listener, TcpKeepAlive};
 pub use model::{Model, UnknownModel};
 pub use protocol::{AfterRefusal, CallError, Phase, Protocol, Refusal, Step, Timeouts, Turn};
 pub use route::{Hint, Route};

@@ -58,7 +58,7 @@ pub use testing::TestServer;
 
 pub use threadline_engine::{
     Address, Connection, Counts, Drained, Frames, Gauges, Hint, Invalid, Lines, Model, Route,
-    SendError, Sender, Session, Settings, SlowReceiver, StreamOptions, Timeouts,
+    SendError, Sender, Session, Settings, SlowReceiver, StreamOptions, TcpKeepAlive, Timeouts,
 };
 pub use threadline_http as http;
 /// Threads, tasks, queues and synchronisation for the rest of a service, and useful without one:

@@ -243,7 +243,8 @@ impl Outbox {
         if queue.bytes > 0 && queue.bytes + bytes.len() > queue.bytes_max {
             self.make_room(&mut queue, bytes.len())?;
         }
-        self.write_or_queue(&mut queue, bytes, true).map_err(|_| {
+        self.write_or_queue(&mut queue, bytes, true).map_err(|error| {
+            self.home.counters.count_vanished(&error);
             self.close(&mut queue);
             SendError::Closed
         })
@@ -410,7 +411,9 @@ impl Blockable for Outbox {
 
     fn flush(&self) {
         // A connection that is gone is noticed by the thread that reads it.
-        let _ = Outbox::flush(self);
+        if let Err(error) = Outbox::flush(self) {
+            self.home.counters.count_vanished(&error);
+        }
     }
 }
 

@@ -31,7 +31,11 @@ impl Session {
                 Ok((count, _)) => return Ok(count),
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => wait_for(fd, PollFlags::IN, limit)?,
-                Err(error) => return Err(error.into()),
+                Err(error) => {
+                    let error = error.into();
+                    self.home.counters.count_vanished(&error);
+                    return Err(error);
+                }
             }
         }
     }
@@ -49,11 +53,11 @@ impl Session {
         let mut sent = 0;
         loop {
             let part = match &self.socket {
-                Socket::Own(fd) => send_now(fd_of(fd), &bytes[sent..], usize::MAX)?,
-                Socket::Shared(outbox) => outbox.send_part(&bytes[sent..])?,
+                Socket::Own(fd) => send_now(fd_of(fd), &bytes[sent..], usize::MAX),
+                Socket::Shared(outbox) => outbox.send_part(&bytes[sent..]),
                 Socket::Gone => return Err(io::ErrorKind::NotConnected.into()),
             };
-            match part {
+            match part.inspect_err(|error| self.home.counters.count_vanished(error))? {
                 Sent::All => return Ok(()),
                 Sent::Part(count) => sent += count,
             }

@@ -220,7 +220,7 @@ impl Connection {
                 Err(Errno::INTR) => {}
                 // The kernel's word for "timed out" on a blocking socket.
                 Err(Errno::AGAIN) => return Err(stream.timed_out("the client sent nothing")),
-                other => return Ok(other?.0),
+                other => return Ok(other.map_err(|error| stream.failed(error))?.0),
             }
         }
     }
@@ -238,6 +238,12 @@ impl Stream {
     fn timed_out(&self, what: &str) -> io::Error {
         self.home.counters.timeouts_stream.increment();
         io::Error::new(io::ErrorKind::TimedOut, format!("timed out: {what} for too long"))
+    }
+
+    fn failed(&self, error: Errno) -> io::Error {
+        let error = error.into();
+        self.home.counters.count_vanished(&error);
+        error
     }
 }
 
@@ -275,7 +281,7 @@ impl Write for Connection {
             match rustix::net::send(&self.stream.socket, bytes, SendFlags::NOSIGNAL) {
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return Err(self.stream.timed_out("the client read nothing")),
-                other => return Ok(other?),
+                other => return other.map_err(|error| self.stream.failed(error)),
             }
         }
     }

@@ -4,6 +4,7 @@
 //! - `ip`: TCP and UDP, a socket for each shard, so that shards share nothing
 //! - `unix`: Unix sockets, and what may be at their paths
 //! - `inherited`: sockets from outside (socket activation, a supervisor)
+//! - `keep_alive`: TCP keep-alive, which connections inherit from their listener
 //!
 //! A Unix or inherited socket cannot be had twice: all shards share it, and the kernel wakes one of them
 //! (`EPOLLEXCLUSIVE`).
@@ -11,6 +12,7 @@
 mod address;
 mod inherited;
 mod ip;
+mod keep_alive;
 mod unix;
 
 use std::io;
@@ -23,6 +25,7 @@ use socket2::Type;
 use crate::sys::Interest;
 
 pub use address::{Address, BadAddress};
+pub use keep_alive::TcpKeepAlive;
 use unix::SocketFile;
 
 /// A bound address that is not yet served: its sockets listen, clients wait in the backlog.
@@ -120,12 +123,35 @@ impl Listener {
         self.kind
     }
 
+    /// Sets TCP keep-alive, or switches it off, for all connections that come; nothing for other sockets.
+    pub(crate) fn set_keep_alive(&self, keep_alive: Option<TcpKeepAlive>) {
+        if !self.is_tcp() {
+            return;
+        }
+        let each: &[OwnedFd] = match &self.sockets {
+            Sockets::Each(each) => each,
+            Sockets::Common(fd) => std::slice::from_ref(fd),
+        };
+        for socket in each {
+            if let Err(error) = keep_alive::set(socket, keep_alive) {
+                // Of a protocol like MPTCP, by an older kernel. It is served all the same.
+                let address = &self.address;
+                tracing::warn!(%error, "TCP keep-alive cannot be set on {address}");
+            }
+        }
+    }
+
+    fn is_tcp(&self) -> bool {
+        self.kind == Kind::Connections && matches!(self.address, Address::Ip(_))
+    }
+
     /// One source for each of `shards` shards.
     pub(crate) fn into_sources(self, service: u32, shards: usize) -> Vec<Source> {
+        let inherits = !self.is_tcp();
         let Listener { sockets, kind, file, .. } = self;
         let source = |fd, common| {
             let file = file.clone();
-            Source { fd, kind, service, common, _file: file }
+            Source { fd, kind, service, common, inherits, _file: file }
         };
         match sockets {
             // Bound for another number of shards: share what there is.
@@ -156,6 +182,8 @@ pub(crate) struct Source {
     pub(crate) kind: Kind,
     pub(crate) service: u32,
     common: bool,
+    /// Connections have the options that the listener has now, as far as there are any.
+    inherits: bool,
     _file: Option<Arc<SocketFile>>,
 }
 
@@ -166,6 +194,19 @@ impl Source {
 
     pub(crate) fn socket(&self) -> Arc<OwnedFd> {
         Arc::clone(&self.fd)
+    }
+
+    /// Gives an accepted connection the listener's options, if it has come before the listener had them:
+    /// to an inherited socket, or before the engine was prepared. Connections are accepted in the order in
+    /// which they have come, so the first one that has the options ends the search.
+    pub(crate) fn pass_on_options(
+        &mut self,
+        connection: &OwnedFd,
+        keep_alive: Option<TcpKeepAlive>,
+    ) {
+        if !self.inherits {
+            self.inherits = keep_alive::pass_on(connection, keep_alive);
+        }
     }
 }
 

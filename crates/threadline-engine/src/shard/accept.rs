@@ -94,7 +94,7 @@ impl Shard {
                 self.pause(lease, Paused::AtLimit);
                 return false;
             }
-            let source = &lease.sources[number];
+            let source = &mut lease.sources[number];
             let service = source.service;
             let accepted = rustix::net::acceptfrom_with(
                 source.as_fd(),
@@ -103,6 +103,7 @@ impl Shard {
             match accepted.map_err(|error| (error, Mishap::from(error))) {
                 Ok((socket, peer)) => {
                     let peer = peer.and_then(|peer| peer.try_into().ok());
+                    source.pass_on_options(&socket, self.shared.settings.tcp_keep_alive);
                     self.home.counters.accepted.increment();
                     self.recovered(lease);
                     if let Err(error) = self.admit(lease, socket, peer, service) {

@@ -70,8 +70,11 @@ impl Conversation<'_> {
     /// sign that the socket is empty: the peer has closed, or an edge may have been missed.
     #[inline(always)]
     pub(super) fn run(&mut self, until_dry: bool) -> Pause {
-        // An error means that the peer is gone; there is nobody to tell.
-        self.go_on(until_dry).unwrap_or(Pause::Over)
+        self.go_on(until_dry).unwrap_or_else(|error| {
+            // The peer is gone; there is nobody to tell.
+            self.shard.home.counters.count_vanished(&error);
+            Pause::Over
+        })
     }
 
     #[inline(always)]

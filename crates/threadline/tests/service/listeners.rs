@@ -5,11 +5,13 @@ use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use crate::common::{ANY, Client, PATIENCE, every_model, server, start};
+use crate::common::{ANY, Client, PATIENCE, eventually, every_model, server, start};
+use socket2::SockRef;
 use threadline::http::{PeerAddr, Router};
-use threadline::{Address, Lines, StreamOptions};
+use threadline::{Address, Connection, Lines, StreamOptions, TcpKeepAlive};
 
 fn echo() -> Lines {
     Lines::new(|line, _| Some(line.to_owned()))
@@ -23,6 +25,21 @@ fn ask_unix(client: std::io::Result<UnixStream>) -> String {
     let mut reply = [0; 2];
     client.read_exact(&mut reply).expect("reads");
     String::from_utf8_lossy(&reply).into_owned()
+}
+
+/// A stream handler that says which options its connection has.
+fn tell_keep_alive(mut connection: Connection) -> std::io::Result<()> {
+    let _ = connection.read(&mut [0; 16])?;
+    let socket = SockRef::from(&connection);
+    let has = socket.keepalive()?.then(|| {
+        let time = |time: std::io::Result<Duration>| time.unwrap_or_default();
+        TcpKeepAlive {
+            idle: time(socket.tcp_keepalive_time()),
+            interval: time(socket.tcp_keepalive_interval()),
+            probes: socket.tcp_keepalive_retries().unwrap_or_default(),
+        }
+    });
+    writeln!(connection, "{has:?}")
 }
 
 /// A client that hears the address it asks, and no other.
@@ -146,6 +163,86 @@ every_model! {
         let service = start(server(model).lines(Address::Fd(inherited.as_raw_fd()), echo()));
         assert_eq!(service.addresses()[0].to_string(), address);
         assert_eq!(ask_unix(UnixStream::connect_addr(&to)), "x\n");
+    }
+
+    fn tcp_keep_alive_is_on_for_every_connection(model) {
+        let short = TcpKeepAlive {
+            idle: Duration::from_secs(7), interval: Duration::from_secs(3), probes: 2,
+        };
+        for wanted in [Some(TcpKeepAlive::default()), Some(short), None] {
+            // Bound here, and inherited with connections that have come before.
+            let inherited = TcpListener::bind("127.0.0.1:0").expect("binds");
+            let early: Vec<_> = (0..3)
+                .map(|_| Client::connect(inherited.local_addr().expect("bound")))
+                .collect();
+            let address = Address::Fd(inherited.as_raw_fd());
+            let service = start(
+                server(model)
+                    .settings(|settings| settings.tcp_keep_alive = wanted)
+                    .stream(ANY, tell_keep_alive)
+                    .stream(address, tell_keep_alive),
+            );
+            let wanted = format!("{wanted:?}");
+            for mut client in early {
+                assert_eq!(client.ask("?"), wanted, "came early");
+            }
+            for number in 0..8 {
+                let Address::Ip(to) = service.addresses()[number % 2] else { panic!("IP") };
+                assert_eq!(Client::connect(to).ask("?"), wanted, "on {to}");
+            }
+        }
+    }
+
+    fn a_unix_connection_has_no_keep_alive(model) {
+        let tree = tempfile::tempdir().expect("a directory");
+        let path = tree.path().join("socket");
+        let _service = start(server(model).stream(Address::Unix(path.clone()), tell_keep_alive));
+        let mut client = UnixStream::connect(&path).expect("connects");
+        client.write_all(b"?").expect("writes");
+        let mut told = String::new();
+        client.read_to_string(&mut told).expect("reads");
+        assert_eq!(told, "None\n");
+    }
+
+    fn a_peer_that_vanishes_is_found(model) {
+        let (give, take) = channel();
+        let pushes = Lines::new(move |_, session| {
+            // An open push: no deadline while it lives.
+            give.send(session.sender()).expect("the test waits");
+            Some("subscribed".into())
+        });
+        let keep_alive = TcpKeepAlive {
+            idle: Duration::from_secs(1), interval: Duration::from_secs(1), probes: 1,
+        };
+        let waits = StreamOptions::new().read_timeout(None);
+        let (told, tell) = channel();
+        let service = start(
+            server(model)
+                .settings(|settings| settings.tcp_keep_alive = Some(keep_alive))
+                .lines(ANY, pushes)
+                .stream_with(ANY, waits, move |mut connection| {
+                    connection.write_all(b"go\n")?;
+                    let end = std::io::copy(&mut connection, &mut std::io::sink());
+                    told.send(end.map_err(|error| error.kind())).expect("the test waits");
+                    Ok(())
+                }),
+        );
+        let mut vanish = Vec::new();
+        for address in service.addresses() {
+            let Address::Ip(to) = address else { panic!("IP") };
+            let mut client = Client::connect(*to);
+            client.ask("subscribe");
+            // From here on its kernel answers nothing: every segment is thrown away.
+            let nothing = socket2::SockFilter::new(0x06, 0, 0, 0); // BPF_RET | BPF_K, bpf(4)
+            SockRef::from(client.stream()).attach_filter(&[nothing]).expect("a filter");
+            vanish.push(client);
+        }
+        let sender = take.recv().expect("a sender");
+        eventually("both are found", || service.counts().vanished == 2);
+        eventually("both are closed", || service.gauges().connections == 0);
+        assert!(sender.is_closed());
+        let end = tell.recv_timeout(PATIENCE).expect("the handler has ended");
+        assert_eq!(end, Err(std::io::ErrorKind::TimedOut));
     }
 
     fn datagrams_are_answered_from_the_address_that_was_asked(model) {
