@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::fs::File;
+use std::hash::{Hash, Hasher};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Weak};
@@ -27,9 +28,44 @@ const LIMIT_DEFAULT: usize = 256 * 1024;
 ///
 /// Cheap to clone. It does not keep the connection open: once the peer or the service has closed
 /// it, [`Sender::send`] says so.
+///
+/// Senders are equal if they are of the same connection, whether or not it is open still: a set of them has
+/// each member once.
+///
+/// ```
+/// use std::collections::HashSet;
+/// use std::sync::{Arc, Mutex};
+/// use threadline_engine::{Lines, Sender};
+///
+/// let members: Arc<Mutex<HashSet<Sender>>> = Arc::default();
+/// let (joined, left) = (Arc::clone(&members), members);
+/// let lines = Lines::new(move |_line, session| {
+///     let is_new = joined.lock().unwrap().insert(session.sender());
+///     Some(if is_new { "welcome" } else { "you are here already" }.to_owned())
+/// })
+/// .on_close(move |session| {
+///     left.lock().unwrap().remove(&session.sender());
+/// });
+/// ```
 #[derive(Debug, Clone)]
 pub struct Sender {
+    /// The connection's.
+    id: u64,
     outbox: Weak<Outbox>,
+}
+
+impl PartialEq for Sender {
+    fn eq(&self, other: &Sender) -> bool {
+        self.id == other.id
+    }
+}
+
+impl Eq for Sender {}
+
+impl Hash for Sender {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.id.hash(state);
+    }
 }
 
 /// What happens to a receiver that does not keep up.
@@ -68,8 +104,18 @@ impl fmt::Display for SendError {
 impl std::error::Error for SendError {}
 
 impl Sender {
-    pub(super) fn new(outbox: &Arc<Outbox>) -> Self {
-        Sender { outbox: Arc::downgrade(outbox) }
+    pub(super) fn new(id: u64, outbox: &Arc<Outbox>) -> Self {
+        Sender { id, outbox: Arc::downgrade(outbox) }
+    }
+
+    /// Of a connection that takes no more messages.
+    pub(super) fn closed(id: u64) -> Self {
+        Sender { id, outbox: Weak::new() }
+    }
+
+    /// The connection's number, as [`Session::id`](crate::Session::id) has it.
+    pub fn id(&self) -> u64 {
+        self.id
     }
 
     /// Sends one message, or queues it behind those that wait. Never blocks.

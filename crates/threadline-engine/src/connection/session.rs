@@ -7,6 +7,7 @@ use std::mem;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::home::Home;
 use super::outbox::{Outbox, Sender, Watch};
@@ -18,6 +19,7 @@ use crate::sys::Ticks;
 /// between messages, and a [`Sender`] to write to it later.
 #[derive(Debug)]
 pub struct Session {
+    id: u64,
     pub(super) socket: Socket,
     peer: Option<SocketAddr>,
     /// Where the socket is registered, and as what: an outbox asks for room there.
@@ -47,6 +49,9 @@ impl fmt::Debug for Successor {
     }
 }
 
+/// The number of the connection that was accepted last, in this process.
+static LAST_ID: AtomicU64 = AtomicU64::new(0);
+
 /// What a session is made of.
 #[derive(Debug)]
 pub(crate) struct SessionParts {
@@ -60,9 +65,12 @@ pub(crate) struct SessionParts {
 impl Session {
     pub(crate) fn new(parts: SessionParts) -> Self {
         let SessionParts { socket, peer, home, key, watch } = parts;
+        // The number only has to differ from all others: no order with other memory is needed. The
+        // addition is small beside an accept(2), and is made for connections alone, not for messages.
+        let id = LAST_ID.fetch_add(1, Ordering::Relaxed) + 1;
         let socket = Socket::Own(socket);
         let after_reply = AfterReply::GoOn;
-        Session { socket, peer, home, key, watch, after_reply, attachment: None }
+        Session { id, socket, peer, home, key, watch, after_reply, attachment: None }
     }
 
     /// The peer's address; `None` on a Unix socket.
@@ -76,18 +84,23 @@ impl Session {
         SocketAddr::try_from(address).ok()
     }
 
-    /// A number that no other connection has while this one lives.
+    /// The connection's number. No other connection of this process has it or had it, so it can be the key
+    /// of what a program keeps about its connections. Numbers begin at 1 and grow with each connection that
+    /// is accepted. Each worker process has its own.
     pub fn id(&self) -> u64 {
-        // The home's address tells shards apart, the key the connections of a shard.
-        (Arc::as_ptr(&self.home) as u64).rotate_left(32) ^ self.key
+        self.id
     }
 
     /// A handle that writes to this connection from any thread, now or while it is parked.
     ///
     /// All handles of a connection share one bounded queue; [`Sender::limit`] sets its bound.
     pub fn sender(&mut self) -> Sender {
-        let outbox = self.outbox();
-        Sender::new(outbox)
+        if let Socket::Gone = self.socket {
+            // Handed over. The closing hook may still ask which one it was.
+            return Sender::closed(self.id);
+        }
+        let id = self.id;
+        Sender::new(id, self.outbox())
     }
 
     /// What [`Session::insert`] has put there, if it is a `T`.

@@ -1,5 +1,6 @@
 //! Pushing to parked connections from anywhere.
 
+use std::collections::HashSet;
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -30,6 +31,65 @@ fn subscribe(service: &Running, senders: &Receiver<Sender>) -> (Client, Sender) 
 }
 
 every_model! {
+    fn a_connection_has_a_number_that_no_other_has_or_had(model) {
+        let lines = || Lines::new(|_, session| Some(session.id().to_string()));
+        let number = |client: &mut Client| {
+            client.ask("who am I").parse::<u64>().expect("a number")
+        };
+        let (one, two) = (server(model).lines(ANY, lines()), server(model).lines(ANY, lines()));
+        let services = [start(one), start(two)];
+        let mut stay: Vec<_> = services.iter().map(Client::to).collect();
+        let theirs: Vec<_> = stay.iter_mut().map(number).collect();
+        assert_ne!(theirs[0], theirs[1]);
+        // One after the other, in the same slots again and again, on all shards of two services.
+        let mut last = theirs[0].max(theirs[1]);
+        for round in 0..1_000 {
+            let next = number(&mut Client::to(&services[round % 2]));
+            assert!(next > last, "number {next} came after {last}");
+            last = next;
+        }
+        assert_eq!(stay.iter_mut().map(number).collect::<Vec<_>>(), theirs, "as long as they live");
+    }
+
+    fn senders_are_equal_if_they_are_of_one_connection(model) {
+        let (service, senders) = subscribers(model);
+        let (mut one, sender) = subscribe(&service, &senders);
+        let (two, other) = subscribe(&service, &senders);
+        assert_eq!(one.ask("subscribe"), "subscribe");
+        let again = senders.recv().expect("a sender");
+        assert_eq!((&sender, sender.id()), (&again, again.id()));
+        assert_ne!((&sender, sender.id()), (&other, other.id()));
+        let members = HashSet::from([sender.clone(), again, other.clone()]);
+        assert_eq!(members.len(), 2);
+        // Whatever becomes of the connections, and of those after them in their slots.
+        drop((one, two));
+        eventually("both are closed", || sender.is_closed() && other.is_closed());
+        let (_three, third) = subscribe(&service, &senders);
+        assert!(!members.contains(&third));
+        assert!(members.contains(&sender) && members.contains(&other));
+        assert_ne!(sender, other);
+    }
+
+    fn a_connection_that_is_handed_over_is_known_by_its_sender_still(model) {
+        let (give, take) = channel();
+        let closed = give.clone();
+        let lines = Lines::new(move |_, session| {
+            session.hand_over(|_connection| Ok(()));
+            give.send((session.id(), session.sender())).expect("the test waits");
+            None
+        });
+        let lines = lines.on_close(move |session| {
+            closed.send((session.id(), session.sender())).expect("the test waits");
+        });
+        let service = start(server(model).lines(ANY, lines));
+        let mut client = Client::to(&service);
+        client.send("go on\n");
+        let (before, after) = (take.recv().expect("a sender"), take.recv().expect("a sender"));
+        assert_eq!(before, after);
+        assert_eq!(after.1.id(), after.0);
+        assert_eq!(after.1.send("x"), Err(SendError::Closed));
+    }
+
     fn a_parked_connection_can_be_pushed_to_from_any_thread(model) {
         let (service, senders) = subscribers(model);
         let (mut client, sender) = subscribe(&service, &senders);
