@@ -218,7 +218,8 @@ impl Engine {
     /// Starts to serve what [`Engine::prepare`] has prepared. Once; a second call does nothing.
     ///
     /// # Errors
-    /// If threads cannot be had. Those started so far end when the engine is dropped.
+    /// If a thread cannot be started; the message says so. Those started so far end when the engine is
+    /// dropped.
     pub fn begin(&self) -> io::Result<()> {
         let mut threads = self.threads.lock();
         if !threads.is_empty() {
@@ -226,15 +227,14 @@ impl Engine {
         }
         for shard in &self.shards {
             let shard = Arc::clone(shard);
-            let builder = thread::Builder::new().name(format!("tl-shard-{}", shard.number));
-            threads.push(builder.spawn(move || loop_thread(shard))?);
+            let name = format!("tl-shard-{}", shard.number);
+            threads.push(start_thread(name, move || loop_thread(shard))?);
         }
         let lends = |shard: &&Arc<Shard>| shard.model == Model::Adaptive;
         let lending: Vec<_> = self.shards.iter().filter(lends).cloned().collect();
         if !lending.is_empty() {
             let monitor = Monitor::new(lending);
-            let builder = thread::Builder::new().name("tl-monitor".into());
-            threads.push(builder.spawn(move || monitor.run())?);
+            threads.push(start_thread("tl-monitor".into(), move || monitor.run())?);
         }
         Ok(())
     }
@@ -302,6 +302,15 @@ impl Engine {
         self.shared.set_phase(phase);
         self.shards.iter().for_each(|shard| shard.tell(Note::Phase));
     }
+}
+
+/// Starts one of the engine's own threads. An error names what is missing: that of the system is about a
+/// resource, "temporarily unavailable", and does not say which.
+fn start_thread(name: String, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    let started = thread::Builder::new().name(name.clone()).spawn(run);
+    started.map_err(|error| {
+        io::Error::new(error.kind(), format!("no thread could be started: {error} ({name})"))
+    })
 }
 
 impl Drop for Engine {

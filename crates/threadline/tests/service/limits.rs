@@ -160,3 +160,25 @@ fn a_client_that_keeps_a_closed_connection_open_is_cut_off() {
     eventually("it is cut off", || service.counts().closed == 1);
     assert_eq!(service.counts().lingered_too_long, 1);
 }
+
+#[test]
+fn a_service_whose_threads_cannot_be_started_says_so() {
+    use rustix::process::{Resource, Rlimit, geteuid, getrlimit, setrlimit};
+    use rustix::thread::{Uid, set_thread_uid};
+
+    if !geteuid().is_root() {
+        return; // the limit would be that of all tests
+    }
+    let limit = getrlimit(Resource::Nproc);
+    // Of a user who has nothing else, and is bound by the limit: this thread and the first one of the pool.
+    setrlimit(Resource::Nproc, Rlimit { current: Some(2), ..limit }).expect("root may");
+    let start = || {
+        set_thread_uid(Uid::from_raw(1_982_364_501)).expect("root may");
+        server(Model::Adaptive).lines(ANY, Lines::new(|_, _| None)).start().map(drop)
+    };
+    let started = std::thread::spawn(start).join().expect("no panic");
+    setrlimit(Resource::Nproc, limit).expect("root may");
+    let error = started.expect_err("two shards and a monitor need three").to_string();
+    assert!(error.starts_with("no thread could be started: "), "{error}");
+    assert!(error.ends_with("(tl-shard-0)"), "{error}");
+}
