@@ -151,7 +151,7 @@ impl Listener {
         let Listener { sockets, kind, file, .. } = self;
         let source = |fd, common| {
             let file = file.clone();
-            Source { fd, kind, service, common, inherits, _file: file }
+            Source { fd, kind, service, common, inherits, is_over: false, _file: file }
         };
         match sockets {
             // Bound for another number of shards: share what there is.
@@ -184,6 +184,8 @@ pub(crate) struct Source {
     common: bool,
     /// Connections have the options that the listener has now, as far as there are any.
     inherits: bool,
+    /// It was shut down by another process that has it too: nothing comes any more.
+    pub(crate) is_over: bool,
     _file: Option<Arc<SocketFile>>,
 }
 

@@ -51,6 +51,8 @@ enum Mishap {
     Empty,
     /// Descriptors or memory have run out.
     Exhausted,
+    /// The socket does not listen any more.
+    Ended,
 }
 
 impl From<Errno> for Mishap {
@@ -58,6 +60,8 @@ impl From<Errno> for Mishap {
         match error {
             Errno::AGAIN => Mishap::Empty,
             Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM => Mishap::Exhausted,
+            // Another process that has the socket too has shut it down.
+            Errno::INVAL => Mishap::Ended,
             // ECONNABORTED, EINTR, EPROTO, EPERM (a firewall's no), and network errors that were
             // pending on the new socket (accept(2), "Error handling").
             _ => Mishap::Next,
@@ -90,6 +94,9 @@ impl Shard {
         burst: usize,
     ) -> bool {
         for _ in 0..burst {
+            if lease.sources[number].is_over {
+                return true;
+            }
             if !self.has_room(lease) {
                 self.pause(lease, Paused::AtLimit);
                 return false;
@@ -114,6 +121,16 @@ impl Shard {
                 Err((error, Mishap::Next)) => {
                     self.home.counters.accept_errors.increment();
                     tracing::debug!(%error, "a connection failed before it was accepted");
+                }
+                Err((error, Mishap::Ended)) => {
+                    // The kernel would report it as ready for ever.
+                    self.home.counters.accept_errors.increment();
+                    let source = &mut lease.sources[number];
+                    source.is_over = true;
+                    let _ = self.home.epoll.remove(&*source);
+                    let service = self.shared.services[source.service as usize].name();
+                    tracing::error!(%error, service, "a listener was shut down by another process");
+                    return true;
                 }
                 // Those who have been idle longest make room; if none is, new clients wait.
                 Err((_, Mishap::Exhausted)) if self.evict(lease) > 0 => {}
@@ -299,7 +316,7 @@ impl Shard {
         if core.paused.take().is_some() {
             self.starved.store(false, Ordering::Relaxed);
             for (source, number) in core.sources.iter().zip(0..) {
-                if source.kind == Kind::Connections {
+                if source.kind == Kind::Connections && !source.is_over {
                     let key = Key::Source(number).pack();
                     let _ = self.home.epoll.add(source, key, source.interest());
                 }
@@ -335,7 +352,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_error_of_accept_ends_the_listener() {
+    fn only_its_own_end_ends_a_listener() {
         for error in [Errno::CONNABORTED, Errno::INTR, Errno::PROTO, Errno::PERM, Errno::NETDOWN] {
             assert!(matches!(Mishap::from(error), Mishap::Next), "{error}");
         }
@@ -343,5 +360,6 @@ mod tests {
             assert!(matches!(Mishap::from(error), Mishap::Exhausted), "{error}");
         }
         assert!(matches!(Mishap::from(Errno::AGAIN), Mishap::Empty));
+        assert!(matches!(Mishap::from(Errno::INVAL), Mishap::Ended));
     }
 }

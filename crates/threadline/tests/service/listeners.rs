@@ -245,6 +245,23 @@ every_model! {
         assert_eq!(end, Err(std::io::ErrorKind::TimedOut));
     }
 
+    fn a_listener_that_another_process_shuts_down_does_not_keep_its_shard_busy(model) {
+        let inherited = TcpListener::bind("127.0.0.1:0").expect("binds");
+        let service = start(
+            server(model).lines(ANY, echo()).lines(Address::Fd(inherited.as_raw_fd()), echo()),
+        );
+        let mut client = Client::connect(inherited.local_addr().expect("bound"));
+        assert_eq!(client.ask("x"), "x");
+        SockRef::from(&inherited).shutdown(std::net::Shutdown::Both).expect("shuts down");
+        eventually("it is noticed", || service.counts().accept_errors > 0);
+        for _ in 0..100 {
+            assert_eq!(Client::to(&service).ask("x"), "x", "the other one goes on");
+        }
+        assert_eq!(client.ask("x"), "x", "so do its connections");
+        // One for each shard.
+        assert!(service.counts().accept_errors <= 2, "{:?}", service.counts());
+    }
+
     fn datagrams_are_answered_from_the_address_that_was_asked(model) {
         for (bind, all_asked) in [
             ("0.0.0.0:0", &["127.0.0.1", "127.0.0.2", "127.0.0.3"][..]),
