@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use socket2::Type;
 
-use crate::sys::Interest;
+use crate::sys::{Bound, Interest};
 
 pub use address::{Address, BadAddress};
 pub use keep_alive::TcpKeepAlive;
@@ -148,10 +148,14 @@ impl Listener {
     /// One source for each of `shards` shards.
     pub(crate) fn into_sources(self, service: u32, shards: usize) -> Vec<Source> {
         let inherits = !self.is_tcp();
+        let bound = match &self.address {
+            Address::Ip(address) => Bound::to(address.ip()),
+            _ => Bound::ToOne,
+        };
         let Listener { sockets, kind, file, .. } = self;
         let source = |fd, common| {
             let file = file.clone();
-            Source { fd, kind, service, common, inherits, is_over: false, _file: file }
+            Source { fd, kind, service, common, bound, inherits, is_over: false, _file: file }
         };
         match sockets {
             // Bound for another number of shards: share what there is.
@@ -182,6 +186,8 @@ pub(crate) struct Source {
     pub(crate) kind: Kind,
     pub(crate) service: u32,
     common: bool,
+    /// To how many addresses.
+    pub(crate) bound: Bound,
     /// Connections have the options that the listener has now, as far as there are any.
     inherits: bool,
     /// It was shut down by another process that has it too: nothing comes any more.

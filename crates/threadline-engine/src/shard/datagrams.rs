@@ -35,7 +35,7 @@ impl Shard {
             let Service::Datagrams(service) = &self.shared.services[source.service as usize] else {
                 break;
             };
-            let received = match receive(source, &mut desk.input) {
+            let received = match receive(source, &mut desk.input, source.bound) {
                 Ok(received) => received,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 // Errors of earlier replies (ECONNREFUSED) are reported here; they are nobody's.

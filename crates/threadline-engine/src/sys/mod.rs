@@ -22,7 +22,7 @@ pub(crate) use alarm::Alarm;
 pub(crate) use clock::{
     ThreadNumber, ThreadUsage, Ticks, cpu_of, now_ticks, ticks_ceil, ticks_long,
 };
-pub(crate) use datagram::{Asked, receive, reply, report_asked_address};
+pub(crate) use datagram::{Asked, Bound, receive, reply, report_asked_address};
 pub(crate) use epoll::{Epoll, Event, EventBuffer, Interest, Readiness};
 pub(crate) use priority::{become_batch, punctual_sleeps};
 pub(crate) use wake::Waker;
