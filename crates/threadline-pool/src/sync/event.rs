@@ -5,7 +5,11 @@ use std::time::Duration;
 use super::patience::Patience;
 use crate::primitive::{Condvar, Mutex, Waited, lock};
 
-/// A flag that threads can wait for. Set until it is cleared: who comes later does not wait.
+/// A flag that threads can wait for. It stays set until it is cleared: a thread that comes later does
+/// not wait.
+///
+/// [`set`](Event::set) releases every thread that waits at that moment, even if
+/// [`clear`](Event::clear) follows before they have woken.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -23,49 +27,62 @@ use crate::primitive::{Condvar, Mutex, Waited, lock};
 /// ```
 #[derive(Debug)]
 pub struct Event {
-    set: Mutex<bool>,
+    state: Mutex<State>,
     bell: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    set: bool,
+    /// How often the event was set. A waiter that wakes after a `clear` still sees that it was.
+    sets: u64,
 }
 
 impl Event {
     /// An event that has not happened.
     pub fn new() -> Self {
-        Event { set: Mutex::new(false), bell: Condvar::new() }
+        Event { state: Mutex::new(State::default()), bell: Condvar::new() }
     }
 
-    /// It has happened: all who wait go on.
+    /// Sets the flag and releases all threads that wait.
     pub fn set(&self) {
-        *lock(&self.set) = true;
+        let mut state = lock(&self.state);
+        state.set = true;
+        state.sets = state.sets.wrapping_add(1);
+        drop(state);
         self.bell.notify_all();
     }
 
-    /// Who comes from now on waits again.
+    /// Clears the flag: threads that come from now on wait. Those that a `set` has released go on.
     pub fn clear(&self) {
-        *lock(&self.set) = false;
+        lock(&self.state).set = false;
     }
 
-    /// Whether it has happened, and was not cleared since.
+    /// Whether the event was set and not cleared since.
     pub fn is_set(&self) -> bool {
-        *lock(&self.set)
+        lock(&self.state).set
     }
 
-    /// Waits until it has happened.
+    /// Waits until the event is set, or was set since this call began.
     pub fn wait(&self) {
         self.wait_for(Patience::endless());
     }
 
-    /// Waits for so long at most. True if it has happened.
+    /// Waits as [`wait`](Event::wait) does, for `timeout` at most. Returns whether the event is set,
+    /// or was set since this call began.
     pub fn wait_timeout(&self, timeout: Duration) -> bool {
         self.wait_for(Patience::of(timeout))
     }
 
     fn wait_for(&self, mut patience: Patience) -> bool {
-        let mut set = lock(&self.set);
+        let mut state = lock(&self.state);
+        let sets_before = state.sets;
+        let has_happened = |state: &State| state.set || state.sets != sets_before;
         let mut waited = Waited::Woken;
-        while !*set && waited == Waited::Woken {
-            (set, waited) = patience.sleep(&self.set, &self.bell, set);
+        while !has_happened(&state) && waited == Waited::Woken {
+            (state, waited) = patience.sleep(&self.state, &self.bell, state);
         }
-        *set
+        has_happened(&state)
     }
 }
 

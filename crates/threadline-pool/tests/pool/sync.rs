@@ -17,6 +17,8 @@ use crate::{LONG, wait_for};
 const SHORT: Duration = Duration::from_millis(1);
 
 thread_local! {
+    /// What this thread does within its next wait.
+    static STOP: Cell<Option<Box<dyn FnOnce()>>> = const { Cell::new(None) };
     static BLOCKS: Cell<u32> = const { Cell::new(0) };
 }
 
@@ -44,6 +46,45 @@ fn an_event_holds_until_it_is_cleared() {
     event.wait();
     event.clear();
     assert!(!event.is_set() && !event.wait_timeout(SHORT));
+}
+
+/// Each waiter is inside of its wait, and stopped there, when `set` and `clear` come: it learns of both
+/// only afterwards.
+#[test]
+fn a_set_that_is_cleared_at_once_releases_all_that_waited() {
+    const WAITERS: usize = 6;
+    let event = Arc::new(Event::new());
+    let (waiting, all_wait) = mpsc::channel();
+    let (released, inbox) = mpsc::channel();
+    let both_done = Arc::new(Latch::new(1));
+    for number in 0..WAITERS {
+        let (event, waiting, released) = (Arc::clone(&event), waiting.clone(), released.clone());
+        let both_done = Arc::clone(&both_done);
+        thread::spawn(move || {
+            let stop = move || {
+                waiting.send(()).expect("a listener");
+                both_done.wait();
+            };
+            STOP.set(Some(Box::new(stop)));
+            set_hook(Some(|| STOP.take().into_iter().for_each(|stop| stop())));
+            let happened = if number % 2 == 0 {
+                event.wait();
+                true
+            } else {
+                event.wait_timeout(LONG)
+            };
+            released.send(happened).expect("a listener");
+        });
+    }
+    (0..WAITERS).for_each(|_| all_wait.recv_timeout(LONG).expect("it waits"));
+    event.set();
+    event.clear();
+    assert!(!event.is_set());
+    both_done.count_down();
+    for _ in 0..WAITERS {
+        assert_eq!(inbox.recv_timeout(LONG), Ok(true));
+    }
+    assert!(!event.wait_timeout(SHORT), "it is cleared for those that come now");
 }
 
 #[test]
