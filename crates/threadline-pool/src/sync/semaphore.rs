@@ -35,6 +35,8 @@ pub struct Semaphore {
 struct State {
     /// Those that nobody has and nobody was promised.
     available: usize,
+    /// All there are, available, promised or taken. So giving back cannot overflow `available`.
+    total: usize,
     /// In the order in which they came. None of them was granted.
     waiting: VecDeque<Arc<Waiter>>,
     closed: bool,
@@ -83,10 +85,11 @@ impl fmt::Display for AcquireError {
 impl std::error::Error for AcquireError {}
 
 impl Semaphore {
-    /// A semaphore with so many permits.
+    /// A semaphore with so many permits: any number, up to [`usize::MAX`].
     pub fn new(permits: usize) -> Self {
         let waiting = VecDeque::new();
-        Semaphore { state: Mutex::new(State { available: permits, waiting, closed: false }) }
+        let state = State { available: permits, total: permits, waiting, closed: false };
+        Semaphore { state: Mutex::new(state) }
     }
 
     /// Waits for a permit.
@@ -145,7 +148,21 @@ impl Semaphore {
     }
 
     /// Adds permits for good.
+    ///
+    /// # Panics
+    /// If there would be more than [`usize::MAX`] in all, those that are taken included. The semaphore
+    /// is as it was then.
     pub fn add_permits(&self, count: usize) {
+        let mut state = lock(&self.state);
+        let total = state.total.checked_add(count);
+        if let Some(total) = total {
+            state.total = total;
+        }
+        drop(state);
+        assert!(
+            total.is_some(),
+            "a semaphore has at most usize::MAX permits: {count} more are too many"
+        );
         self.give_back(count);
     }
 
@@ -205,6 +222,10 @@ impl Semaphore {
                 return Err(AcquireError::TimedOut);
             }
         }
+    }
+
+    fn forget(&self, count: usize) {
+        lock(&self.state).total -= count;
     }
 
     fn give_back(&self, count: usize) {
@@ -271,16 +292,16 @@ pub struct OwnedPermit {
 }
 
 impl Permit<'_> {
-    /// Never gives it back: there is one less for good.
+    /// Never gives its permits back: the semaphore has fewer for good.
     pub fn forget(mut self) {
-        self.count = 0;
+        self.semaphore.forget(std::mem::take(&mut self.count));
     }
 }
 
 impl OwnedPermit {
-    /// Never gives it back: there is one less for good.
+    /// Never gives its permits back: the semaphore has fewer for good.
     pub fn forget(mut self) {
-        self.count = 0;
+        self.semaphore.forget(std::mem::take(&mut self.count));
     }
 }
 

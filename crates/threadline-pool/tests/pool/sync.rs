@@ -1,6 +1,7 @@
 //! Synchronisation: every primitive, its time limits, and that a wait says when it blocks.
 
 use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread;
@@ -100,6 +101,33 @@ fn a_semaphore_lets_so_many_in() {
     assert_eq!(semaphore.available(), 2);
     semaphore.add_permits(5);
     assert_eq!(semaphore.available(), 7);
+}
+
+#[test]
+fn permits_never_wrap() {
+    let add = |semaphore: &Semaphore, count| {
+        let added = catch_unwind(AssertUnwindSafe(|| semaphore.add_permits(count)));
+        added.map_err(|payload| payload.downcast_ref::<String>().cloned().expect("a message"))
+    };
+    let semaphore = Semaphore::new(usize::MAX);
+    let error = add(&semaphore, 1).expect_err("too many");
+    assert!(error.contains("at most usize::MAX permits: 1 more"), "{error}");
+    assert_eq!(semaphore.available(), usize::MAX);
+
+    // Those that are taken come back.
+    let taken = semaphore.acquire_many(usize::MAX).expect("open");
+    assert_eq!((semaphore.available(), add(&semaphore, 1).is_err()), (0, true));
+    assert_eq!(semaphore.acquire_timeout(1, SHORT).map(drop), Err(AcquireError::TimedOut));
+    drop(taken);
+    assert_eq!(semaphore.available(), usize::MAX);
+
+    // Those that are forgotten do not.
+    semaphore.try_acquire(3).expect("free").forget();
+    add(&semaphore, 3).expect("room for as many as were forgotten");
+    assert_eq!((semaphore.available(), add(&semaphore, 1).is_err()), (usize::MAX, true));
+    let semaphore = Arc::new(semaphore);
+    semaphore.acquire_owned().expect("open").forget();
+    assert_eq!((add(&semaphore, 2).is_err(), add(&semaphore, 1)), (true, Ok(())));
 }
 
 #[test]
