@@ -11,7 +11,7 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Quota {
     /// Nanoseconds until the next token.
-    interval: u64,
+    interval: u128,
     /// How many tokens there are at most; at least one.
     pub(super) burst: u32,
 }
@@ -19,12 +19,44 @@ pub(super) struct Quota {
 impl Quota {
     pub(super) fn new(count: u32, period: Duration) -> Self {
         let count = count.max(1);
-        Quota { interval: nanos(period) / u64::from(count), burst: count }
+        Quota { interval: period.as_nanos() / u128::from(count), burst: count }
+    }
+}
+
+/// A quota in ticks. A tick is a nanosecond, unless a whole bucket takes more than 146 years to fill:
+/// then it is a power of two of them, so that no sum of times overflows 64 bits.
+#[derive(Debug, Clone, Copy)]
+struct Pace {
+    /// Until the next token.
+    interval: u64,
+    /// Until an empty bucket is full.
+    whole: u64,
+    burst: u32,
+    /// A tick is two to the power of this, in nanoseconds.
+    shift: u32,
+}
+
+impl Pace {
+    fn new(quota: Quota) -> Self {
+        // At most 2^94 times 2^32.
+        let whole = quota.interval * u128::from(quota.burst);
+        let bits = u128::BITS - whole.leading_zeros();
+        let shift = bits.saturating_sub(62);
+        let interval = (quota.interval >> shift) as u64;
+        // Not of `whole`: `burst` tokens fit in to the tick.
+        Pace { interval, whole: interval * u64::from(quota.burst), burst: quota.burst, shift }
     }
 
-    /// How long a bucket takes to fill, in nanoseconds.
-    fn whole(self) -> u64 {
-        self.interval.saturating_mul(u64::from(self.burst))
+    /// What the clock says, in ticks. 584 years at most.
+    fn ticks(self, time: Duration) -> u64 {
+        u64::try_from(time.as_nanos() >> self.shift).unwrap_or(u64::MAX)
+    }
+
+    fn duration(self, ticks: u64) -> Duration {
+        let nanos = u128::from(ticks) << self.shift;
+        let rest = (nanos % 1_000_000_000) as u32;
+        let secs = u64::try_from(nanos / 1_000_000_000);
+        secs.map_or(Duration::MAX, |secs| Duration::new(secs, rest))
     }
 }
 
@@ -37,7 +69,7 @@ pub(super) enum Verdict {
 
 /// All buckets.
 pub(super) struct Buckets {
-    quota: Quota,
+    pace: Pace,
     parts: Vec<Mutex<Part>>,
     keys_max_per_part: usize,
 }
@@ -47,7 +79,7 @@ const PARTS: usize = 16;
 
 #[derive(Default)]
 struct Part {
-    /// By the key's hash, when its bucket is full, in nanoseconds since the epoch.
+    /// By the key's hash, when its bucket is full, in ticks since the epoch.
     full_at: HashMap<u64, u64>,
     /// The bucket of all keys for which there is no place.
     common: u64,
@@ -58,16 +90,16 @@ struct Part {
 impl Buckets {
     pub(super) fn new(quota: Quota, keys_max: usize) -> Self {
         let parts = (0..PARTS).map(|_| Mutex::default()).collect();
-        Buckets { quota, parts, keys_max_per_part: keys_max.div_ceil(PARTS) }
+        Buckets { pace: Pace::new(quota), parts, keys_max_per_part: keys_max.div_ceil(PARTS) }
     }
 
     /// Takes a token of a key, at a time since the epoch.
     pub(super) fn take(&self, key: u64, now: Duration) -> Verdict {
-        let now = nanos(now);
+        let now = self.pace.ticks(now);
         // The low bits: the map inside looks at others first.
         let mut part = self.part(key as usize % PARTS);
         let full_at = part.bucket(key, now, self.keys_max_per_part);
-        let (verdict, after) = decide(self.quota, (*full_at).max(now) - now);
+        let (verdict, after) = decide(self.pace, (*full_at).max(now) - now);
         *full_at = now.saturating_add(after);
         verdict
     }
@@ -78,18 +110,17 @@ impl Buckets {
     }
 }
 
-/// Takes a token of a bucket that is full in `missing` nanoseconds, and says how many are missing
-/// then.
-fn decide(quota: Quota, missing: u64) -> (Verdict, u64) {
-    let taken = missing.saturating_add(quota.interval);
-    match taken.checked_sub(quota.whole()) {
+/// Takes a token of a bucket that is full in `missing` ticks, and says how many are missing then.
+fn decide(pace: Pace, missing: u64) -> (Verdict, u64) {
+    let taken = missing.saturating_add(pace.interval);
+    match taken.checked_sub(pace.whole) {
         None | Some(0) => {
-            let left = quota.whole() - taken;
-            let remaining = left.checked_div(quota.interval).unwrap_or(u64::from(quota.burst));
-            (Verdict::Taken { remaining, full_in: Duration::from_nanos(taken) }, taken)
+            let left = pace.whole - taken;
+            let remaining = left.checked_div(pace.interval).unwrap_or(u64::from(pace.burst));
+            (Verdict::Taken { remaining, full_in: pace.duration(taken) }, taken)
         }
         Some(short) => {
-            let (retry_in, full_in) = (Duration::from_nanos(short), Duration::from_nanos(missing));
+            let (retry_in, full_in) = (pace.duration(short), pace.duration(missing));
             (Verdict::Refused { retry_in, full_in }, missing)
         }
     }
@@ -113,11 +144,6 @@ impl Part {
         self.full_at.retain(|_, full_at| *full_at > now);
         self.sweep_at = self.full_at.values().copied().min().unwrap_or(now);
     }
-}
-
-/// 584 years at most.
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -188,13 +214,37 @@ mod tests {
         assert_eq!(known, [key(2), key(3)]);
     }
 
+    /// A bucket that takes more than 584 years to fill, which is what 64 bits of nanoseconds hold.
+    #[test]
+    fn low_rates_with_large_bursts_are_kept() {
+        const YEAR: Duration = Duration::from_secs(31_536_000);
+        for period in [YEAR / 10, YEAR, 1000 * YEAR, Duration::MAX] {
+            let quota = Quota { burst: 1000, ..Quota::new(1, period) };
+            let buckets = Buckets::new(quota, 10);
+            let taken = (0..2000).filter(|_| is_taken(buckets.take(1, SECOND))).count();
+            assert_eq!(taken, 1000, "{period:?}");
+            let Verdict::Refused { retry_in, full_in } = buckets.take(1, SECOND) else {
+                panic!("the bucket is empty");
+            };
+            // To a thousandth of a millionth.
+            let ratio = retry_in.as_secs_f64() / period.as_secs_f64();
+            assert!((ratio - 1.0).abs() < 1e-9, "{retry_in:?} for {period:?}");
+            assert!(full_in >= retry_in, "{full_in:?}");
+        }
+        let buckets = Buckets::new(Quota { burst: 1000, ..Quota::new(1, YEAR) }, 10);
+        (0..1000).for_each(|_| assert!(is_taken(buckets.take(1, SECOND))));
+        assert!(!is_taken(buckets.take(1, YEAR)));
+        assert!(is_taken(buckets.take(1, YEAR + 2 * SECOND)));
+        assert!(!is_taken(buckets.take(1, YEAR + 2 * SECOND)));
+    }
+
     #[test]
     fn odd_quotas_neither_panic_nor_overflow() {
         for quota in [
             Quota::new(0, SECOND),
             Quota::new(u32::MAX, Duration::ZERO),
             Quota::new(1, Duration::MAX),
-            Quota { interval: u64::MAX, burst: u32::MAX },
+            Quota { interval: Duration::MAX.as_nanos(), burst: u32::MAX },
         ] {
             let buckets = Buckets::new(quota, 0);
             assert!(is_taken(buckets.take(1, SECOND)), "{quota:?}");

@@ -62,7 +62,7 @@ const KEYS_MAX: usize = 65_536;
 
 impl RateLimit {
     /// `count` requests in each `period`, all of them at once if a client likes. A `count` of 0 is
-    /// taken for 1; a `period` of no time limits nobody.
+    /// taken for 1; a `period` of no time, and a rate above one a nanosecond, limit nobody.
     pub fn new(count: u32, period: Duration) -> Self {
         let quota = Quota::new(count, period);
         RateLimit {
@@ -104,7 +104,7 @@ impl RateLimit {
             Verdict::Taken { remaining, full_in } => (remaining, full_in),
             Verdict::Refused { full_in, .. } => (0, full_in),
         };
-        let reset = reset.as_secs() + u64::from(reset.subsec_nanos() > 0);
+        let reset = reset.as_secs().saturating_add(u64::from(reset.subsec_nanos() > 0));
         response.set_header("ratelimit-limit", self.quota.burst.to_string());
         response.set_header("ratelimit-remaining", remaining.to_string());
         response.set_header("ratelimit-reset", reset.to_string());
@@ -192,6 +192,18 @@ mod tests {
         assert_eq!(get("X-Key: a\r\n"), Status::TOO_MANY_REQUESTS);
         assert_eq!(get("X-Key: b\r\n"), Status::OK);
         assert_eq!((get(""), get("")), (Status::OK, Status::OK));
+    }
+
+    #[test]
+    fn the_longest_of_all_periods_has_fields_too() {
+        let stack = at(RateLimit::new(1, Duration::MAX).burst(2));
+        let get = || stack.run(request("GET /", ""), |_| "data");
+        assert_eq!((get().status(), get().status()), (Status::OK, Status::OK));
+        let third = get();
+        assert_eq!(third.status(), Status::TOO_MANY_REQUESTS);
+        let reset = third.header("ratelimit-reset").map(str::to_owned);
+        assert_eq!(reset, Some(u64::MAX.to_string()));
+        assert!(third.header("retry-after").is_some());
     }
 
     #[test]
