@@ -1,24 +1,39 @@
 //! Cron expressions: the times of day of a time zone, as moments.
 //!
-//! The `cronexpr` crate says which *civil* times (what a clock on the wall shows) match, and is asked
-//! as if in UTC, where each exists once. What becomes of civil times that a change of the zone's
-//! offset skips or repeats is decided here. Called by timetables; looks at no clock.
+//! Called by timetables; looks at no clock. `fields.rs` reads the expression, `pattern.rs` says which
+//! *civil* times (what a clock on the wall shows) match. What becomes of civil times that a change of the
+//! zone's offset skips or repeats is decided here; `jiff` knows the zones.
+
+mod fields;
+mod pattern;
 
 use std::fmt;
 use std::time::SystemTime;
 
-use cronexpr::jiff::civil::DateTime;
-use cronexpr::jiff::tz::{AmbiguousOffset, Offset, TimeZone};
-use cronexpr::jiff::{SignedDuration, Timestamp};
-use cronexpr::{Crontab, FallbackTimezoneOption, MakeTimestamp, ParseOptions};
+use jiff::civil::DateTime;
+use jiff::tz::{AmbiguousOffset, TimeZone};
+use jiff::{SignedDuration, Timestamp};
 
+use self::pattern::Pattern;
 use super::ScheduleError;
 
 /// A cron expression in a time zone.
 ///
-/// Five fields: minute, hour, day of the month, month, day of the week (0 and 7 are Sunday), with
-/// lists, ranges and steps, names of months and days, `L`, `W` and `#`, as the [`cronexpr`] crate has
-/// them. If both kinds of day are restricted, either will do, as in cron(8).
+/// Five fields: minute, hour, day of month, month, day of week, as in crontab(5):
+///
+/// | in | may be |
+/// | --- | --- |
+/// | every field | `*`, a number, a range `a-b`, with a step `*/n`, `a-b/n`, `a/n` (from `a` to the end), a list of these `a,b` |
+/// | day of month | `L`, the last day; `15W`, the weekday (Monday to Friday) nearest to the 15th in its month |
+/// | month | `JAN` to `DEC`, in any case |
+/// | day of week | `SUN` to `SAT`, in any case; 0 and 7 are Sunday; `5L`, the last Friday of the month; `5#3`, the third |
+///
+/// A range may begin or end on Sunday (`SUN-TUE`, `FRI-SUN`); others that run around the end (`22-2`) are
+/// refused: write `22-23,0-2`. If both kinds of day are restricted, either will do, unless one of the two
+/// begins with `*` (`*/2`): then both must match, as in cron(8).
+///
+/// Or a name for the whole: `@yearly` (or `@annually`), `@monthly`, `@weekly`, `@daily` (or `@midnight`),
+/// `@hourly`.
 ///
 /// **When the clocks change** (daylight saving), a time of day that is skipped comes at the first
 /// moment after the gap, once; a time of day that happens twice comes the first time only. But with
@@ -35,14 +50,14 @@ use super::ScheduleError;
 /// let next = nightly.next_after(noon).expect("there is a next weekday");
 /// assert_eq!(next.duration_since(noon)?, Duration::from_secs(12 * 3600 + 30 * 60));
 ///
-/// let error = Cron::parse("61 2 * * *", "UTC").unwrap_err();
-/// assert!(error.to_string().starts_with("cron expression \"61 2 * * *\""));
+/// let error = Cron::parse("61 2 * * *", "UTC").unwrap_err().to_string();
+/// let problem = "cron expression \"61 2 * * *\": minute \"61\": 61 is out of range; expected 0-59";
+/// assert!(error.starts_with(problem), "{error}");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
 pub struct Cron {
-    /// Its time zone is UTC, and what it takes for UTC are civil times of `zone`.
-    pattern: Crontab,
+    pattern: Pattern,
     hours: Hours,
     zone: TimeZone,
     text: String,
@@ -62,7 +77,7 @@ impl Cron {
     /// from the system's database, `/usr/share/zoneinfo` on Linux.
     ///
     /// # Errors
-    /// [`ScheduleError::Pattern`] if the expression is not one, or matches no day within four years;
+    /// [`ScheduleError::Pattern`] if the expression is not one, or no date matches it;
     /// [`ScheduleError::TimeZone`] if the system knows no such zone.
     pub fn parse(expression: &str, zone: &str) -> Result<Self, ScheduleError> {
         let zone = TimeZone::get(zone).map_err(|error| ScheduleError::TimeZone {
@@ -87,34 +102,30 @@ impl Cron {
     fn in_zone(expression: &str, zone: TimeZone) -> Result<Self, ScheduleError> {
         let refused =
             |problem: String| ScheduleError::Pattern { expression: expression.to_owned(), problem };
-        let fields: Vec<_> = expression.split_ascii_whitespace().collect();
-        let [_minute, hour, _day, _month, _weekday] = fields[..] else {
-            let problem = "it must have five fields: minute, hour, day of the month, month, \
-                           day of the week";
-            return Err(refused(problem.to_owned()));
-        };
-        let mut options = ParseOptions::default();
-        options.fallback_timezone_option = FallbackTimezoneOption::UTC;
-        let pattern = cronexpr::parse_crontab_with(&fields.join(" "), options)
-            .map_err(|error| refused(reason(&error)))?;
-        let hours = if hour == "*" { Hours::Each } else { Hours::Named };
-        let cron = Cron { pattern, hours, zone, text: fields.join(" ") };
-        // From a leap year's eve, so that what only matches a 29th of February is found.
-        if cron.next_civil(DateTime::constant(2024, 1, 1, 0, 0, 0, 0)).is_none() {
-            return Err(refused("it never matches: there is no such day".to_owned()));
+        let fields = fields::split(expression).map_err(refused)?;
+        let pattern = fields::parse(fields).map_err(refused)?;
+        let [_minute, hour, day_of_month, month, day_of_week] = fields;
+        // From any moment on, what comes at all comes within 40 years.
+        if pattern.next_after(DateTime::constant(2024, 1, 1, 0, 0, 0, 0)).is_none() {
+            return Err(refused(format!(
+                "it never matches: no date has day of month {day_of_month:?}, month {month:?} and day \
+                 of week {day_of_week:?}"
+            )));
         }
-        Ok(cron)
+        let hours = if hour == "*" { Hours::Each } else { Hours::Named };
+        let text = expression.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
+        Ok(Cron { pattern, hours, zone, text })
     }
 
-    /// The first moment after this one at which the expression comes. None if there is none within
-    /// about four years, or the moment is beyond the year 9999.
+    /// The first moment after this one at which the expression comes. None if that would be beyond the
+    /// year 9999: what comes at all comes within 40 years.
     pub fn next_after(&self, moment: SystemTime) -> Option<SystemTime> {
         let moment = Timestamp::try_from(moment).ok()?;
         let next = match self.hours {
             Hours::Named => self.next_time_of_day(moment),
             Hours::Each => self.next_of_each_hour(moment),
         };
-        next.map(SystemTime::from)
+        SystemTime::try_from(next?).ok()
     }
 
     /// Civil time after civil time, until one comes later than `moment`: those of the second pass
@@ -122,7 +133,7 @@ impl Cron {
     fn next_time_of_day(&self, moment: Timestamp) -> Option<Timestamp> {
         let mut civil = self.zone.to_datetime(moment);
         for _ in 0..MINUTES_REPEATED_MAX {
-            civil = self.next_civil(civil)?;
+            civil = self.pattern.next_after(civil)?;
             let at = self.first_moment_of(civil)?;
             if at > moment {
                 return Some(at);
@@ -146,45 +157,33 @@ impl Cron {
 
     /// From one stretch of constant offset to the next, until one holds a match.
     fn next_of_each_hour(&self, moment: Timestamp) -> Option<Timestamp> {
-        let (mut start, mut civil) = (moment, self.zone.to_datetime(moment));
+        let mut stretch = moment;
+        // Nothing between the two matches.
+        let mut after = self.zone.to_datetime(moment);
+        let mut next = self.pattern.next_after(after)?;
         for _ in 0..STRETCHES_MAX {
-            let offset = self.zone.to_offset(start);
-            let at = offset.to_timestamp(self.next_civil(civil)?).ok()?;
-            match self.zone.following(start).next() {
-                Some(change) if change.timestamp() <= at => {
-                    start = change.timestamp();
-                    // The search leaves out where it begins, and the moment of the change may match.
-                    let just_before = SignedDuration::from_nanos(1);
-                    let first = self.zone.to_offset(start).to_datetime(start);
-                    civil = first.checked_sub(just_before).ok()?;
-                }
+            let at = self.zone.to_offset(stretch).to_timestamp(next).ok()?;
+            match self.zone.following(stretch).next() {
+                Some(change) if change.timestamp() <= at => stretch = change.timestamp(),
                 _ => return Some(at),
+            }
+            // The search leaves out where it begins, and the moment of the change may match.
+            let just_before = SignedDuration::from_nanos(1);
+            let begin = self.zone.to_datetime(stretch).checked_sub(just_before).ok()?;
+            if !(after..next).contains(&begin) {
+                after = begin;
+                next = self.pattern.next_after(after)?;
             }
         }
         None
     }
-
-    /// The first civil time after this one that matches the expression.
-    fn next_civil(&self, civil: DateTime) -> Option<DateTime> {
-        let as_if_utc = Offset::UTC.to_timestamp(civil).ok()?;
-        let next = self.pattern.find_next(MakeTimestamp(as_if_utc)).ok()?;
-        Some(next.datetime())
-    }
-}
-
-/// The last line of the parser's message: the first ones show the expression, as ours does, and what
-/// stands before the reason points into it.
-fn reason(error: &cronexpr::Error) -> String {
-    let message = error.to_string();
-    let last = message.lines().last().unwrap_or_default();
-    last.trim_start_matches([' ', '^']).to_owned()
 }
 
 /// A zone may repeat up to a day, when it moves across the date line.
 const MINUTES_REPEATED_MAX: usize = 24 * 60 + 1;
 
-/// Changes of offset within the four years that are searched: some zones have four a year.
-const STRETCHES_MAX: usize = 32;
+/// Changes of offset within 40 years: no zone has had more than a few a year.
+const STRETCHES_MAX: usize = 1_000;
 
 impl fmt::Debug for Cron {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
