@@ -12,7 +12,9 @@ use crate::primitive::{Mutex, lock};
 
 /// Where a scheduler has the time from. Meant to be [`SystemClock`], or [`ManualClock`] in tests.
 ///
-/// A scheduler reads its clock under its lock: the methods must not call the scheduler.
+/// Read on the scheduler's thread and on those that run, add and change jobs, without a lock. If a
+/// reading panics, the one before stands; the panic is counted
+/// ([`Scheduler::panics_contained`](super::Scheduler::panics_contained)).
 ///
 /// ```
 /// use std::time::{Duration, Instant, SystemTime};
@@ -81,6 +83,10 @@ pub struct Alarm(Weak<Shared>);
 impl Alarm {
     pub(super) fn new(shared: &Arc<Shared>) -> Self {
         Alarm(Arc::downgrade(shared))
+    }
+
+    fn another(&self) -> Self {
+        Alarm(Weak::clone(&self.0))
     }
 
     /// Has the scheduler look at its clock again. False if the scheduler is gone.
@@ -175,7 +181,14 @@ impl ManualClock {
         *now = change(*now);
         // Schedulers read the clock when they are rung: not while it is locked.
         drop(now);
-        lock(&self.dial.alarms).retain(Alarm::ring);
+        // Nor is the list of alarms: a scheduler that is gone otherwise goes with its clock here, which
+        // may be the user's, around this one.
+        let alarms: Vec<_> = lock(&self.dial.alarms).iter().map(Alarm::another).collect();
+        for alarm in &alarms {
+            alarm.ring();
+        }
+        drop(alarms);
+        lock(&self.dial.alarms).retain(|alarm| alarm.0.strong_count() > 0);
     }
 }
 

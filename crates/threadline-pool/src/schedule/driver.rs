@@ -1,22 +1,25 @@
 //! The scheduler's one thread, and the one lock around the plan.
 //!
 //! The thread polls the plan, gives what is due to the pool, and sleeps until the plan wants to be
-//! asked again, or a change brings that forward. No job is run or dropped, and nothing is submitted,
-//! under the lock. How nobody's change is slept through stands in `README.md` beside this file.
+//! asked again, or a change brings that forward. No job is run or dropped, nothing is submitted, and the
+//! clock is not read under the lock. A panic on the thread ends at most the job that it came from. How
+//! nobody's change is slept through stands in `README.md` beside this file.
 
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::clock::Clock;
 use super::handle::{JobHandle, JobInfo};
+use super::held::{Held, Panics};
 use super::history::{Record, RunOutcome};
 use super::plan::{Due, Ending, JobId, Plan, Remains, Spec};
 use super::run::{self, Excused, Run, Waiter, Work};
 use super::state::{Job, State, Thread};
 use super::timetable::Now;
 use super::{Alarm, ScheduleError};
+use crate::contained::Outcome;
+use crate::primitive::atomic::{AtomicU64, Ordering};
 use crate::primitive::{self, Condvar, Mutex, MutexGuard, Waited};
 use crate::{RejectReason, ThreadPool};
 
@@ -26,9 +29,21 @@ pub(super) struct Shared {
     bell: Condvar,
     /// Rung when those who wait for the end should look again.
     ended: Condvar,
-    clock: Arc<dyn Clock>,
+    clock: Held<Arc<dyn Clock>>,
+    /// How often the clock said that it was moved.
+    clock_moves: AtomicU64,
+    /// The latest reading. Not modelled: its lock is held for a copy, and no other is taken under it.
+    read_last: std::sync::Mutex<Now>,
+    panics: Arc<Panics>,
     jobs_max: usize,
 }
+
+/// After a panic of its own the thread waits for so long: the next look at the plan may panic as well.
+const PAUSE_AFTER_PANIC: Duration = Duration::from_secs(1);
+
+/// A reading of a clock that is moved meanwhile is repeated this often at most: one that moves with each
+/// reading must not hold the scheduler up.
+const READINGS_MAX: usize = 8;
 
 /// The thread.
 impl Shared {
@@ -39,30 +54,36 @@ impl Shared {
         jobs_max: usize,
         seed: u64,
     ) -> io::Result<Arc<Self>> {
+        let panics = Arc::default();
         let shared = Arc::new(Shared {
             state: Mutex::new(State::new(seed)),
             bell: Condvar::new(),
             ended: Condvar::new(),
-            clock,
+            read_last: std::sync::Mutex::new(read(&*clock)),
+            clock: Held::new(clock, &panics),
+            clock_moves: AtomicU64::new(0),
+            panics,
             jobs_max,
         });
         shared.clock.watch(Alarm::new(&shared));
         let of_thread = Arc::clone(&shared);
         // Holds the pool for as long as it runs, and no longer.
-        primitive::Builder::new().name(name).spawn(move || of_thread.work(&pool))?;
+        let started = primitive::Builder::new().name(name).spawn(move || of_thread.work(&pool));
+        started?;
         Ok(shared)
     }
 
     fn work(self: &Arc<Self>, pool: &ThreadPool) {
-        while let Some(runs) = self.next_runs() {
+        run::drive(self);
+        loop {
+            let mut runs = None;
+            if self.panics.contain(|| runs = self.next_runs()) == Outcome::Panicked {
+                self.pause_after_panic();
+                continue;
+            }
+            let Some(runs) = runs else { break };
             for run in runs {
-                // A run that comes back may be the last to hold a job that was removed meanwhile, and
-                // what the job holds may panic when it is dropped.
-                let submitted = catch_unwind(AssertUnwindSafe(|| submit(pool, run)));
-                if let Err(payload) = submitted {
-                    // Its drop might panic again.
-                    std::mem::forget(payload);
-                }
+                self.panics.contain(|| submit(pool, run));
             }
         }
         let mut state = self.lock();
@@ -72,21 +93,21 @@ impl Shared {
 
     /// Sleeps until jobs are due. None: there will be none any more.
     fn next_runs(self: &Arc<Self>) -> Option<Vec<Run>> {
-        let mut due = Vec::new();
-        let mut state = self.lock();
+        let (mut state, mut now) = self.lock_with_time();
         loop {
             if state.closing {
                 return None;
             }
-            // Read under the lock: who moves the clock after this takes the lock too, and so finds
-            // the thread asleep.
-            let now = self.now();
-            state.plan.poll(now, &mut due);
-            if !due.is_empty() {
-                state.runs += due.len();
-                return Some(due.iter().filter_map(|due| self.run(&state, *due)).collect());
+            let State { plan, due, .. } = &mut *state;
+            self.panics.add(plan.poll(now, due));
+            if !state.due.is_empty() {
+                let due = std::mem::take(&mut state.due);
+                let runs: Vec<_> = due.iter().filter_map(|due| self.run(&state, *due)).collect();
+                state.runs += runs.len();
+                return Some(runs);
             }
-            state = self.sleep(state, now);
+            drop(self.sleep(state, now));
+            (state, now) = self.lock_with_time();
         }
     }
 
@@ -96,6 +117,16 @@ impl Shared {
         let Job { work, record } = job?;
         record.missed(due.missed);
         Some(Run::new(Arc::clone(self), due.id, Arc::clone(record), work.clone()))
+    }
+
+    fn pause_after_panic(&self) {
+        let deadline = Instant::now().checked_add(PAUSE_AFTER_PANIC);
+        let mut state = self.lock();
+        state.thread = Thread::Awake;
+        let mut waited = Waited::Woken;
+        while !state.closing && waited == Waited::Woken {
+            (state, waited) = primitive::wait_until(&self.state, &self.bell, state, deadline);
+        }
     }
 
     fn sleep<'a>(&'a self, mut state: MutexGuard<'a, State>, now: Now) -> MutexGuard<'a, State> {
@@ -119,9 +150,45 @@ impl Shared {
     }
 
     pub(super) fn clock_moved(&self) {
+        // Before the lock: see `lock_with_time`.
+        self.clock_moves.fetch_add(1, Ordering::Release);
         let _state = self.lock();
         self.bell.notify_one();
     }
+}
+
+/// The time.
+impl Shared {
+    /// What the clock says; what it said last, if it panics.
+    pub(super) fn now(&self) -> Now {
+        let mut now = None;
+        self.panics.contain(|| now = Some(read(&**self.clock)));
+        let mut read_last = self.read_last.lock().unwrap_or_else(PoisonError::into_inner);
+        *read_last = now.unwrap_or(*read_last);
+        *read_last
+    }
+
+    /// Locks, and says what the clock says under the lock, without running its code there: it is read
+    /// before, and again if it was moved in between.
+    fn lock_with_time(&self) -> (MutexGuard<'_, State>, Now) {
+        let mut tries = 1;
+        loop {
+            // A move that is seen here is in the reading: Acquire, for the Release in `clock_moved`.
+            let moves = self.clock_moves.load(Ordering::Acquire);
+            let now = self.now();
+            let state = self.lock();
+            // A move that is not seen here comes for the lock later, and finds the thread asleep.
+            let moved = self.clock_moves.load(Ordering::Acquire) != moves;
+            if !moved || tries == READINGS_MAX {
+                return (state, now);
+            }
+            tries += 1;
+        }
+    }
+}
+
+fn read(clock: &dyn Clock) -> Now {
+    Now { monotonic: clock.monotonic(), wall: clock.wall() }
 }
 
 fn submit(pool: &ThreadPool, run: Run) {
@@ -145,8 +212,7 @@ impl Shared {
             RunOutcome::Rejected(_) => Ending::NoRoom,
             _ => Ending::Done,
         };
-        let mut state = self.lock();
-        let now = self.now();
+        let (mut state, now) = self.lock_with_time();
         let remains = state.plan.ended(id, ending, now);
         let over = if remains == Remains::Nothing { state.forget(id) } else { None };
         state.runs -= 1;
@@ -169,7 +235,8 @@ impl Shared {
         spec: Spec,
         work: Work,
     ) -> Result<JobHandle, ScheduleError> {
-        let mut state = self.lock();
+        // Given back, `work` is dropped after the lock: an argument outlives what is declared here.
+        let (mut state, now) = self.lock_with_time();
         if state.closing {
             return Err(ScheduleError::ShutDown);
         }
@@ -185,7 +252,6 @@ impl Shared {
             None => state.free_name(id),
         };
         state.next_id += 1;
-        let now = self.now();
         let record = Record::new(Arc::clone(&name));
         state.plan.add(id, spec, now);
         state.names.insert(name, id);
@@ -217,8 +283,7 @@ impl Shared {
     }
 
     fn change(&self, id: JobId, change: impl FnOnce(&mut Plan, JobId, Now) -> bool) -> bool {
-        let mut state = self.lock();
-        let now = self.now();
+        let (mut state, now) = self.lock_with_time();
         let known = change(&mut state.plan, id, now);
         self.ring_if_earlier(&state, now);
         known
@@ -232,8 +297,7 @@ impl Shared {
     }
 
     pub(super) fn list(&self) -> Vec<JobInfo> {
-        let state = self.lock();
-        let now = self.now();
+        let (state, now) = self.lock_with_time();
         let mut ids: Vec<_> = state.jobs.keys().copied().collect();
         ids.sort_unstable();
         let info = |id| state.jobs.get(&id).map(|job| state.info(id, &job.record, now));
@@ -241,12 +305,12 @@ impl Shared {
     }
 
     pub(super) fn info(&self, id: JobId, record: &Record) -> JobInfo {
-        let state = self.lock();
-        state.info(id, record, self.now())
+        let (state, now) = self.lock_with_time();
+        state.info(id, record, now)
     }
 
-    pub(super) fn now(&self) -> Now {
-        Now { monotonic: self.clock.monotonic(), wall: self.clock.wall() }
+    pub(super) fn panics(&self) -> &Arc<Panics> {
+        &self.panics
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -271,7 +335,7 @@ impl Shared {
     }
 
     /// Waits for the thread and the runs to end. False if time is up first. Within a run, waits
-    /// neither for that one nor for others that wait here or did.
+    /// neither for that one nor for others that wait here or did; on the thread, not for itself.
     pub(super) fn wait_until_ended(self: &Arc<Self>, timeout: Duration) -> bool {
         let deadline = Instant::now().checked_add(timeout);
         let waiter = run::excuse(self);
@@ -283,7 +347,8 @@ impl Shared {
         let mut waited = Waited::Woken;
         loop {
             let excused = if waiter == Waiter::Outside { 0 } else { state.excused };
-            if state.thread == Thread::Ended && state.runs <= excused {
+            let thread_ended = state.thread == Thread::Ended || waiter == Waiter::Driver;
+            if thread_ended && state.runs <= excused {
                 return true;
             }
             if waited == Waited::TimedOut {
@@ -293,3 +358,7 @@ impl Shared {
         }
     }
 }
+
+#[cfg(all(test, not(loom)))]
+#[path = "tests/driver.rs"]
+mod tests;

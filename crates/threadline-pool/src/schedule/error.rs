@@ -37,11 +37,11 @@ pub enum ScheduleError {
     },
     /// The scheduler was shut down. It takes no job again.
     ShutDown,
-    /// The cron expression is not one, or matches no day. A mistake of whoever wrote it.
+    /// The cron expression is not one, or matches no date. A mistake in the expression.
     Pattern {
         /// The expression.
         expression: String,
-        /// What is wrong with it, and where.
+        /// Which field is wrong, what is wrong with it, and what it may contain.
         problem: String,
     },
     /// The system has no such time zone: misspelt, or its database is not installed (`tzdata`).

@@ -66,7 +66,8 @@ impl<'a> JobBuilder<'a> {
         delay: Duration,
         job: impl FnOnce() + Send + 'static,
     ) -> Result<JobHandle, ScheduleError> {
-        self.add(Timetable::Once, delay, Work::once(job))
+        let work = Work::once(job, self.scheduler.panics());
+        self.add(Timetable::Once, delay, work)
     }
 
     /// Adds a job that runs again and again. A run that the pool has no room for counts as rejected,
@@ -80,8 +81,9 @@ impl<'a> JobBuilder<'a> {
         every: Every,
         job: impl Fn() + Send + Sync + 'static,
     ) -> Result<JobHandle, ScheduleError> {
+        let work = Work::often(job, self.scheduler.panics());
         self.check(every)?;
-        self.add(Timetable::Every(every.pace), every.first_after, Work::often(job))
+        self.add(Timetable::Every(every.pace), every.first_after, work)
     }
 
     /// Adds a job that runs when its cron expression says so, by the wall clock. A run that the pool
@@ -101,7 +103,8 @@ impl<'a> JobBuilder<'a> {
         cron: Cron,
         job: impl Fn() + Send + Sync + 'static,
     ) -> Result<JobHandle, ScheduleError> {
-        self.add(Timetable::Cron(cron), Duration::ZERO, Work::often(job))
+        let work = Work::often(job, self.scheduler.panics());
+        self.add(Timetable::Cron(cron), Duration::ZERO, work)
     }
 
     fn add(

@@ -13,6 +13,7 @@ mod driver;
 mod error;
 mod every;
 mod handle;
+mod held;
 mod history;
 mod jitter;
 mod job;

@@ -5,11 +5,11 @@
 //! `RUSTFLAGS="--cfg loom" cargo test -p threadline-pool --release --lib schedule`
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use loom::thread;
 
-use super::{Every, ManualClock, RunOutcome, Scheduler};
+use super::{Alarm, Clock, Every, ManualClock, RunOutcome, Scheduler};
 use crate::ThreadPool;
 use crate::primitive::{Condvar, Mutex, lock};
 
@@ -113,6 +113,72 @@ fn a_run_that_is_asked_for_while_one_ends_is_not_forgotten() {
         again.wait();
         end(&pool, &scheduler);
         assert_eq!(job.history().succeeded, 2);
+    });
+}
+
+/// A clock that leaps from one moment to another, which is beyond the end of time for the real one: so
+/// the scheduler's thread sleeps without a deadline until it is rung.
+struct Leaping {
+    start: Instant,
+    leap: Duration,
+    leapt: Mutex<bool>,
+    alarm: std::sync::Mutex<Option<Alarm>>,
+}
+
+impl Leaping {
+    fn new() -> Arc<Self> {
+        let start = Instant::now() - Duration::from_secs(3600);
+        // The longest time from then on.
+        let mut leap = Duration::ZERO;
+        for power in (0..64).rev() {
+            let longer = leap + Duration::from_secs(1 << power);
+            if start.checked_add(longer).is_some() {
+                leap = longer;
+            }
+        }
+        Arc::new(Leaping {
+            start,
+            leap,
+            leapt: Mutex::new(false),
+            alarm: std::sync::Mutex::default(),
+        })
+    }
+
+    fn leap(&self) {
+        *lock(&self.leapt) = true;
+        self.alarm.lock().expect("no panic").as_ref().expect("a scheduler").ring();
+    }
+}
+
+impl Clock for Arc<Leaping> {
+    fn monotonic(&self) -> Instant {
+        if *lock(&self.leapt) { self.start + self.leap } else { self.start }
+    }
+
+    fn wall(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH
+    }
+
+    fn watch(&self, alarm: Alarm) {
+        *self.alarm.lock().expect("no panic") = Some(alarm);
+    }
+}
+
+/// The clock is moved while the thread reads it, is about to sleep, or sleeps.
+#[test]
+fn a_clock_that_is_moved_is_looked_at() {
+    check(2, || {
+        let pool =
+            ThreadPool::builder().threads_max(1).keep_alive(FOR_EVER).build().expect("a pool");
+        let clock = Leaping::new();
+        let scheduler =
+            Scheduler::builder(&pool).clock(Arc::clone(&clock)).build().expect("a thread");
+        let ran = Gate::new();
+        let opener = Arc::clone(&ran);
+        scheduler.after(clock.leap, move || opener.open()).expect("room");
+        clock.leap();
+        ran.wait();
+        end(&pool, &scheduler);
     });
 }
 

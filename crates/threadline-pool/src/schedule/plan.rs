@@ -5,6 +5,7 @@
 //! beside this file; its tests are in `tests/plan.rs`.
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::agenda::{Agenda, Cause};
@@ -170,15 +171,28 @@ impl Plan {
         self.change(id, |entry, _| entry.requested = true)
     }
 
-    /// Starts what is due: counts each as running and adds it to `due`.
-    pub(super) fn poll(&mut self, now: Now, due: &mut Vec<Due>) {
+    /// Starts what is due: counts each as running and adds it to `due`. Returns how many jobs were given
+    /// up, because their timetables panicked: a bug there must not cost the other jobs.
+    pub(super) fn poll(&mut self, now: Now, due: &mut Vec<Due>) -> u64 {
         self.follow_wall(now);
+        let mut given_up = 0;
         while let Some((id, cause)) = self.agenda.first_due(now) {
             let mut missed = 0;
-            let known = self.change(id, |entry, random| missed = entry.start(cause, now, random));
-            debug_assert!(known, "who stands in the agenda is in the plan");
-            due.push(Due { id, missed });
+            let start = |entry: &mut Entry, random: &mut Random| {
+                missed = entry.start(cause, now, random);
+            };
+            match catch_unwind(AssertUnwindSafe(|| self.change(id, start))) {
+                Ok(known) => {
+                    debug_assert!(known, "who stands in the agenda is in the plan");
+                    due.push(Due { id, missed });
+                }
+                Err(_) => {
+                    given_up += 1;
+                    self.change(id, |entry, _| (entry.slot, entry.requested) = (None, false));
+                }
+            }
         }
+        given_up
     }
 
     /// When to poll again, in monotonic time. None: not before something changes.
@@ -241,18 +255,18 @@ impl Plan {
 impl Entry {
     /// Returns how many runs were missed before this one.
     fn start(&mut self, cause: Cause, now: Now, random: &mut Random) -> u64 {
+        let slot = self.slot.filter(|_| cause == Cause::Due);
+        // As late as the jitter made it is not late. First, for if it panics nothing has started.
+        let taken = slot.map(|slot| self.spec.timetable.take(slot, now.earlier(self.jitter)));
         self.running += 1;
         // Whoever asked for a run gets this one.
         self.requested = false;
-        if cause == Cause::Requested {
+        let Some(taken) = taken else {
             if self.spec.timetable.is_met_by_any_run() {
                 self.slot = None;
             }
             return 0;
-        }
-        let Some(slot) = self.slot else { return 0 };
-        // As late as the jitter made it is not late.
-        let taken = self.spec.timetable.take(slot, now.earlier(self.jitter));
+        };
         self.last = Some(taken.slot);
         self.set_slot(taken.next, random);
         taken.missed

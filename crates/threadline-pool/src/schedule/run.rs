@@ -10,6 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, OnceLock};
 
 use super::driver::Shared;
+use super::held::{Held, Panics};
 use super::history::{Record, RunOutcome};
 use super::plan::JobId;
 use crate::RejectReason;
@@ -17,7 +18,10 @@ use crate::primitive::{Mutex, lock, thread_local};
 
 /// What a job does.
 #[derive(Clone)]
-pub(super) enum Work {
+pub(super) struct Work(Held<Kind>);
+
+#[derive(Clone)]
+enum Kind {
     /// For one run, which takes it. Shared, for the pool may give a run back.
     Once(Arc<Mutex<Option<OnceJob>>>),
     Often(Arc<dyn Fn() + Send + Sync>),
@@ -26,23 +30,23 @@ pub(super) enum Work {
 type OnceJob = Box<dyn FnOnce() + Send>;
 
 impl Work {
-    pub(super) fn once(job: impl FnOnce() + Send + 'static) -> Self {
-        Work::Once(Arc::new(Mutex::new(Some(Box::new(job)))))
+    pub(super) fn once(job: impl FnOnce() + Send + 'static, panics: &Arc<Panics>) -> Self {
+        Work(Held::new(Kind::Once(Arc::new(Mutex::new(Some(Box::new(job))))), panics))
     }
 
-    pub(super) fn often(job: impl Fn() + Send + Sync + 'static) -> Self {
-        Work::Often(Arc::new(job))
+    pub(super) fn often(job: impl Fn() + Send + Sync + 'static, panics: &Arc<Panics>) -> Self {
+        Work(Held::new(Kind::Often(Arc::new(job)), panics))
     }
 
     fn call(&self) {
-        match self {
-            Work::Once(job) => {
+        match &*self.0 {
+            Kind::Once(job) => {
                 let job = lock(job).take();
                 if let Some(job) = job {
                     job();
                 }
             }
-            Work::Often(job) => job(),
+            Kind::Often(job) => job(),
         }
     }
 }
@@ -77,9 +81,9 @@ impl Run {
         }
         let began = self.shared.now();
         self.record.began(began.wall);
-        let frame = Frame::enter(&self.shared);
+        enter(&self.shared);
         let result = catch_unwind(AssertUnwindSafe(|| self.work.call()));
-        let excused = frame.leave();
+        let excused = leave();
         let ended = self.shared.now();
         let duration = ended.monotonic.saturating_duration_since(began.monotonic);
         let outcome = match &result {
@@ -125,26 +129,40 @@ pub(super) enum Excused {
 }
 
 thread_local! {
-    /// The runs on this thread, the innermost last: a job that waits for another may run that one
-    /// meanwhile. Each as the address of its scheduler, which it keeps alive.
+    /// What this thread is in the middle of, the innermost last: a job that waits for another may run
+    /// that one meanwhile. Each with the address of its scheduler, which it keeps alive.
     // loom's macro knows no `const` initialiser.
     #[allow(clippy::missing_const_for_thread_local)]
-    static FRAMES: RefCell<Vec<(usize, Excused)>> = RefCell::new(Vec::new());
+    static FRAMES: RefCell<Vec<(usize, Frame)>> = RefCell::new(Vec::new());
 }
 
-/// Marks the time of a run on its thread's stack.
-struct Frame;
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Frame {
+    Run(Excused),
+    /// For as long as the thread lives: it is the scheduler's own.
+    Driver,
+}
 
-impl Frame {
-    fn enter(shared: &Arc<Shared>) -> Self {
-        FRAMES.with(|frames| frames.borrow_mut().push((address(shared), Excused::No)));
-        Frame
-    }
+/// Nothing while the thread ends and its frames are gone: destructors of other thread-locals may still
+/// run jobs, and call schedulers.
+fn with_frames<R>(code: impl FnOnce(&mut Vec<(usize, Frame)>) -> R) -> Option<R> {
+    FRAMES.try_with(|frames| code(&mut frames.borrow_mut())).ok()
+}
 
-    fn leave(self) -> Excused {
-        let left = FRAMES.with(|frames| frames.borrow_mut().pop());
-        left.map_or(Excused::No, |(_, excused)| excused)
+fn enter(shared: &Arc<Shared>) {
+    with_frames(|frames| frames.push((address(shared), Frame::Run(Excused::No))));
+}
+
+fn leave() -> Excused {
+    match with_frames(Vec::pop).flatten() {
+        Some((_, Frame::Run(excused))) => excused,
+        _ => Excused::No,
     }
+}
+
+/// Notes that the current thread is the scheduler's own.
+pub(super) fn drive(shared: &Arc<Shared>) {
+    with_frames(|frames| frames.push((address(shared), Frame::Driver)));
 }
 
 /// Who waits for a scheduler's end.
@@ -155,21 +173,32 @@ pub(super) enum Waiter {
     Inside {
         newly_excused: usize,
     },
+    /// The scheduler's thread, in the destructor of something that a job held.
+    Driver,
 }
 
 /// Notes that the current thread waits for the end of this scheduler: the runs it is in cannot end
 /// before.
 pub(super) fn excuse(shared: &Arc<Shared>) -> Waiter {
-    FRAMES.with(|frames| {
-        let mut frames = frames.borrow_mut();
+    let waiter = with_frames(|frames| {
         let mine = frames.iter_mut().filter(|(scheduler, _)| *scheduler == address(shared));
-        let before: Vec<_> = mine.map(|(_, excused)| replace(excused, Excused::Yes)).collect();
+        let before: Vec<_> = mine
+            .map(|(_, frame)| match frame {
+                Frame::Run(excused) => Frame::Run(replace(excused, Excused::Yes)),
+                Frame::Driver => Frame::Driver,
+            })
+            .collect();
+        if before.contains(&Frame::Driver) {
+            return Waiter::Driver;
+        }
         if before.is_empty() {
             return Waiter::Outside;
         }
-        let newly_excused = before.iter().filter(|excused| **excused == Excused::No).count();
+        let newly_excused =
+            before.iter().filter(|frame| **frame == Frame::Run(Excused::No)).count();
         Waiter::Inside { newly_excused }
-    })
+    });
+    waiter.unwrap_or(Waiter::Outside)
 }
 
 fn address(shared: &Arc<Shared>) -> usize {

@@ -127,17 +127,25 @@ impl Scheduler {
         self.shared().list()
     }
 
+    /// Panics that were contained, other than those of runs: in the destructors of what jobs held, in
+    /// the [`Clock`], and on the scheduler's own thread. The process's panic hook was told of each. Those
+    /// of runs are in their job's [`History`](super::History).
+    pub fn panics_contained(&self) -> u64 {
+        self.shared().panics().read()
+    }
+
     /// Starts no job any more, drops all jobs, cancels runs that wait in the pool, and waits until
     /// those that go on have ended, or the time is up. True if all ended. The pool goes on.
     ///
     /// Called from within a run, it waits neither for that one nor for others that called it from
-    /// within a run. May be called again, to go on waiting.
+    /// within a run. May be called again, to go on waiting. If what a job held panics when it is dropped,
+    /// the panic is contained and counted ([`panics_contained`](Scheduler::panics_contained)).
     pub fn shutdown(&self, timeout: Duration) -> bool {
         self.shared().close();
         self.shared().wait_until_ended(timeout)
     }
 
-    fn shared(&self) -> &Arc<Shared> {
+    pub(super) fn shared(&self) -> &Arc<Shared> {
         &self.handle.0
     }
 }

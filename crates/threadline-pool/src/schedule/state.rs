@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use super::handle::JobInfo;
 use super::history::Record;
-use super::plan::{JobId, Plan};
+use super::plan::{Due, JobId, Plan};
 use super::run::Work;
 use super::timetable::Now;
 
@@ -22,6 +22,9 @@ pub(super) struct State {
     pub(super) thread: Thread,
     /// Never unset. The plan is empty then.
     pub(super) closing: bool,
+    /// What the plan's `poll` found and nobody has made a run of: emptied before the lock is let go,
+    /// unless the thread panics.
+    pub(super) due: Vec<Due>,
     /// Runs between the plan's `poll` and their end.
     pub(super) runs: usize,
     /// Those of them that wait for the end themselves.
@@ -52,6 +55,7 @@ impl State {
             next_id: 0,
             thread: Thread::Awake,
             closing: false,
+            due: Vec::new(),
             runs: 0,
             excused: 0,
         }

@@ -66,6 +66,9 @@ pub(super) enum Timetable {
     Every(Pace),
     #[cfg(feature = "cron")]
     Cron(Cron),
+    /// Stands for a bug: panics when its slot is taken, and when the plan begins anew.
+    #[cfg(all(test, not(loom)))]
+    Broken,
 }
 
 /// What a run that starts now leaves of the slots up to now.
@@ -88,6 +91,8 @@ impl Timetable {
             }
             #[cfg(feature = "cron")]
             Timetable::Cron(cron) => cron.next_after(now.wall).map(Slot::Wall),
+            #[cfg(all(test, not(loom)))]
+            Timetable::Broken => Slot::Monotonic(now.monotonic).later(first_after),
         }
     }
 
@@ -99,6 +104,8 @@ impl Timetable {
             }
             #[cfg(feature = "cron")]
             (Timetable::Cron(cron), Slot::Wall(at)) => take_from_calendar(at, cron, now.wall),
+            #[cfg(all(test, not(loom)))]
+            (Timetable::Broken, _) => panic!("a broken timetable, as it should be"),
             _ => Taken { slot, missed: 0, next: None },
         }
     }
@@ -116,10 +123,10 @@ impl Timetable {
     /// The next slot of a job that goes on after a pause. Slots of a grid or calendar that passed are
     /// skipped; what is due once, or once after the last run, is due still.
     pub(super) fn resume(&self, slot: Slot, now: Now) -> Option<Slot> {
-        if !slot.has_passed(now) {
+        if self.is_met_by_any_run() || !slot.has_passed(now) {
             return Some(slot);
         }
-        self.take(slot, now).next.or(Some(slot))
+        self.take(slot, now).next
     }
 
     /// The next slot when the wall clock was set back so far that the plan begins anew, and `last`
@@ -132,6 +139,8 @@ impl Timetable {
             let has_run = last == Some(Slot::Wall(next));
             return if has_run { cron.next_after(next) } else { Some(next) }.map(Slot::Wall);
         }
+        #[cfg(all(test, not(loom)))]
+        assert!(!matches!(self, Timetable::Broken), "a broken timetable, as it should be");
         None
     }
 

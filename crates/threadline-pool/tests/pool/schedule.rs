@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, SystemTime};
 
 use threadline_pool::schedule::{
-    Every, ManualClock, Overlap, RunOutcome, ScheduleError, Scheduler,
+    Clock, Every, ManualClock, Overlap, RunOutcome, ScheduleError, Scheduler, SystemClock,
 };
 use threadline_pool::{RejectReason, ThreadPool};
 
@@ -389,23 +389,291 @@ fn dropping_the_last_handle_drops_the_jobs_and_lets_the_pool_go() {
     assert!(pool.shutdown(LONG));
 }
 
+/// Says that it is dropped, and panics.
+struct Grenade(mpsc::Sender<()>);
+
+impl Grenade {
+    fn with_pin() -> (Self, mpsc::Receiver<()>) {
+        let (dropped_in, dropped) = mpsc::channel();
+        (Grenade(dropped_in), dropped)
+    }
+}
+
+impl Drop for Grenade {
+    fn drop(&mut self) {
+        let _ = self.0.send(());
+        std::panic::panic_any("dropped, as it should be");
+    }
+}
+
+/// A job that holds it and does nothing.
+fn holding(grenade: Grenade) -> impl Fn() + Send + Sync + 'static {
+    let grenade = Mutex::new(grenade);
+    move || {
+        let _held = &grenade;
+    }
+}
+
 #[test]
 fn a_job_whose_drop_panics_does_not_end_the_scheduler() {
-    struct Grenade;
-    impl Drop for Grenade {
-        fn drop(&mut self) {
-            std::panic::panic_any("dropped, as it should be");
-        }
-    }
     let (_pool, clock, scheduler) = bench();
-    let grenade = Grenade;
-    scheduler
-        .after(SECOND, move || {
-            let _held = grenade;
-        })
-        .expect("room");
+    let (grenade, dropped) = Grenade::with_pin();
+    scheduler.after(SECOND, holding(grenade)).expect("room");
     clock.advance(SECOND);
     settle(&scheduler);
+    dropped.recv_timeout(LONG).expect("dropped");
+}
+
+#[test]
+fn shutdown_drops_all_jobs_though_their_drops_panic() {
+    let (_pool, _clock, scheduler) = bench();
+    let grenades: Vec<_> = (0..6)
+        .map(|number| {
+            let (grenade, dropped) = Grenade::with_pin();
+            if number % 2 == 0 {
+                scheduler.after(SECOND, holding(grenade)).expect("room");
+            } else {
+                scheduler.every(Every::fixed_rate(SECOND), holding(grenade)).expect("room");
+            }
+            dropped
+        })
+        .collect();
+    assert!(scheduler.shutdown(LONG));
+    assert!(grenades.iter().all(|dropped| dropped.try_recv().is_ok()));
+    assert_eq!(scheduler.panics_contained(), 6);
+}
+
+#[test]
+fn the_last_handle_drops_jobs_whose_drops_panic_even_while_a_panic_unwinds() {
+    for unwinding in [false, true] {
+        let (_pool, _clock, scheduler) = bench();
+        let (grenade, dropped) = Grenade::with_pin();
+        let other = counter().1;
+        scheduler.after(SECOND, holding(grenade)).expect("room");
+        scheduler.after(SECOND, other).expect("room");
+        let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
+            let _last = scheduler;
+            assert!(!unwinding, "a panic with the last handle on the stack, as it should be");
+        }));
+        assert_eq!(ended.is_err(), unwinding);
+        dropped.recv_timeout(LONG).expect("dropped");
+    }
+}
+
+#[test]
+fn remove_and_refusals_contain_what_a_drop_panics() {
+    let pool = ThreadPool::builder().threads_max(1).build().expect("a pool");
+    let scheduler = Scheduler::builder(&pool).jobs_max(1).build().expect("a scheduler");
+    let (hourly, nothing) = (Every::fixed_rate(3600 * SECOND), Duration::ZERO);
+    let grenade = || holding(Grenade::with_pin().0);
+    let job = scheduler.job("only").every(hourly, grenade()).expect("room");
+    let error = scheduler.after(SECOND, grenade()).expect_err("full");
+    assert_eq!(error, ScheduleError::TooManyJobs { jobs_max: 1 });
+    assert!(scheduler.every(Every::fixed_rate(nothing), grenade()).is_err());
+    assert!(scheduler.job("shaky").jitter(3600 * SECOND).every(hourly, grenade()).is_err());
+    assert_eq!(scheduler.panics_contained(), 3);
+    assert!(job.remove());
+    assert_eq!(scheduler.panics_contained(), 4);
+    scheduler.shutdown(LONG);
+    assert_eq!(scheduler.after(SECOND, grenade()).expect_err("late"), ScheduleError::ShutDown);
+    assert_eq!(scheduler.panics_contained(), 5);
+}
+
+/// The run is the last to hold what the job holds, and drops it while its own panic unwinds.
+#[test]
+fn a_run_that_panics_may_hold_what_panics_when_dropped() {
+    let (pool, clock, scheduler) = bench();
+    let (grenade, dropped) = Grenade::with_pin();
+    let (held, (began_in, began)) = (holding(grenade), mpsc::channel());
+    let (go_on, gate) = mpsc::channel::<()>();
+    let gate = Mutex::new(gate);
+    let job = move || {
+        held();
+        began_in.send(()).expect("a listener");
+        let _ = gate.lock().expect("no panic in the job").recv();
+        let (payload, _) = Grenade::with_pin();
+        std::panic::panic_any(payload);
+    };
+    let job = scheduler.every(Every::fixed_rate(SECOND), job).expect("room");
+    clock.advance(SECOND);
+    began.recv_timeout(LONG).expect("it runs");
+    assert!(job.remove());
+    drop(go_on);
+    dropped.recv_timeout(LONG).expect("dropped");
+    wait_for("the pool counts it", || pool.stats().panicked == 1);
+    assert_eq!((job.history().panicked, job.history().running), (1, 0));
+    settle(&scheduler);
+}
+
+/// Runs code of the test's when it is dropped.
+struct OnDrop<F: FnMut()>(F);
+
+impl<F: FnMut()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+#[test]
+fn what_a_job_holds_may_call_the_scheduler_when_it_is_dropped() {
+    let (pool, clock, scheduler) = bench();
+    let (told, inbox) = mpsc::channel();
+    let calling = |name: &'static str| {
+        let (scheduler, told) = (scheduler.clone(), told.clone());
+        let on_drop = Mutex::new(OnDrop(move || {
+            let jobs = scheduler.list().len();
+            let added = scheduler.after(SECOND, || ()).is_ok_and(|job| job.run_now());
+            told.send((name, jobs, added)).expect("a listener");
+        }));
+        move || {
+            let _held = &on_drop;
+        }
+    };
+    let hourly = Every::fixed_rate(3600 * SECOND);
+    let removed = scheduler.job("removed").every(hourly, calling("removed")).expect("room");
+    assert!(removed.remove());
+    assert_eq!(inbox.recv_timeout(LONG), Ok(("removed", 0, true)));
+    wait_for("the added one ran", || scheduler.list().is_empty());
+    // Dropped on the scheduler's own thread, for the pool does not take it.
+    scheduler.job("rejected").after(SECOND, calling("rejected")).expect("room");
+    scheduler.job("kept").every(hourly, calling("shut down")).expect("room");
+    assert!(pool.shutdown(LONG));
+    clock.advance(SECOND);
+    assert_eq!(inbox.recv_timeout(LONG), Ok(("rejected", 1, true)));
+    assert!(scheduler.shutdown(LONG));
+    assert_eq!(inbox.recv_timeout(LONG), Ok(("shut down", 0, false)));
+}
+
+/// Like the test above, with the call that waits for the thread it is on.
+#[test]
+fn what_is_dropped_on_the_schedulers_thread_may_shut_it_down() {
+    let (pool, clock, scheduler) = bench();
+    let (told, inbox) = mpsc::channel();
+    let inner = scheduler.clone();
+    let on_drop = OnDrop(move || told.send(inner.shutdown(LONG)).expect("a listener"));
+    scheduler
+        .after(SECOND, move || {
+            let _held = on_drop;
+        })
+        .expect("room");
+    assert!(pool.shutdown(LONG));
+    clock.advance(SECOND);
+    assert_eq!(inbox.recv_timeout(LONG), Ok(true));
+    assert!(scheduler.shutdown(LONG));
+}
+
+#[test]
+fn a_thread_that_ends_may_shut_a_scheduler_down() {
+    use std::cell::RefCell;
+
+    type Will = OnDrop<Box<dyn FnMut()>>;
+    thread_local! {
+        static LAST_WILL: RefCell<Option<Will>> = const { RefCell::new(None) };
+    }
+    let (_pool, _clock, scheduler) = bench();
+    let (told, inbox) = mpsc::channel();
+    let thread = std::thread::spawn(move || {
+        let inner = scheduler.clone();
+        LAST_WILL.set(Some(OnDrop(Box::new(move || {
+            told.send(inner.shutdown(LONG)).expect("a listener");
+        }))));
+        // The scheduler's own thread-local is made after that one, and destroyed before.
+        assert!(scheduler.shutdown(LONG));
+    });
+    thread.join().expect("no panic");
+    assert_eq!(inbox.recv_timeout(LONG), Ok(true));
+}
+
+/// The system's clock, but it panics while it is told to, and calls a scheduler once if it has one.
+#[derive(Clone, Default)]
+struct Moody {
+    panics: Arc<std::sync::atomic::AtomicBool>,
+    calls: Arc<Mutex<Option<Scheduler>>>,
+}
+
+impl Clock for Moody {
+    fn monotonic(&self) -> std::time::Instant {
+        assert!(!self.panics.load(Relaxed), "a clock that panics, as it should");
+        SystemClock.monotonic()
+    }
+
+    fn wall(&self) -> SystemTime {
+        let scheduler = self.calls.lock().expect("no panic under it").take();
+        if let Some(scheduler) = scheduler {
+            assert!(scheduler.find("nobody").is_none() && scheduler.list().len() < 10);
+        }
+        SystemClock.wall()
+    }
+}
+
+#[test]
+fn a_clock_that_panics_ends_no_job_and_no_thread() {
+    let pool = ThreadPool::builder().threads_max(1).build().expect("a pool");
+    let clock = Moody::default();
+    let scheduler = Scheduler::builder(&pool).clock(clock.clone()).build().expect("a scheduler");
+    let millisecond = Duration::from_millis(1);
+    let job = scheduler.every(Every::fixed_rate(millisecond), || ()).expect("room");
+    wait_for("runs", || job.history().succeeded >= 2);
+    clock.panics.store(true, Relaxed);
+    wait_for("a panic", || scheduler.panics_contained() > 0);
+    // Meanwhile all of it works, by the time that was read last.
+    let (done, inbox) = mpsc::channel();
+    scheduler.after(Duration::ZERO, move || done.send(()).expect("a listener")).expect("room");
+    inbox.recv_timeout(LONG).expect("what is due at once runs");
+    let runs = job.history().runs;
+    assert!(job.run_now());
+    wait_for("the run that was asked for", || job.history().succeeded > runs);
+    assert_eq!(scheduler.list().len(), 1);
+    clock.panics.store(false, Relaxed);
+    let runs = job.history().runs;
+    wait_for("runs again", || job.history().succeeded > runs + 2);
+    clock.panics.store(true, Relaxed);
+    assert!(scheduler.shutdown(LONG));
+    assert_eq!(job.history().running, 0);
+}
+
+#[test]
+fn a_clock_may_call_its_scheduler() {
+    let pool = ThreadPool::builder().threads_max(1).build().expect("a pool");
+    let clock = Moody::default();
+    let scheduler = Scheduler::builder(&pool).clock(clock.clone()).build().expect("a scheduler");
+    for _ in 0..3 {
+        *clock.calls.lock().expect("no panic under it") = Some(scheduler.clone());
+        settle(&scheduler);
+    }
+    assert_eq!(scheduler.panics_contained(), 0);
+}
+
+#[test]
+fn the_longest_of_all_times_never_come_and_harm_nothing() {
+    let (_pool, clock, scheduler) = bench();
+    let (runs, count) = counter();
+    let count = Arc::new(count);
+    let job = || {
+        let count = Arc::clone(&count);
+        move || count()
+    };
+    let never = Duration::MAX;
+    scheduler.after(never, job()).expect("room");
+    scheduler.every(Every::fixed_rate(never), job()).expect("room");
+    scheduler.every(Every::fixed_delay(never), job()).expect("room");
+    scheduler.every(Every::fixed_rate(SECOND).first_after(never), job()).expect("room");
+    scheduler.every(Every::fixed_rate(never).first_after(SECOND), job()).expect("room");
+    scheduler.every(Every::fixed_delay(never).first_after(SECOND), job()).expect("room");
+    assert!(scheduler.list().iter().filter(|job| job.next_in.is_none()).count() == 4);
+    clock.advance(SECOND);
+    settle(&scheduler);
+    clock.advance(100 * 365 * 24 * 3600 * SECOND);
+    settle(&scheduler);
+    assert_eq!(runs.load(Relaxed), 2, "the two that come once");
+    // Later than that the clock cannot go, and it stays where it is.
+    let before = clock.wall();
+    let moved = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| clock.advance(never)));
+    assert!(moved.is_err());
+    assert_eq!(clock.wall(), before);
+    clock.advance(SECOND);
+    settle(&scheduler);
+    assert!(scheduler.shutdown(never));
 }
 
 #[cfg(feature = "cron")]

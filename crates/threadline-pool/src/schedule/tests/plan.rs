@@ -289,6 +289,41 @@ fn a_job_removed_while_it_runs_is_gone_at_once() {
     assert!(!bench.plan.remove(job) && !bench.plan.pause(job) && !bench.plan.run_now(job));
 }
 
+/// A bug in a timetable costs its own job and no other.
+#[test]
+fn a_timetable_that_panics_is_given_up() {
+    let mut bench = Bench::new();
+    let (broken, job) = (bench.add(Timetable::Broken, 5), bench.add(RATE, 5));
+    bench.at(4);
+    bench.now.monotonic += secs(1);
+    let mut due = Vec::new();
+    assert_eq!(bench.plan.poll(bench.now, &mut due), 1);
+    assert_eq!(due, [Due { id: job, missed: 0 }]);
+    bench.end(job);
+    assert_eq!((bench.plan.next_in(broken, bench.now), bench.wake()), (None, Some(15)));
+    assert_eq!(bench.plan.poll(bench.now, &mut due), 0);
+    // It is there still, and runs when it is asked to.
+    bench.plan.run_now(broken);
+    assert_eq!(bench.starts(broken, 6), (1, 0));
+    assert_eq!(bench.end(broken), Remains::Job);
+}
+
+#[test]
+fn what_passed_in_a_pause_is_skipped_even_if_nothing_follows() {
+    let mut bench = Bench::new();
+    let spec = Spec {
+        timetable: Timetable::Every(Pace::FixedRate(Duration::MAX)),
+        first_after: secs(5),
+        jitter: Duration::ZERO,
+        overlap: Overlap::Never,
+    };
+    bench.plan.add(JobId(9), spec, bench.now);
+    bench.plan.pause(JobId(9));
+    bench.at(6);
+    bench.plan.resume(JobId(9), bench.now);
+    assert_eq!((bench.at(7), bench.wake()), (vec![], None));
+}
+
 #[test]
 fn a_time_beyond_the_end_of_time_never_comes() {
     let mut bench = Bench::new();
