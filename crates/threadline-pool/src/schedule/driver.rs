@@ -69,7 +69,9 @@ impl Shared {
         let of_thread = Arc::clone(&shared);
         // Holds the pool for as long as it runs, and no longer.
         let started = primitive::Builder::new().name(name).spawn(move || of_thread.work(&pool));
-        started?;
+        started.map_err(|error| {
+            io::Error::new(error.kind(), format!("no thread could be started: {error}"))
+        })?;
         Ok(shared)
     }
 

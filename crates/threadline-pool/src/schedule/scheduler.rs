@@ -55,7 +55,7 @@ impl Scheduler {
     /// A scheduler for this pool, with all settings at their defaults.
     ///
     /// # Errors
-    /// The system's error if its thread cannot be started.
+    /// "no thread could be started", with the system's reason and its kind.
     pub fn new(pool: &ThreadPool) -> io::Result<Self> {
         Self::builder(pool).build()
     }
@@ -211,8 +211,8 @@ impl SchedulerBuilder {
     /// Makes the scheduler and starts its thread.
     ///
     /// # Errors
-    /// [`io::ErrorKind::InvalidInput`] if the name contains a NUL byte, and the system's error if the
-    /// thread cannot be started.
+    /// [`io::ErrorKind::InvalidInput`] if the name contains a NUL byte, and "no thread could be started",
+    /// with the system's reason and its kind.
     pub fn build(self) -> io::Result<Scheduler> {
         if self.name.contains('\0') {
             let problem = "the scheduler's name contains a NUL byte";

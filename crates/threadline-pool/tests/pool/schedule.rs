@@ -644,6 +644,32 @@ fn a_clock_may_call_its_scheduler() {
     assert_eq!(scheduler.panics_contained(), 0);
 }
 
+/// Run by the test below, as a process of its own.
+#[test]
+fn child_without_threads() {
+    if std::env::var_os("RUST_MIN_STACK").is_none() {
+        return;
+    }
+    let pool = ThreadPool::builder().build().expect("a pool, without threads so far");
+    let error = Scheduler::new(&pool).map(drop).expect_err("there is no such stack");
+    println!("{:?}: {error}", error.kind());
+}
+
+#[test]
+fn a_thread_that_cannot_be_started_is_named() {
+    let program = std::env::current_exe().expect("this program");
+    let output = std::process::Command::new(program)
+        .args(["--exact", "schedule::child_without_threads", "--test-threads=1", "--nocapture"])
+        // The stack of new threads: more than there are addresses.
+        .env("RUST_MIN_STACK", (1_u64 << 47).to_string())
+        .output()
+        .expect("it starts");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(said.contains("WouldBlock: no thread could be started: "), "{said}");
+    assert!(said.contains("os error 11"), "{said}");
+}
+
 #[test]
 fn the_longest_of_all_times_never_come_and_harm_nothing() {
     let (_pool, clock, scheduler) = bench();
