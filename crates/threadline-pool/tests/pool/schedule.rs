@@ -727,3 +727,39 @@ fn a_calendar_job_goes_by_the_wall_clock() {
     wait_for("the next noon", || job.history().succeeded == 2);
     assert_eq!(job.history().missed, 0);
 }
+
+/// A calendar that ends, or a clock beyond it, ends no other job.
+#[cfg(feature = "cron")]
+#[test]
+fn calendars_end_and_the_scheduler_goes_on() {
+    use threadline_pool::schedule::Cron;
+
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+    let pool = ThreadPool::builder().threads_max(1).build().expect("a pool");
+    // 29 December 9999, noon.
+    let end = SystemTime::UNIX_EPOCH + Duration::from_secs(253_402_084_800);
+    let clock = ManualClock::at(end);
+    let scheduler = Scheduler::builder(&pool).clock(clock.clone()).build().expect("a scheduler");
+    let daily = |expression| Cron::parse(expression, "UTC").expect("a cron expression");
+    let (runs, count) = counter();
+    let job = scheduler.cron(daily("0 0 * * *"), count).expect("room");
+    clock.advance(DAY);
+    wait_for("the last midnight", || job.history().succeeded == 1);
+    for _ in 0..3 {
+        clock.advance(DAY);
+        settle(&scheduler);
+    }
+    assert_eq!(job.info().next_in, None);
+    let leap = scheduler.cron(daily("0 * 29 2 *"), || ()).expect("room");
+    assert_eq!(leap.info().next_in, None);
+    assert!(job.pause() && job.resume() && job.run_now());
+    wait_for("the run that was asked for", || job.history().succeeded == 2);
+    // The clock was wrong: the calendar has a next again.
+    clock.set_wall(SystemTime::UNIX_EPOCH);
+    settle(&scheduler);
+    assert_eq!(job.info().next_in, Some(DAY));
+    clock.advance(DAY);
+    wait_for("a midnight", || job.history().succeeded == 3);
+    assert_eq!((scheduler.panics_contained(), runs.load(Relaxed)), (0, 3));
+    assert!(scheduler.shutdown(LONG));
+}

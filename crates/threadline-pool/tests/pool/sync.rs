@@ -315,6 +315,30 @@ fn a_barrier_breaks_for_all_when_one_gives_up() {
     assert_eq!(passed, [true; 3]);
 }
 
+/// Each waits, for what comes a little later, as long as there is time.
+#[test]
+fn the_longest_of_all_time_limits_is_no_limit() {
+    const NEVER: Duration = Duration::MAX;
+    let (event, latch) = (Event::new(), Latch::new(1));
+    let (semaphore, barrier) = (Semaphore::new(0), Barrier::new(2));
+    let (queue, full) = (Queue::fifo(1), Queue::fifo(1));
+    full.put(1).expect("room");
+    thread::scope(|scope| {
+        scope.spawn(|| assert!(event.wait_timeout(NEVER)));
+        scope.spawn(|| assert!(latch.wait_timeout(NEVER)));
+        scope.spawn(|| semaphore.acquire_timeout(1, NEVER).expect("a permit").forget());
+        scope.spawn(|| barrier.wait_timeout(NEVER).expect("whole"));
+        scope.spawn(|| assert_eq!(queue.get_timeout(NEVER), Ok(1)));
+        scope.spawn(|| full.put_timeout(2, NEVER).expect("room at last"));
+        event.set();
+        latch.count_down();
+        semaphore.add_permits(1);
+        barrier.wait_timeout(NEVER).expect("whole");
+        queue.put(1).expect("open");
+        assert_eq!((full.get_timeout(NEVER), full.get_timeout(NEVER)), (Ok(1), Ok(2)));
+    });
+}
+
 #[test]
 fn waits_say_that_they_block_and_only_then() {
     let event = Event::new();
