@@ -103,6 +103,11 @@ counters! {
     datagrams,
     /// Datagrams dropped: too large, no room in the pool's queue, or the reply could not be sent.
     datagrams_dropped,
+    /// Log lines of the process that could not be written; see [`log::lost_lines`](crate::log::lost_lines).
+    log_lines_lost,
+    /// Log lines of the process that were left out because there were too many like them; see
+    /// [`limited!`](crate::limited).
+    log_lines_suppressed,
 }
 
 impl Counters {

@@ -13,6 +13,7 @@ use threadline_pool::ThreadPool;
 use crate::counters::Counts;
 use crate::handlers::{Connection, StreamOptions};
 use crate::listener::{Kind, Listener};
+use crate::log;
 use crate::model::Model;
 use crate::monitor::Monitor;
 use crate::protocol::Protocol;
@@ -243,6 +244,8 @@ impl Engine {
     pub fn counts(&self) -> Counts {
         let mut sum = Counts::default();
         self.shards.iter().for_each(|shard| shard.home.counters.add_to(&mut sum));
+        sum.log_lines_lost = log::lost_lines();
+        sum.log_lines_suppressed = log::suppressed_lines();
         sum
     }
 
@@ -282,6 +285,7 @@ impl Engine {
         let left = deadline.saturating_duration_since(Instant::now());
         let pool_ended = self.shared.pool.shutdown(left.max(Duration::from_millis(500)));
         let threads_ended = self.stop();
+        log::report_all();
         Drained { aborted: cut_off, complete: pool_ended && threads_ended }
     }
 

@@ -23,7 +23,8 @@
 //!
 //! Where things are: `lease/` (who runs a shard, with its proof in `lease/README.md`), `shard/` (the
 //! loop), `connection/` (what is kept of a client), `handlers/` (lines, frames, streams), `route.rs`
-//! (proving), `monitor.rs` and `spares.rs` (the safety net), `sys/` (system calls).
+//! (proving), `monitor.rs` and `spares.rs` (the safety net), `log.rs` (how often log lines are repeated),
+//! `sys/` (system calls).
 
 #![deny(unsafe_code)]
 
@@ -33,6 +34,7 @@ mod engine;
 pub mod handlers;
 mod lease;
 mod listener;
+pub mod log;
 mod model;
 mod monitor;
 mod primitive;

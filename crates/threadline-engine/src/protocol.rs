@@ -122,6 +122,17 @@ pub enum Refusal {
     TooManyConnections,
 }
 
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Refusal::Overloaded => "the pool is full",
+            Refusal::TimedOut(Phase::Head) => "the start of the message did not arrive in time",
+            Refusal::TimedOut(Phase::Body) => "the rest of the message did not arrive in time",
+            Refusal::TooManyConnections => "the peer has too many connections",
+        })
+    }
+}
+
 /// Whether a connection outlives a refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AfterRefusal {

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::RwLock;
 
+use crate::log::limited;
 use crate::sys::ThreadUsage;
 
 const PROVEN: u32 = 1 << 31;
@@ -147,7 +148,7 @@ impl Route {
         self.streak_needed.store((needed * 2).min(STREAK_MAX), Ordering::Relaxed);
         self.standing.store(0, Ordering::Relaxed);
         self.demotions.fetch_add(1, Ordering::Relaxed);
-        tracing::info!(route = self.name, "calls of this route stall: it runs on the pool now");
+        limited!(info, route: &self.name, "calls of this route stall: it runs on the pool now");
     }
 }
 

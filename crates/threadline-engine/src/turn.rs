@@ -4,9 +4,13 @@ use std::any::Any;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tracing::level_filters::LevelFilter;
 
 use crate::connection::Session;
 use crate::counters::Counters;
+use crate::log::{Escaped, limited, within};
 use crate::route::Route;
 
 /// One look at a connection's input: passed to [`Protocol::step`](crate::Protocol::step).
@@ -18,6 +22,8 @@ pub struct Turn<'t> {
     pub(crate) seen: usize,
     pub(crate) draining: bool,
     pub(crate) counters: &'t Counters,
+    /// How long the last call took, if that is to be logged.
+    pub(crate) took: Option<Duration>,
 }
 
 /// What is wrong with a message that its protocol turns away.
@@ -104,9 +110,18 @@ impl Turn<'_> {
         if !self.place.enter(route) {
             return Err(CallError::Offload);
         }
+        // The level alone, whichever module is to be heard: one load, and the clock only if it is wanted.
+        let began = (LevelFilter::current() >= LevelFilter::DEBUG).then(Instant::now);
         let result = contain(route, || code(self.session, self.out));
         self.place.leave(route);
+        self.took = began.map(|began| began.elapsed());
         result.ok_or(CallError::Panicked)
+    }
+
+    /// How long the last [`Turn::call`] took, for a log line at `debug`. `None` unless something of the
+    /// program is logged at that level: only then is it measured.
+    pub fn took(&self) -> Option<Duration> {
+        self.took
     }
 
     /// Where code may wait for the peer: [`Session::receive`] and [`Session::send`] do.
@@ -153,15 +168,22 @@ impl Turn<'_> {
     }
 }
 
-/// Runs user code; a panic is logged with its route, counted, and ends here.
+/// Runs user code; a panic is logged with its route, counted, and ends here. What the code logs can name
+/// the route.
 pub(crate) fn contain<R>(route: &Route, code: impl FnOnce() -> R) -> Option<R> {
+    contain_protocol(route, || within(route, code))
+}
+
+/// Likewise, for a protocol's own code, which runs that of routes.
+pub(crate) fn contain_protocol<R>(route: &Route, code: impl FnOnce() -> R) -> Option<R> {
     // Unwind safety: what the code shares with the engine is its session and its reply. Both stay
     // valid values after a panic, and the connection is closed or the reply replaced.
     match catch_unwind(AssertUnwindSafe(code)) {
         Ok(result) => Some(result),
         Err(panic) => {
             route.panicked();
-            tracing::error!(route = route.name(), "handler panicked: {}", message(&*panic));
+            let message = Escaped(message(&*panic));
+            limited!(error, route: route.name(), "handler panicked", reason = %message);
             // A payload whose own drop panics must not get past us either.
             let _ = catch_unwind(AssertUnwindSafe(|| drop(panic)));
             None

@@ -25,7 +25,7 @@ pub(crate) use ownership::Claimed;
 use ownership::Ownership;
 use rest::Rest;
 pub use session::Session;
-pub(crate) use session::SessionParts;
+pub(crate) use session::{SessionParts, Successor};
 
 use crate::protocol::Phase;
 use crate::sys::Ticks;

@@ -302,6 +302,7 @@ impl Outbox {
         }
         if queue.policy == SlowReceiver::Close {
             self.home.counters.slow_receivers_closed.increment();
+            tracing::debug!(waiting = queue.bytes, "a receiver is closed: it reads too slowly");
             self.close(queue);
             return Err(SendError::TooSlow);
         }

@@ -13,6 +13,8 @@ use super::home::Home;
 use super::outbox::{Outbox, Sender, Watch};
 use super::socket::{REPLY_PART, Sent, Socket, send_now};
 use crate::handlers::Connection;
+use crate::log;
+use crate::route::Route;
 use crate::sys::Ticks;
 
 /// One connection, as its message handler sees it: who is at the other end, a place to keep things
@@ -39,7 +41,11 @@ enum AfterReply {
 }
 
 /// Code that gets the connection to itself when its messages have come to an end.
-pub(crate) struct Successor(pub(crate) Box<SuccessorCode>);
+pub(crate) struct Successor {
+    pub(crate) code: Box<SuccessorCode>,
+    /// Of the handler that has handed the connection over.
+    pub(crate) route: Option<Arc<Route>>,
+}
 
 type SuccessorCode = dyn FnOnce(Connection) -> io::Result<()> + Send;
 
@@ -144,7 +150,8 @@ impl Session {
         &mut self,
         handler: impl FnOnce(Connection) -> io::Result<()> + Send + 'static,
     ) {
-        self.after_reply = AfterReply::HandOver(Successor(Box::new(handler)));
+        let (code, route) = (Box::new(handler), log::current_route());
+        self.after_reply = AfterReply::HandOver(Successor { code, route });
     }
 
     /// Whether there are no more messages.

@@ -2,13 +2,14 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use rustix::io::Errno;
 use rustix::net::{SendFlags, Shutdown};
 
 use super::outbox::Outbox;
+use crate::log::limited;
 
 /// Who holds the descriptor.
 #[derive(Debug)]
@@ -69,13 +70,38 @@ pub(crate) fn send_file_now(
         let count = (part_end - *offset) as usize;
         match rustix::fs::sendfile(fd, file, Some(offset), count) {
             // The file has become shorter: the client must not take what comes next for its rest.
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(0) => return Err(unreadable(file, io::ErrorKind::UnexpectedEof.into())),
             Ok(_) | Err(Errno::INTR) => {}
             Err(Errno::AGAIN) => break,
-            Err(error) => return Err(error.into()),
+            Err(error) if is_of_peer(error) => return Err(error.into()),
+            Err(error) => return Err(unreadable(file, error.into())),
         }
     }
     Ok(if *offset == end { Sent::All } else { Sent::Part((*offset - begin) as usize) })
+}
+
+/// Whether an error of sendfile(2) is the peer's doing, and not the file's.
+fn is_of_peer(error: Errno) -> bool {
+    matches!(
+        error,
+        Errno::PIPE
+            | Errno::CONNRESET
+            | Errno::CONNABORTED
+            | Errno::NOTCONN
+            | Errno::TIMEDOUT
+            | Errno::HOSTUNREACH
+            | Errno::NETUNREACH
+            | Errno::NETDOWN
+    )
+}
+
+/// Says that a file cannot be read to its end: its name is what the kernel knows.
+#[cold]
+fn unreadable(file: &File, error: io::Error) -> io::Error {
+    let link = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let path = std::fs::read_link(link).unwrap_or_default();
+    limited!(warn, "a file cannot be sent to its end: the response is cut off", ?path, %error);
+    error
 }
 
 /// Writes what the socket takes right now, at most so many bytes.

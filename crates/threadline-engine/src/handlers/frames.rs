@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use tracing::field::display;
+
 use crate::connection::Session;
 use crate::protocol::{
     AfterRefusal, CallError, Offence, Phase, Protocol, Refusal, Step, Timeouts, Turn,
@@ -87,11 +89,18 @@ impl Frames {
     }
 
     fn answer(&self, frame: &[u8], turn: &mut Turn<'_>) -> Step {
+        let start = turn.out().len();
         let called = turn.call(&self.route, |session, out| {
             if let Some(reply) = (self.handler)(frame, session) {
                 append(out, &reply);
             }
         });
+        if let Some(took) = turn.took() {
+            let (route, peer) = (self.route.name(), turn.peer_addr().map(display));
+            let (bytes, reply) = (frame.len(), turn.out().len() - start);
+            let (duration_us, panicked) = (took.as_micros() as u64, called.is_err());
+            tracing::debug!(peer, route, bytes, reply, duration_us, panicked, "frame");
+        }
         let len = PREFIX + frame.len();
         match called {
             Ok(()) => Step::Next { consumed: len },
@@ -125,6 +134,9 @@ impl Protocol for Frames {
         };
         if length > self.length_max {
             turn.count(Offence::TooLong);
+            let (route, peer) = (self.route.name(), turn.peer_addr().map(display));
+            let max = self.length_max;
+            tracing::debug!(peer, route, bytes = length, "frame refused: longer than {max} bytes");
             append(turn.out(), &[]);
             return Step::Close;
         }

@@ -3,7 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
+use tracing::field::display;
+
 use crate::connection::Session;
+use crate::log::Bytes;
 use crate::protocol::{
     AfterRefusal, CallError, Offence, Phase, Protocol, Refusal, Step, Timeouts, Turn,
 };
@@ -117,8 +120,11 @@ impl Lines {
         let text = match std::str::from_utf8(line) {
             Ok(text) => text.into(),
             Err(_) if self.invalid == Invalid::Replace => String::from_utf8_lossy(line),
-            Err(_) => {
+            Err(error) => {
                 turn.count(Offence::Malformed);
+                let (route, peer) = (self.route.name(), turn.peer_addr().map(display));
+                let begin = Bytes(line, SHOWN_MAX);
+                tracing::debug!(peer, route, bytes = line.len(), %begin, "line refused: {error}");
                 turn.out().extend_from_slice(b"error: the line is not UTF-8\n");
                 return match self.invalid {
                     Invalid::Close => Step::Close,
@@ -126,11 +132,18 @@ impl Lines {
                 };
             }
         };
+        let start = turn.out().len();
         let called = turn.call(&self.route, |session, out| {
             if let Some(reply) = (self.handler)(&text, session) {
                 push_line(out, &reply);
             }
         });
+        if let Some(took) = turn.took() {
+            let (route, peer) = (self.route.name(), turn.peer_addr().map(display));
+            let (bytes, reply) = (line.len(), turn.out().len() - start);
+            let (duration_us, panicked) = (took.as_micros() as u64, called.is_err());
+            tracing::debug!(peer, route, bytes, reply, duration_us, panicked, "line");
+        }
         match called {
             Ok(()) => Step::Next { consumed },
             Err(CallError::Offload) => Step::Offload { len: consumed },
@@ -141,6 +154,9 @@ impl Lines {
         }
     }
 }
+
+/// How much of a refused line the log shows, in bytes.
+const SHOWN_MAX: usize = 64;
 
 fn push_line(out: &mut Vec<u8>, line: &str) {
     out.extend_from_slice(line.as_bytes());
@@ -165,6 +181,10 @@ impl Protocol for Lines {
         if line.len() > self.length_max {
             let message = format!("error: the line is longer than {} bytes\n", self.length_max);
             turn.count(Offence::TooLong);
+            let (route, peer) = (self.route.name(), turn.peer_addr().map(display));
+            let (bytes, begin) = (line.len(), Bytes(line, SHOWN_MAX));
+            let max = self.length_max;
+            tracing::debug!(peer, route, bytes, %begin, "line refused: longer than {max} bytes");
             turn.out().extend_from_slice(message.as_bytes());
             return Step::Close;
         }

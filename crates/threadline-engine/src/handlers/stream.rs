@@ -3,6 +3,7 @@
 use std::io::{self, BufRead, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -131,6 +132,39 @@ pub struct Connection {
 struct Stream {
     socket: OwnedFd,
     home: Arc<Home>,
+    faults: Arc<Faults>,
+}
+
+/// Which kinds of errors the connection itself has reported to its handler: those are the client's doing, and
+/// an error of the handler of any other kind is not.
+#[derive(Debug, Default)]
+pub(crate) struct Faults(AtomicU8);
+
+impl Faults {
+    fn note(&self, kind: io::ErrorKind) {
+        self.0.fetch_or(Faults::bit(kind), Ordering::Relaxed);
+    }
+
+    /// Whether an error that a handler has returned is one that the connection has reported.
+    pub(crate) fn explain(&self, error: &io::Error) -> bool {
+        self.0.load(Ordering::Relaxed) & Faults::bit(error.kind()) != 0
+    }
+
+    fn bit(kind: io::ErrorKind) -> u8 {
+        match kind {
+            // What `read_exact` makes of an end of input.
+            io::ErrorKind::UnexpectedEof => 1,
+            io::ErrorKind::ConnectionReset => 1 << 1,
+            // What `write_all` makes of a peer that takes nothing, too.
+            io::ErrorKind::BrokenPipe | io::ErrorKind::WriteZero => 1 << 2,
+            io::ErrorKind::ConnectionAborted => 1 << 3,
+            io::ErrorKind::NotConnected => 1 << 4,
+            io::ErrorKind::TimedOut => 1 << 5,
+            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => 1 << 6,
+            // Hardly a peer's doing, and what most errors of handlers are.
+            _ => 0,
+        }
+    }
 }
 
 impl Blockable for Stream {
@@ -150,7 +184,8 @@ impl Connection {
         let settings = SockRef::from(&socket);
         settings.set_read_timeout(options.read)?;
         settings.set_write_timeout(options.write)?;
-        let stream = Arc::new(Stream { socket, home: Arc::clone(home) });
+        let (home, faults) = (Arc::clone(home), Arc::default());
+        let stream = Arc::new(Stream { socket, home, faults });
         Ok(Connection { stream, peer, ahead: Vec::new(), taken: 0 })
     }
 
@@ -162,6 +197,10 @@ impl Connection {
     pub(crate) fn blockable(&self) -> Weak<dyn Blockable> {
         let weak: Weak<Stream> = Arc::downgrade(&self.stream);
         weak
+    }
+
+    pub(crate) fn faults(&self) -> Arc<Faults> {
+        Arc::clone(&self.stream.faults)
     }
 
     /// The client's address; `None` on a Unix socket.
@@ -220,7 +259,12 @@ impl Connection {
                 Err(Errno::INTR) => {}
                 // The kernel's word for "timed out" on a blocking socket.
                 Err(Errno::AGAIN) => return Err(stream.timed_out("the client sent nothing")),
-                other => return Ok(other.map_err(|error| stream.failed(error))?.0),
+                Err(error) => return Err(stream.failed(error)),
+                Ok((0, _)) if !buffer.is_empty() => {
+                    stream.faults.note(io::ErrorKind::UnexpectedEof);
+                    return Ok(0);
+                }
+                Ok((count, _)) => return Ok(count),
             }
         }
     }
@@ -236,12 +280,14 @@ fn not_zero(limit: Option<Duration>) -> io::Result<Option<Duration>> {
 
 impl Stream {
     fn timed_out(&self, what: &str) -> io::Error {
+        self.faults.note(io::ErrorKind::TimedOut);
         self.home.counters.timeouts_stream.increment();
         io::Error::new(io::ErrorKind::TimedOut, format!("timed out: {what} for too long"))
     }
 
     fn failed(&self, error: Errno) -> io::Error {
-        let error = error.into();
+        let error = io::Error::from(error);
+        self.faults.note(error.kind());
         self.home.counters.count_vanished(&error);
         error
     }

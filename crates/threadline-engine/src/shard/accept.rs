@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::{Shutdown, SocketFlags};
+use tracing::field::display;
 
 use super::key::Key;
 use super::settle::Turned;
@@ -19,6 +20,7 @@ use super::{Core, Desk, Note, Shard};
 use crate::connection::{Connection, Session, SessionParts, State, Watch};
 use crate::lease::Lease;
 use crate::listener::Kind;
+use crate::log::limited;
 use crate::model::Model;
 use crate::protocol::Refusal;
 use crate::service::Service;
@@ -32,9 +34,6 @@ const RETRY: Duration = Duration::from_millis(200);
 const EVICT_AFTER: Duration = Duration::from_secs(1);
 /// Closed at one go, so that a look at all connections pays for more than one accept.
 const EVICT_BURST: usize = 32;
-
-/// How often the log says that descriptors have run out, at most.
-const WARN_EVERY: Duration = Duration::from_secs(10);
 
 /// Why accepting is paused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,7 +113,8 @@ impl Shard {
                     self.home.counters.accepted.increment();
                     self.recovered(lease);
                     if let Err(error) = self.admit(lease, socket, peer, service) {
-                        tracing::debug!(%error, "a connection was lost before it was served");
+                        let peer = peer.map(display);
+                        tracing::debug!(peer, %error, "a connection was lost before it was served");
                     }
                 }
                 Err((_, Mishap::Empty)) => return true,
@@ -154,6 +154,7 @@ impl Shard {
     ) -> io::Result<()> {
         if !self.shared.peers.admit(peer) {
             self.home.counters.refused_per_peer.increment();
+            tracing::debug!(peer = peer.map(display), "refused: the peer has too many connections");
             self.turn_away(&socket, service);
             return Ok(());
         }
@@ -235,6 +236,8 @@ impl Shard {
                 continue;
             }
             self.home.counters.evicted.increment();
+            let peer = claim.session.peer_addr();
+            tracing::debug!(peer = peer.map(display), "closed to make room: it was idle longest");
             let index = self.end(claim);
             if index != super::settle::NO_SLOT {
                 lease.free.push(index);
@@ -270,6 +273,7 @@ impl Shard {
     fn call_off(&self, index: u32) {
         if self.slab.get(index).is_some_and(|connection| connection.rest.call_off()) {
             self.home.counters.evicted.increment();
+            tracing::debug!(slot = index, "closed to make room: it was idle longest");
             self.shared.blocked.shut_down(self.number, index, Shutdown::Read);
         }
     }
@@ -283,7 +287,10 @@ impl Shard {
         }
         if core.paused != Some(why) {
             match why {
-                Paused::AtLimit => self.home.counters.paused_at_limit.increment(),
+                Paused::AtLimit => {
+                    self.home.counters.paused_at_limit.increment();
+                    tracing::debug!(shard = self.number, "at the connection limit: clients wait");
+                }
                 Paused::OutOfResources => self.home.counters.paused_out_of_resources.increment(),
             }
         }
@@ -296,14 +303,12 @@ impl Shard {
         core.wheel.insert(core.now + ticks_ceil(RETRY), Key::RetryAccept);
     }
 
-    /// One line a period: at the limit, a pause ends and begins with every connection that closes.
+    /// Once a pause. At the limit, one ends and the next begins with every connection that closes.
     fn warn_exhausted(&self, lease: &mut Lease<'_, Core>, error: Errno) {
-        let now = lease.now;
-        let quiet_until = lease.warned.map(|at| at + ticks_ceil(WARN_EVERY));
-        if quiet_until.is_none_or(|until| now >= until) {
-            lease.warned = Some(now);
-            lease.all_clear_due = true;
-            tracing::warn!(%error, "cannot accept: new clients wait until it is over");
+        if lease.paused != Some(Paused::OutOfResources) {
+            let message_is_out =
+                limited!(warn, "cannot accept: new clients wait until it is over", %error);
+            lease.all_clear_due |= message_is_out;
         }
     }
 

@@ -9,12 +9,15 @@ use std::mem;
 
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, Shutdown};
+use tracing::field::display;
 
+use super::timers::tell_closed;
 use super::{Desk, Shard};
 use crate::connection::{Ending, State};
+use crate::log::{Bytes, limited};
 use crate::protocol::{AfterRefusal, Phase, Protocol, Refusal, Step};
 use crate::sys::now_ticks;
-use crate::turn::{Place, Turn, contain};
+use crate::turn::{Place, Turn, contain_protocol};
 
 /// Replies are written when they have grown to this, even if more messages wait: 256 KB.
 const OUTPUT_MAX: usize = 256 * 1024;
@@ -234,10 +237,12 @@ impl Conversation<'_> {
             seen: self.state.seen,
             draining: self.shard.shared.phase().is_draining(),
             counters: &self.shard.home.counters,
+            took: None,
         };
         // User code inside is contained already; this is for a protocol that panics itself. Whether its
         // reply is whole nobody knows: the connection ends.
-        let step = contain(&self.shard.shared.protocols, || self.protocol.step(input, &mut turn));
+        let protocols = &self.shard.shared.protocols;
+        let step = contain_protocol(protocols, || self.protocol.step(input, &mut turn));
         step.unwrap_or(Step::Close)
     }
 
@@ -325,6 +330,7 @@ impl Conversation<'_> {
             }
             if *thrown > self.shard.shared.settings.linger_bytes_max {
                 self.shard.home.counters.lingered_too_long.increment();
+                tell_closed(self.state, "the peer goes on sending after its last reply");
                 return Ok(Pause::Over);
             }
         }
@@ -335,6 +341,7 @@ impl Conversation<'_> {
     /// Turns the waiting message away.
     pub(super) fn refuse(&mut self, why: Refusal) -> Pause {
         let input = mem::take(&mut self.state.partial);
+        self.tell_refused(why, &input);
         match self.protocol.refuse(why, &input, &mut self.desk.output) {
             AfterRefusal::Continue { consumed } if why == Refusal::Overloaded => {
                 self.state.partial = input;
@@ -348,4 +355,17 @@ impl Conversation<'_> {
             Err(_) => Pause::Over,
         }
     }
+
+    #[cold]
+    fn tell_refused(&self, why: Refusal, input: &[u8]) {
+        let (protocol, peer) = (self.protocol.name(), self.state.session.peer_addr());
+        let (peer, begin) = (peer.map(display), Bytes(input, SHOWN_MAX));
+        tracing::debug!(protocol, peer, received = input.len(), %begin, "refused: {why}");
+        if why == Refusal::Overloaded {
+            limited!(warn, key: protocol, "the pool is full: messages are refused", protocol);
+        }
+    }
 }
+
+/// How much of a refused message the log shows, in bytes.
+const SHOWN_MAX: usize = 64;

@@ -4,11 +4,15 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Instant;
+
+use tracing::field::display;
 
 use super::place::{OnPool, OnShard};
 use super::settle::Turned;
 use super::{Core, Desk, Shard};
 use crate::lease::Lease;
+use crate::log::limited;
 use crate::service::{DatagramService, Service};
 use crate::sys::{Asked, receive, reply};
 use crate::turn::{Place, contain};
@@ -45,6 +49,8 @@ impl Shard {
             // What is cut off is not handed over: its rest may have been what matters.
             let (Some(peer), false) = (received.peer, received.is_cut) else {
                 self.home.counters.datagrams_dropped.increment();
+                let (peer, bytes) = (received.peer.map(display), received.len);
+                tracing::debug!(peer, bytes, "a datagram is dropped: it is longer than the buffer");
                 continue;
             };
             let from = Sender { peer, asked: received.asked };
@@ -63,12 +69,19 @@ impl Shard {
 
     fn answer(&self, service: &DatagramService, socket: &OwnedFd, datagram: &[u8], from: Sender) {
         let Sender { peer, asked } = from;
+        let began = tracing::enabled!(tracing::Level::DEBUG).then(Instant::now);
         let answer = contain(&service.route, || (service.handler)(datagram, peer)).flatten();
+        if let Some(began) = began {
+            let (bytes, reply) = (datagram.len(), answer.as_ref().map(Vec::len));
+            let (route, duration_us) = (service.route.name(), began.elapsed().as_micros() as u64);
+            tracing::debug!(%peer, route, bytes, reply, duration_us, "datagram");
+        }
         if let Some(answer) = answer
-            && reply(socket, &answer, peer, asked).is_err()
+            && let Err(error) = reply(socket, &answer, peer, asked)
         {
             // Too large, or the socket's buffer is full: datagrams may be lost, threads may not wait.
             self.home.counters.datagrams_dropped.increment();
+            tracing::debug!(%peer, bytes = answer.len(), %error, "the reply to a datagram is lost");
         }
     }
 
@@ -79,16 +92,18 @@ impl Shard {
         datagram: &[u8],
         from: Sender,
     ) {
-        let (shard, service, datagram) = (Arc::clone(self), service.clone(), datagram.to_vec());
+        let (shard, of_job, datagram) = (Arc::clone(self), service.clone(), datagram.to_vec());
         let submitted = self.shared.pool.try_submit(move || {
             let mut place = OnPool::new(&shard);
-            place.enter(&service.route);
-            shard.answer(&service, &socket, &datagram, from);
-            place.leave(&service.route);
+            place.enter(&of_job.route);
+            shard.answer(&of_job, &socket, &datagram, from);
+            place.leave(&of_job.route);
         });
         if submitted.is_err() {
             self.home.counters.refused_overload.increment();
             self.home.counters.datagrams_dropped.increment();
+            let (route, peer) = (service.route.name(), from.peer);
+            limited!(warn, route: route, "the pool is full: datagrams are dropped", %peer);
         }
     }
 }

@@ -34,6 +34,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::connection::{Home, Slab};
 use crate::lease::{Lease, Leased, Snapshot};
 use crate::listener::Source;
+use crate::log::limited;
 use crate::model::Model;
 use crate::route::{Route, Tally};
 use crate::shared::Shared;
@@ -96,9 +97,7 @@ pub(crate) struct Core {
     sources: Vec<Source>,
     /// Accepting is paused, and why.
     paused: Option<accept::Paused>,
-    /// When the log last said that descriptors have run out.
-    warned: Option<Ticks>,
-    /// It has not said since that accepting goes on.
+    /// The log has said that descriptors have run out, and not yet that accepting goes on.
     all_clear_due: bool,
     tally: Tally,
     /// Inline calls until one is timed, and timed calls left after a slow one.
@@ -183,7 +182,6 @@ impl Shard {
             now,
             sources,
             paused: None,
-            warned: None,
             all_clear_due: false,
             tally: Tally::default(),
             sample_in: 0,
@@ -246,7 +244,7 @@ impl Shard {
         let start = || run::start_spare(&self.shared);
         let reserved = self.shared.spares.reserve(start).unwrap_or_else(|error| {
             self.home.counters.spawn_failures.increment();
-            tracing::debug!(%error, "cannot start a spare thread");
+            limited!(warn, "no spare thread can be started: calls go to the pool", %error);
             false
         });
         self.backed.store(reserved, Ordering::Relaxed);

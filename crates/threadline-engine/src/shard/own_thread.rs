@@ -8,21 +8,24 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::Shutdown;
 use rustix::time::Timespec;
 use socket2::SockRef;
+use tracing::field::display;
 
 use super::conversation::{Conversation, Pause};
 use super::place::OnOwnThread;
 use super::settle::NO_SLOT;
+use super::timers::tell_closed;
 use super::{Core, Desk, Note, Shard};
-use crate::connection::{Claim, Ending, Outbox, State};
+use crate::connection::{Claim, Ending, Outbox, State, Successor};
 use crate::handlers::{Connection, StreamOptions};
 use crate::lease::Lease;
+use crate::log::{Escaped, limited};
 use crate::model::Model;
 use crate::protocol::{Phase, Refusal, Timeouts};
 use crate::route::Route;
@@ -48,10 +51,10 @@ impl Shard {
         if let (Some(fd), false) = (claim.session.fd(), own_thread) {
             let _ = self.home.epoll.remove(fd);
         }
-        let (shard, service, index) = (Arc::clone(self), service.clone(), claim.index);
+        let (shard, of_job, index) = (Arc::clone(self), service.clone(), claim.index);
         let peer = claim.session.peer_addr();
         let Some(socket) = claim.session.take_socket() else { return };
-        let job = move || shard.run_stream(&service, index, socket, peer);
+        let job = move || shard.run_stream(&of_job, index, socket, peer);
         claim.pass_on();
         if own_thread {
             let spawned = thread::Builder::new().name("tl-connection".into()).spawn(job);
@@ -60,6 +63,9 @@ impl Shard {
             }
         } else if let Err(_rejected) = self.shared.pool.try_submit(job) {
             self.home.counters.refused_overload.increment();
+            let peer = peer.map(display);
+            let route = service.route.name();
+            limited!(warn, route: route, "the pool is full: a connection is closed", peer);
             self.finish(index);
         }
     }
@@ -93,10 +99,25 @@ impl Shard {
                 return tracing::debug!(%error, "connection lost before it was served");
             }
         };
+        let (peer, faults) = (connection.peer_addr().map(display), connection.faults());
+        let began = tracing::enabled!(tracing::Level::DEBUG).then(Instant::now);
+        if began.is_some() {
+            tracing::debug!(peer, route = route.name(), "stream begins");
+        }
         let socket: Weak<dyn Blockable> = connection.blockable();
         self.shared.blocked.enter(self.number, index, socket);
-        if let Some(Err(error)) = contain(route, || handler(connection)) {
-            tracing::debug!(%error, route = route.name(), "connection ended");
+        let ended = contain(route, || handler(connection));
+        if let Some(Err(error)) = &ended
+            && !faults.explain(error)
+        {
+            let error = Escaped(error);
+            limited!(warn, route: route.name(), "a stream handler failed", peer, %error);
+        }
+        if let Some(began) = began {
+            let (route, duration_us) = (route.name(), began.elapsed().as_micros() as u64);
+            let error = ended.map(|result| result.err().map(|error| display(Escaped(error))));
+            let (panicked, error) = (error.is_none(), error.flatten());
+            tracing::debug!(peer, route, duration_us, panicked, error, "stream ended");
         }
         self.shared.blocked.leave(self.number, index);
     }
@@ -126,7 +147,9 @@ impl Shard {
         };
         let connection = Connection::new(socket, peer, &self.home, &StreamOptions::default())
             .map(|connection| connection.with_ahead(mem::take(&mut claim.partial)));
-        self.run_handler(claim.index, &self.shared.successors, connection, successor.0);
+        let Successor { code, route } = successor;
+        let route = route.as_ref().unwrap_or(&self.shared.successors);
+        self.run_handler(claim.index, route, connection, code);
     }
 
     /// A thread for a message connection, under `ThreadPerConnection`.
@@ -141,7 +164,7 @@ impl Shard {
     /// No thread could be had: the thread limit is back-pressure, not a crash.
     fn give_up(self: &Arc<Self>, index: u32, error: &io::Error) {
         self.home.counters.spawn_failures.increment();
-        tracing::warn!(%error, "no thread for a new connection: it is refused");
+        limited!(warn, "no thread for a new connection: it is refused", %error);
         if let Some(connection) = self.slab.get(index) {
             let mut claim = connection.accept_claim(index);
             if let Service::Messages(service) = &self.shared.services[claim.listener as usize] {
@@ -169,7 +192,7 @@ impl Shard {
             self.run_open_hook(service, &mut claim);
         }
         if let Err(error) = self.converse_alone(service, &mut claim) {
-            tracing::debug!(%error, "connection ended");
+            tracing::debug!(peer = claim.session.peer_addr().map(display), %error, "connection ended");
         }
         self.shared.blocked.leave(self.number, index);
         self.finish_claim(claim);
@@ -243,6 +266,7 @@ impl Shard {
             Ok(0) => {
                 if waits {
                     self.home.counters.timeouts_write.increment();
+                    tell_closed(claim, "the peer did not read in time");
                 } else if matches!(claim.ending, Ending::Pushing(_)) && claim.session.has_sender() {
                     return Ok(Pause::Yield);
                 }
@@ -288,6 +312,7 @@ impl Shard {
                 return Pause::Yield;
             }
             self.home.counters.timeouts_idle.increment();
+            tell_closed(claim, "it was idle for too long");
             return Pause::Over;
         };
         self.say_timed_out(service, phase, claim, desk)

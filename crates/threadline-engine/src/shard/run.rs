@@ -12,6 +12,7 @@ use super::key::Key;
 use super::settle::Turned;
 use super::{BATCH, Core, Desk, Note, Shard, Takeover};
 use crate::lease::Lease;
+use crate::log::limited;
 use crate::model::Model;
 use crate::route;
 use crate::shared::{Phase, Shared};
@@ -93,7 +94,7 @@ fn run_contained<'s>(shard: &'s Arc<Shard>, mut lease: Lease<'s, Core>, desk: &m
         match shard.fill() {
             Some(again) => {
                 shard.home.counters.engine_panics.increment();
-                tracing::error!(shard = shard.number, "the engine panicked: please report this");
+                limited!(error, "the engine panicked: please report this", shard = shard.number);
                 *desk = Desk::new();
                 lease = again;
             }
@@ -179,7 +180,7 @@ impl Shard {
         );
         if let Err(error) = result {
             // Only a bug can cause this (EBADF, EFAULT, EINVAL); do not let it spin silently.
-            tracing::error!(%error, shard = self.number, "epoll_wait failed");
+            limited!(error, "epoll_wait failed", %error, shard = self.number);
             thread::sleep(Duration::from_millis(100));
         }
         debug_assert!(lease.events.len() <= BATCH);
@@ -246,7 +247,9 @@ impl Shard {
         if lease.armed.is_none_or(|armed| due < armed) {
             match self.alarm.set(due) {
                 Ok(()) => lease.armed = Some(due),
-                Err(error) => tracing::error!(%error, "cannot set a timer"),
+                Err(error) => {
+                    limited!(error, "cannot set a timer", %error);
+                }
             }
         }
     }

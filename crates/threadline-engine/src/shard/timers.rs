@@ -7,7 +7,7 @@ use super::conversation::Pause;
 use super::key::Key;
 use super::settle::Turned;
 use super::{Core, Desk, Shard};
-use crate::connection::{Claim, Ending};
+use crate::connection::{Claim, Ending, State};
 use crate::lease::Lease;
 use crate::protocol::{Phase, Refusal};
 use crate::service::{Deadlines, MessageService, Service};
@@ -82,6 +82,7 @@ impl Shard {
             // Its first byte never came.
             _ => {
                 self.home.counters.timeouts_idle.increment();
+                tell_closed(&claim, "its first byte never came");
                 return self.end_with_lease(lease, claim);
             }
         };
@@ -91,6 +92,7 @@ impl Shard {
                 return self.park(lease, &service.deadlines, claim);
             }
             self.home.counters.timeouts_write.increment();
+            tell_closed(&claim, "the peer did not read in time");
             return self.end_with_lease(lease, claim);
         }
         if matches!(claim.ending, Ending::Pushing(_)) && claim.session.has_sender() {
@@ -104,6 +106,7 @@ impl Shard {
             None if claim.session.has_sender() => self.park(lease, &service.deadlines, claim),
             None => {
                 self.home.counters.timeouts_idle.increment();
+                tell_closed(&claim, "it was idle for too long");
                 self.end_with_lease(lease, claim);
             }
             Some(Phase::Body) if self.body_comes_along(&service.deadlines, &claim, lease.now) => {
@@ -149,4 +152,10 @@ impl Shard {
         let index = self.end(claim);
         self.free_slot(lease, index);
     }
+}
+
+/// Says at `debug` why a connection is closed without a word to its peer.
+pub(super) fn tell_closed(state: &State, why: &'static str) {
+    let peer = state.session.peer_addr();
+    tracing::debug!(peer = peer.map(tracing::field::display), "a connection is closed: {why}");
 }
