@@ -40,6 +40,8 @@ pub(crate) trait Exchange {
     fn unread_len(&self) -> u64;
 
     fn peer_addr(&self) -> Option<SocketAddr>;
+
+    fn took(&self) -> Option<Duration>;
 }
 
 /// See [`Session`]: the methods are its own. A connection, for code that may wait for its peer.
@@ -92,6 +94,10 @@ impl Exchange for Turn<'_> {
 
     fn peer_addr(&self) -> Option<SocketAddr> {
         Turn::peer_addr(self)
+    }
+
+    fn took(&self) -> Option<Duration> {
+        Turn::took(self)
     }
 }
 

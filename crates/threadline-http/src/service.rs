@@ -19,6 +19,7 @@
 
 mod body;
 mod call;
+mod told;
 
 use std::sync::Arc;
 
@@ -27,7 +28,7 @@ use threadline_engine::protocol::{
     AfterRefusal, Offence, Phase, Protocol, Refusal, Step, Timeouts,
 };
 use threadline_engine::{Route, Turn};
-use threadline_proto::request::{self, Form, Head, HeaderSlots, Parsed};
+use threadline_proto::request::{self, Form, Head, HeaderSlots, Limits, Parsed};
 use threadline_proto::response::Status;
 
 use crate::exchange::Exchange;
@@ -88,13 +89,14 @@ impl HttpService {
             Ok(Parsed::Partial) => return Step::Partial { phase: Phase::Head, want: 0 },
             Err(error) => {
                 let response = Response::error(error.status(), error);
-                return refuse(&response, Manner::refusing(input), exchange);
+                let (manner, limits) = (Manner::refusing(input), &self.settings.limits);
+                return refuse(&response, manner, input, limits, exchange);
             }
         };
         let mut manner = Manner::answering(head);
         if let Err(BadOverride) = self.settings.method_override.apply(head) {
             let response = Response::error(Status::BAD_REQUEST, BadOverride::HINT);
-            return refuse(&response, manner, exchange);
+            return refuse(&response, manner, input, &self.settings.limits, exchange);
         }
         if exchange.draining() {
             manner = manner.closing();
@@ -125,10 +127,12 @@ impl HttpService {
             Ok(content) => content,
             Err(Before::Step(step)) => return step,
             Err(Before::Refuse(error)) => {
-                return refuse(&error.into_response(), message.manner, exchange);
+                let (response, limits) = (error.into_response(), &self.settings.limits);
+                return refuse(&response, message.manner, message.input, limits, exchange);
             }
         };
-        let call = Call { service: self, route: endpoint.route(), body_max, params, message };
+        let route = endpoint.route();
+        let call = Call { service: self, route, body_max, params, message, failed: false.into() };
         call.run(content, |request| endpoint.answer(request), exchange)
     }
 
@@ -157,7 +161,8 @@ impl HttpService {
         }
         let content = Content { body: Some(&[]), len: len.unwrap_or(message.head.len) };
         let (route, body_max) = (&self.unrouted, self.settings.body_len_max);
-        let call = Call { service: self, route, body_max, params: None, message: &message };
+        let failed = false.into();
+        let call = Call { service: self, route, body_max, params: None, message: &message, failed };
         let layers = self.table.layers();
         if layers.is_empty() {
             return call.answer_here(content, &unrouted(found), exchange);
@@ -190,7 +195,14 @@ fn unrouted(found: Found<'_>) -> Response {
 
 /// Refuses a request and the connection with it: where the next one begins is not known.
 #[cold]
-fn refuse(response: &Response, manner: Manner, exchange: &mut impl Exchange) -> Step {
+fn refuse(
+    response: &Response,
+    manner: Manner,
+    input: &[u8],
+    limits: &Limits,
+    exchange: &mut impl Exchange,
+) -> Step {
+    told::refused(response, input, limits, exchange.peer_addr());
     exchange.count(match response.status() {
         Status::CONTENT_TOO_LARGE => Offence::BodyTooLarge,
         Status::URI_TOO_LONG => Offence::TargetTooLong,

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
+use threadline_engine::log::limited;
 use threadline_proto::response::Status;
 
 use crate::date;
@@ -318,7 +319,7 @@ impl std::error::Error for SetCookieError {}
 
 impl IntoResponse for SetCookieError {
     fn into_response(self) -> Response {
-        tracing::error!("{self}");
+        limited!(error, "a cookie cannot be set", error = %self);
         Response::error(Status::INTERNAL_SERVER_ERROR, "the service's log says why")
     }
 }
@@ -332,7 +333,9 @@ impl Response {
     pub fn with_cookie(mut self, cookie: SetCookie) -> Self {
         match cookie.flaw() {
             None => self.append_header("set-cookie", Cow::Owned(cookie.to_string())),
-            Some(flaw) => tracing::error!("the cookie `{}` is not sent: {flaw}", cookie.name),
+            Some(flaw) => {
+                limited!(error, "a cookie is not sent", name = ?cookie.name, %flaw);
+            }
         }
         self
     }

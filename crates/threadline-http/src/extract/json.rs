@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use threadline_engine::log::{Escaped, limited};
 use threadline_proto::response::Status;
 
 use super::OptionalFromRequest;
@@ -140,7 +141,8 @@ impl<T: Serialize> IntoResponse for Json<T> {
             Ok(text) => Response::bytes(text).with_content_type("application/json"),
             Err(error) => {
                 let name = std::any::type_name::<T>();
-                tracing::error!("`{name}` cannot be written as JSON: {error}");
+                let error = Escaped(error);
+                limited!(error, "a value cannot be written as JSON", r#type = name, %error);
                 let hint = "the service's log says why";
                 Response::error(Status::INTERNAL_SERVER_ERROR, hint)
             }

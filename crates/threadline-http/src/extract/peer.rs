@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::net::SocketAddr;
 
+use threadline_engine::log::limited;
 use threadline_proto::response::Status;
 
 use super::OptionalFromRequest;
@@ -37,7 +38,7 @@ impl std::error::Error for NoPeerAddr {}
 
 impl IntoResponse for NoPeerAddr {
     fn into_response(self) -> Response {
-        tracing::error!("{self}: take `Option<PeerAddr>`");
+        limited!(error, "take `Option<PeerAddr>`", error = %self);
         Response::error(Status::INTERNAL_SERVER_ERROR, "the service's log says why")
     }
 }

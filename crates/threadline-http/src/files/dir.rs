@@ -15,6 +15,7 @@ use rustix::fs::{
     AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, openat, openat2, statat,
 };
 use rustix::io::Errno;
+use threadline_engine::log::limited;
 
 use super::asset::Asset;
 use super::listing::Entry;
@@ -100,7 +101,10 @@ impl Root {
         let names = match Dir::read_from(&directory) {
             Ok(names) => names,
             // No directory any more, or not to be searched.
-            Err(error) => return Ok(absent(error.into())?.unwrap_or_default()),
+            Err(error) => {
+                self.tell_forbidden(path, error);
+                return Ok(absent(error.into())?.unwrap_or_default());
+            }
         };
         let mut entries = Vec::new();
         for found in names {
@@ -154,7 +158,24 @@ impl Root {
             Symlinks::Inside => beneath(&root, path, ResolveFlags::empty()),
             Symlinks::Never => beneath(&root, path, ResolveFlags::NO_SYMLINKS),
         });
+        let opened = opened.inspect_err(|error| self.tell_forbidden(path, *error));
         opened.map_or_else(|error| absent(error.into()), |file| Ok(Some(File::from(file))))
+    }
+
+    /// The client is told that there is no such file, and the log that it may not be read.
+    #[cold]
+    fn tell_forbidden(&self, path: &str, error: Errno) {
+        match error {
+            Errno::ACCESS | Errno::PERM => {
+                let path = self.path.join(path);
+                limited!(warn, "a file may not be read: the client gets 404", ?path, %error);
+            }
+            Errno::XDEV | Errno::LOOP => {
+                let path = self.path.join(path);
+                tracing::debug!(?path, %error, "a link is not followed: the client gets 404");
+            }
+            _ => {}
+        }
     }
 }
 

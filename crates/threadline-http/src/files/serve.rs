@@ -5,6 +5,7 @@
 use std::io;
 
 use rustix::io::Errno;
+use threadline_engine::log::limited;
 use threadline_proto::Method;
 
 use super::asset::Asset;
@@ -139,7 +140,7 @@ fn failure(error: &io::Error, path: &str) -> Response {
         Errno::from_io_error(error),
         Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::AGAIN)
     );
-    tracing::error!(%error, path, "cannot read a file to serve");
+    limited!(error, "cannot read a file to serve", ?path, %error);
     if is_shortage {
         Response::error(Status::SERVICE_UNAVAILABLE, "too busy to open the file, try again")
             .with_header("retry-after", "1")

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::convert::Infallible;
 use std::io;
 
+use threadline_engine::log::{Escaped, limited};
 use threadline_proto::response::Status;
 
 use crate::body::BodyError;
@@ -130,7 +131,7 @@ impl IntoResponse for io::Error {
         if let Some(error) = BodyError::of(&self) {
             return error.into_response();
         }
-        tracing::error!("a handler failed: {self}");
+        limited!(error, "a handler failed", error = %Escaped(&self));
         Response::error(Status::INTERNAL_SERVER_ERROR, "the service's log says why")
     }
 }

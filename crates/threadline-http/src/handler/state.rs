@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::fmt;
 
+use threadline_engine::log::limited;
 use threadline_proto::response::Status;
 
 use crate::extract::OptionalFromRequest;
@@ -48,7 +49,8 @@ impl std::error::Error for NotThere {}
 
 impl IntoResponse for NotThere {
     fn into_response(self) -> Response {
-        tracing::error!("{self}: add `Router::state`, or the middleware that leaves it");
+        let hint = "add `Router::state`, or the middleware that leaves it";
+        limited!(error, "a handler cannot be called", error = %self, hint);
         Response::error(Status::INTERNAL_SERVER_ERROR, "the service's log says why")
     }
 }

@@ -9,6 +9,7 @@ use std::any::Any;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use threadline_engine::log::{Escaped, limited};
 use threadline_proto::response::Status;
 
 use crate::handler::IntoResponse;
@@ -70,7 +71,8 @@ impl Middleware for CatchPanic {
             Ok(response) => response,
             Err(panic) => {
                 let message = message(&*panic);
-                tracing::error!(route = request.route(), "the handler panicked: {message}");
+                let (route, reason) = (request.route(), Escaped(message));
+                limited!(error, route: route, "the handler panicked", %reason);
                 (self.answer)(request, message)
             }
         }

@@ -10,6 +10,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use threadline_engine::log::limited;
 use threadline_proto::response::Status;
 
 use crate::handler::{FromRequest, IntoResponse};
@@ -159,7 +160,7 @@ impl TimeLimit {
         request.extensions().insert(outer);
         if self.late == Late::Replaced && deadline.is_past() {
             let status = response.status().code();
-            tracing::warn!(route = request.route(), status, "the response came too late");
+            limited!(warn, route: request.route(), "the response came too late", status);
             return DeadlinePassed.into_response();
         }
         response

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::io;
 
+use threadline_engine::log::{Escaped, limited};
 use threadline_proto::response::Status;
 
 use crate::body::BodyError;
@@ -204,7 +205,8 @@ impl IntoResponse for MultipartError {
         match self {
             MultipartError::Body(error) => error.into_response(),
             MultipartError::Storage(error) => {
-                tracing::error!(%error, "an upload cannot be stored");
+                let error = Escaped(error);
+                limited!(error, "an upload cannot be stored", %error);
                 Response::error(Status::INTERNAL_SERVER_ERROR, "the service's log says why")
             }
             error => Response::error(error.status(), &error),

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use threadline_engine::log::limited;
 use threadline_proto::response::Status;
 
 use crate::handler::IntoResponse;
@@ -101,7 +102,7 @@ impl IntoResponse for Redirect {
         match self.target {
             Ok(target) => Response::new(self.status).with_header("location", target),
             Err(error) => {
-                tracing::error!("{error}");
+                limited!(error, "a redirect is not sent", %error);
                 let hint = "the service's log says why";
                 Response::error(Status::INTERNAL_SERVER_ERROR, hint)
             }

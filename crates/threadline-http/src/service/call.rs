@@ -2,14 +2,17 @@
 
 use std::cell::Cell;
 use std::sync::Arc;
+use std::time::Duration;
 
 use matchit::Params;
+use threadline_engine::log::{Escaped, limited};
 use threadline_engine::protocol::Step;
 use threadline_engine::{CallError, Route};
 use threadline_proto::request::Version;
 use threadline_proto::response::Status;
 
 use super::body::Content;
+use super::told::{self, Told};
 use super::{HttpService, Message};
 use crate::body::{Arriving, Incoming};
 use crate::exchange::{Exchange, Line};
@@ -26,6 +29,8 @@ pub(super) struct Call<'c, 'i> {
     pub(super) body_max: u64,
     pub(super) params: Option<&'c Params<'c, 'c>>,
     pub(super) message: &'c Message<'c, 'i>,
+    /// The handler's response was refused, and a 500 is sent in its place.
+    pub(super) failed: Cell<bool>,
 }
 
 /// How a call has ended.
@@ -47,6 +52,7 @@ impl Call<'_, '_> {
         let peer_addr = exchange.peer_addr();
         let begun = Cell::new(false);
         let start = exchange.out().len();
+        let mut told = None;
         let called = exchange.call(self.route, |line, out| {
             let service = self.service;
             let extensions = Extensions::new();
@@ -72,8 +78,14 @@ impl Call<'_, '_> {
                     response
                 }
             };
+            if told::is_wanted() {
+                told = Some(Told::of(&response));
+            }
             Ended { after: self.respond(response, manner, line, out, &begun), rest }
         });
+        if let Some(took) = exchange.took() {
+            self.tell(told, called.is_err(), took, exchange);
+        }
         match called {
             Ok(Ended { after: After::Next, rest: Some(rest) }) => Step::Streamed { rest },
             Ok(Ended { after: After::Next, rest: None }) => Step::Next { consumed: content.len },
@@ -94,6 +106,18 @@ impl Call<'_, '_> {
         }
     }
 
+    /// Says at `debug` how a call has ended.
+    #[cold]
+    fn tell(&self, told: Option<Told>, panicked: bool, took: Duration, exchange: &impl Exchange) {
+        let Some(told) = told.or_else(|| panicked.then(|| Told::of(&internal_error()))) else {
+            return;
+        };
+        let failed = panicked || self.failed.get();
+        let told = if failed { told.with_status(Status::INTERNAL_SERVER_ERROR) } else { told };
+        let route = self.route.name();
+        told.request(self.message.head, route, exchange.peer_addr(), took);
+    }
+
     /// Answers without user code.
     pub(super) fn answer_here(
         &self,
@@ -102,6 +126,10 @@ impl Call<'_, '_> {
         exchange: &mut impl Exchange,
     ) -> Step {
         let manner = self.message.manner;
+        if told::is_wanted() {
+            let (route, peer) = (self.route.name(), exchange.peer_addr());
+            Told::of(response).request(self.message.head, route, peer, Duration::ZERO);
+        }
         write_own(exchange.out(), response, manner);
         if manner.closes() { Step::Close } else { Step::Next { consumed: content.len } }
     }
@@ -157,6 +185,7 @@ impl Call<'_, '_> {
             }
             Err(failure) => {
                 self.report(&failure);
+                self.failed.set(!begun.get());
                 if begun.get() {
                     out.clear();
                     return After::Close;
@@ -171,10 +200,13 @@ impl Call<'_, '_> {
     fn report(&self, failure: &Failure) {
         let route = self.route.name();
         match failure {
-            Failure::Header(name, error) => {
-                tracing::error!(route, header = name, "the response is not sent: {error}");
+            Failure::Header(header, error) => {
+                limited!(error, route: route, "the response is not sent", ?header, %error);
             }
-            Failure::Body(error) => tracing::error!(route, "the response is cut off: {error}"),
+            Failure::Body(error) => {
+                let error = Escaped(error);
+                limited!(error, route: route, "the response is cut off", %error);
+            }
             // The client's business.
             Failure::Line(error) => tracing::debug!(route, "the client is gone: {error}"),
         }

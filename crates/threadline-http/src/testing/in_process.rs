@@ -12,6 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use threadline_engine::log::{limited, within};
 use threadline_engine::protocol::{Offence, Step, Waiting};
 use threadline_engine::{CallError, Route, SendError, SlowReceiver};
 
@@ -84,10 +85,15 @@ impl Exchange for InProcessTurn {
         route: &Arc<Route>,
         code: impl FnOnce(&mut InProcessLine, &mut Vec<u8>) -> R,
     ) -> Result<R, CallError> {
-        catch_unwind(AssertUnwindSafe(|| code(&mut self.line, &mut self.out))).map_err(|_| {
-            tracing::error!(route = route.name(), "handler panicked");
+        let call = || within(route, || code(&mut self.line, &mut self.out));
+        catch_unwind(AssertUnwindSafe(call)).map_err(|_| {
+            limited!(error, route: route.name(), "handler panicked");
             CallError::Panicked
         })
+    }
+
+    fn took(&self) -> Option<Duration> {
+        None
     }
 
     fn waiting(&self) -> Waiting {

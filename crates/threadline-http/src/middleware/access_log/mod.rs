@@ -9,12 +9,12 @@ mod entry;
 mod format;
 
 use std::fmt;
-use std::io::{self, Write};
+use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use threadline_engine::log::{self, Escaped, limited};
 use threadline_proto::response::Status;
 
 use crate::middleware::layer::{Middleware, Next};
@@ -100,11 +100,11 @@ impl AccessLog {
     }
 
     /// To a writer, each line with one `write_all`. Handlers wait for it: let it be fast, a file
-    /// opened for appending or something with a buffer and a thread of its own. When it fails, lines
-    /// are lost, and `tracing` is told once.
+    /// opened for appending, or `threadline::logging::LogWriter`, which has a thread of its own. A line
+    /// that cannot be written is lost and counted (`threadline::logging::lost_lines`), and `tracing` is
+    /// told now and then.
     pub fn to(writer: impl Write + Send + 'static, format: LogFormat) -> Self {
-        let (writer, failing) = (Mutex::new(Box::new(writer) as _), AtomicBool::new(false));
-        AccessLog::with(Sink::Writer { writer, failing }, format)
+        AccessLog::with(Sink::Writer(Mutex::new(Box::new(writer))), format)
     }
 
     fn with(sink: Sink, format: LogFormat) -> Self {
@@ -180,32 +180,26 @@ impl Drop for Streamed {
 /// Where lines go.
 enum Sink {
     Tracing,
-    Writer {
-        writer: Mutex<Box<dyn Write + Send>>,
-        /// The last line was lost.
-        failing: AtomicBool,
-    },
+    Writer(Mutex<Box<dyn Write + Send>>),
 }
 
 impl Sink {
     fn log(&self, entry: &Entry<'_>, layout: Layout) {
         match self {
             Sink::Tracing => format::event(entry),
-            Sink::Writer { writer, failing } => {
+            Sink::Writer(writer) => {
                 let line = format::line(entry, layout);
                 // A writer that panicked may have lost a line, and can go on with the next.
                 let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
-                report(writer.write_all(line.as_bytes()), failing);
+                let written = writer.write_all(line.as_bytes());
+                drop(writer);
+                if let Err(error) = written {
+                    log::count_lost(1);
+                    let error = Escaped(error);
+                    limited!(error, key: "", "the access log loses lines", %error);
+                }
             }
         }
-    }
-}
-
-/// Says once that a log cannot be written, not once for each line.
-fn report(written: io::Result<()>, failing: &AtomicBool) {
-    let was_failing = failing.swap(written.is_err(), Ordering::Relaxed);
-    if let (Err(error), false) = (written, was_failing) {
-        tracing::error!("the access log loses lines: {error}");
     }
 }
 
@@ -213,7 +207,7 @@ impl fmt::Debug for Sink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Sink::Tracing => "tracing",
-            Sink::Writer { .. } => "writer",
+            Sink::Writer(_) => "writer",
         })
     }
 }

@@ -177,12 +177,13 @@ impl Write for Full {
 
 #[test]
 fn a_log_that_cannot_be_written_harms_no_request() {
-    let attempts = Arc::default();
+    let (attempts, lost) = (Arc::default(), log::lost_lines());
     let stack = Stack::of(AccessLog::to(Full(Arc::clone(&attempts)), LogFormat::Json));
     for _ in 0..2 {
         assert_eq!(stack.run(request("GET /", ""), |_| "fine").status(), Status::OK);
     }
     assert_eq!(*attempts.lock().expect("sound"), 2);
+    assert!(log::lost_lines() - lost >= 2);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! while it is read, a piece at a time, and sent in chunks. Never twice: what has a
 //! `Content-Encoding` is left alone.
 
+use threadline_engine::log::{Escaped, limited};
 use threadline_proto::response::Status;
 
 use crate::body::{Body, Kind};
@@ -140,7 +141,8 @@ impl Middleware for Compression {
             }
             Ok(None) => {}
             Err(error) => {
-                tracing::error!(route = request.route(), "the response is not sent: {error}");
+                let error = Escaped(error);
+                limited!(error, route: request.route(), "the response is not sent", %error);
                 let hint = "the service's log says why";
                 return Response::error(Status::INTERNAL_SERVER_ERROR, hint);
             }

@@ -112,6 +112,10 @@ impl Exchange for Script {
     fn peer_addr(&self) -> Option<SocketAddr> {
         Some(([127, 0, 0, 1], 4321).into())
     }
+
+    fn took(&self) -> Option<Duration> {
+        None
+    }
 }
 
 fn service() -> HttpService {

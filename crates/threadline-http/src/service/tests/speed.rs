@@ -65,6 +65,10 @@ impl Exchange for Quick {
         0
     }
 
+    fn took(&self) -> Option<Duration> {
+        None
+    }
+
     fn peer_addr(&self) -> Option<SocketAddr> {
         None
     }
