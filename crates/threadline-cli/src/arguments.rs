@@ -13,7 +13,8 @@ macro_rules! help_end {
             "Examples:\n",
             $("  threadline ", $example, "\n",)+
             "\nCtrl-C or SIGTERM lets clients finish and ends; a second one ends at once.\n",
-            "THREADLINE_LOG says what is logged: off, error, warn, info (default), debug or trace."
+            "THREADLINE_LOG says what is logged on standard error: off, error, warn, info (default), debug\n",
+            "(each request, and each refusal with its reason) or trace; MODULE=LEVEL,... for modules."
         )
     };
 }

@@ -6,7 +6,8 @@
 //! - `serve`: a file server
 //!
 //! Errors are printed in one place, below, as one line; the exit code is 1 for a service that cannot
-//! run and 2 for a command line that cannot be understood.
+//! run and 2 for a command line, or a `THREADLINE_LOG`, that cannot be understood. Nothing is printed with
+//! `eprintln!`, which panics where standard error is closed.
 
 #![forbid(unsafe_code)]
 
@@ -19,21 +20,26 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use clap::Parser;
+use threadline::logging::{self, StartError};
 
 use arguments::{Arguments, Command};
 
 fn main() -> ExitCode {
     let Arguments { command } = Arguments::parse();
-    let result = match command {
+    // Before anything is opened or bound.
+    let result = logging::start().map_err(Into::into).and_then(|()| match command {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Echo(arguments) => echo::run(&arguments),
         Command::Serve(arguments) => serve::run(&arguments),
-    };
+    });
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("threadline: {}", chain(&error));
-            ExitCode::FAILURE
+            logging::write_line(&format!("threadline: {}", logging::Escaped(chain(&error))));
+            match error {
+                threadline::Error::Logging(StartError::Filter(_)) => ExitCode::from(2),
+                _ => ExitCode::FAILURE,
+            }
         }
     }
 }

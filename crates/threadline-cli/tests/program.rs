@@ -63,18 +63,6 @@ fn a_bad_command_line_is_explained() {
 }
 
 #[test]
-fn a_log_filter_that_is_not_understood_is_said() {
-    let program = Program::start_with(&["echo", "127.0.0.1:0"], "THREADLINE_LOG", "engine=loud");
-    let line = program.line("is not understood");
-    assert!(
-        line.contains("THREADLINE_LOG=engine=loud") && line.contains("write `debug`"),
-        "{line}"
-    );
-    // The rest is as without it.
-    program.address("stream");
-}
-
-#[test]
 fn the_front_page_says_where_its_services_are() {
     let program = Program::demo(&["--connections", "100"]);
     let page = program.http().get("/").body;

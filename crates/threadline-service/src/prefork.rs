@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal};
 use threadline_engine::Listener;
 
+use crate::logging::limited;
 use crate::signals::{self, Event, Role};
 
 /// Set in a worker's environment: `NUMBER/SUPERVISOR-PID/FD,FD,…`.
@@ -161,7 +162,8 @@ impl Supervisor {
                     State::Runs { child, since: now }
                 }
                 Err(error) => {
-                    tracing::error!(worker = number, %error, "cannot start a worker");
+                    let key = number.to_string();
+                    limited!(error, key: &key, "cannot start a worker", worker = number, %error);
                     State::Waits { due: now + place.wait_longer() }
                 }
             };
@@ -194,7 +196,8 @@ impl Supervisor {
                 place.back_off = Duration::ZERO;
             }
             let delay = place.wait_longer();
-            tracing::warn!(worker = number, pid, %status, ?delay, "worker died: it is replaced");
+            let (key, worker) = (number.to_string(), number);
+            limited!(warn, key: &key, "worker died: it is replaced", worker, pid, %status, ?delay);
             place.state = State::Waits { due: Instant::now() + delay };
         }
     }

@@ -9,6 +9,8 @@ use std::time::Duration;
 use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM, SIGUSR2};
 use signal_hook::iterator::Signals;
 
+use crate::logging;
+
 /// What a signal asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
@@ -67,6 +69,7 @@ pub fn listen(role: Role) -> io::Result<Listening> {
             stops += u32::from(event == Event::Stop);
             if stops > 1 {
                 tracing::warn!("asked twice: ending on the spot");
+                logging::flush();
                 process::exit(128 + if orphaned { SIGTERM } else { signal });
             }
             if sender.send(event).is_err() {

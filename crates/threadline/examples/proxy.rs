@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use threadline::Server;
 use threadline::http::{Body, IntoResponse, Method, Request, Response, Router, State, Status};
+use threadline::logging::{Escaped, limited};
 use ureq::{Agent, SendBody};
 
 /// What is about one connection, not about the message (RFC 9110 §7.6.1), and what is said anew.
@@ -126,7 +127,7 @@ impl IntoResponse for Error {
                 Response::error(Status::GATEWAY_TIMEOUT, "the service behind did not answer")
             }
             Error::Unreachable(error) => {
-                eprintln!("upstream: {error}");
+                limited!(error, "the service behind cannot be reached", error = %Escaped(error));
                 Response::error(Status::BAD_GATEWAY, "the service behind cannot be reached")
             }
         }

@@ -17,6 +17,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 use threadline::Server;
 use threadline::http::{IntoResponse, Json, Path, Problem, Query, Response, Router, State, Status};
+use threadline::logging::{Escaped, limited};
 use threadline::pool::sync::Queue;
 
 type Database = State<Arc<Queue<Connection>>>;
@@ -120,7 +121,7 @@ impl IntoResponse for Error {
                 Problem::new(Status::SERVICE_UNAVAILABLE).detail("try again").into_response()
             }
             Error::Database(error) => {
-                eprintln!("database: {error}");
+                limited!(error, "the database failed", error = %Escaped(error));
                 Problem::new(Status::INTERNAL_SERVER_ERROR).into_response()
             }
         }

@@ -5,6 +5,7 @@ use std::io;
 
 use threadline_engine::BadAddress;
 use threadline_http::RouterError;
+use threadline_service::logging::StartError;
 
 /// "Too many open files", errno(3): the same number on every Linux.
 const EMFILE: i32 = 24;
@@ -26,6 +27,8 @@ pub enum Error {
     Router(RouterError),
     /// Settings that make no sense together, or nothing to serve. The caller's mistake.
     Settings(String),
+    /// Logging cannot be started: `THREADLINE_LOG` is not understood, or no thread can be had.
+    Logging(StartError),
 }
 
 impl fmt::Display for Error {
@@ -41,6 +44,7 @@ impl fmt::Display for Error {
             }
             Error::Router(error) => error.fmt(f),
             Error::Settings(message) => write!(f, "bad settings: {message}"),
+            Error::Logging(error) => error.fmt(f),
         }
     }
 }
@@ -59,6 +63,7 @@ impl std::error::Error for Error {
             Error::Io(error) => error.source(),
             Error::Router(error) => error.source(),
             Error::Settings(_) => None,
+            Error::Logging(error) => error.source(),
         }
     }
 }
@@ -72,6 +77,12 @@ impl From<BadAddress> for Error {
 impl From<RouterError> for Error {
     fn from(error: RouterError) -> Self {
         Error::Router(error)
+    }
+}
+
+impl From<StartError> for Error {
+    fn from(error: StartError) -> Self {
+        Error::Logging(error)
     }
 }
 

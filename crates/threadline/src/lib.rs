@@ -71,5 +71,7 @@ pub mod protocol {
     pub use threadline_engine::protocol::*;
 }
 
-/// Coloured log lines on a terminal, plain ones in a pipe: [`Server::run`] starts it.
+/// Coloured log lines on a terminal, plain ones in a pipe: [`Server::run`] starts it. And what handlers need
+/// to log as the library does: [`limited!`](logging::limited), [`Escaped`](logging::Escaped),
+/// [`LogWriter`](logging::LogWriter).
 pub use threadline_service::logging;

@@ -163,7 +163,8 @@ impl Server {
 
     /// Serves whole connections: the handler reads and writes as it likes, on a thread that it has as
     /// long as it runs. The connection closes when the handler returns. An error that it returns is
-    /// logged at `debug`, since it is mostly the client's (resets, timeouts); a panic at `error`.
+    /// logged at `warn`, or at `debug` if it is the client's doing: one that the [`Connection`] itself has
+    /// reported (a reset, an end of input, a timeout). A panic is logged at `error`.
     pub fn stream(
         self,
         address: impl ToAddress,
@@ -293,17 +294,21 @@ impl Server {
 
     /// Serves until SIGTERM or Ctrl-C, then drains. A second signal ends the process on the spot.
     ///
-    /// Starts logging to standard error, unless the program has set up `tracing` itself.
+    /// Starts logging to standard error, unless the program has set up `tracing` itself: see
+    /// [`logging::start`].
     ///
     /// # Errors
-    /// As [`Server::start`].
+    /// As [`Server::start`], and [`Error::Logging`] before anything is bound.
     pub fn run(self) -> Result<()> {
-        logging::start();
-        match (self.processes, Worker::current()) {
+        logging::start()?;
+        let result = match (self.processes, Worker::current()) {
             (Some(count), Some(worker)) => self.run_worker(count, &worker),
             (Some(count), None) => self.supervise(count),
             (None, _) => self.run_single(),
-        }
+        };
+        // The process is likely to end now.
+        logging::flush();
+        result
     }
 
     fn run_single(self) -> Result<()> {

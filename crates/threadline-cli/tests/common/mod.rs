@@ -55,7 +55,7 @@ impl Program {
         Program::spawn(Command::new("sh").args(["-c", &script, PROGRAM]).args(arguments))
     }
 
-    fn spawn(command: &mut Command) -> Program {
+    pub(crate) fn spawn(command: &mut Command) -> Program {
         let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the program starts");
         let stderr = child.stderr.take().expect("a pipe");
