@@ -6,6 +6,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use threadline::{Address, Model, Server};
 
+use crate::access_log::AccessLogArguments;
+
 /// What stands at the end of a help page.
 macro_rules! help_end {
     ($($example:literal)+) => {
@@ -51,6 +53,7 @@ pub(crate) enum Command {
     #[command(after_help = help_end!(
         "serve . --listing                the files of this directory on 127.0.0.1:8000"
         "serve public :80 --cache 3600    a site for everybody, kept by clients for an hour"
+        "serve . --access-log -           with a line for each request on standard output"
     ))]
     Serve(Serve),
 }
@@ -66,6 +69,8 @@ pub(crate) struct Demo {
     /// Address of the chat room
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:12346")]
     pub(crate) chat: Address,
+    #[command(flatten)]
+    pub(crate) access_log: AccessLogArguments,
     #[command(flatten)]
     pub(crate) how: How,
 }
@@ -116,6 +121,8 @@ pub(crate) struct Serve {
     /// Send FILE.br, FILE.zst or FILE.gz in place of FILE to clients that take it
     #[arg(long)]
     pub(crate) precompressed: bool,
+    #[command(flatten)]
+    pub(crate) access_log: AccessLogArguments,
     #[command(flatten)]
     pub(crate) how: How,
 }

@@ -1,6 +1,7 @@
 //! The `threadline` program: a demonstration of the library, and a small network service of its own.
 //!
 //! - `arguments`: what can be said on the command line
+//! - `access_log`: a line for each request, where it is asked for
 //! - `demo`: echo, chat and HTTP services, side by side
 //! - `echo`: an echo service on any address
 //! - `serve`: a file server
@@ -11,6 +12,7 @@
 
 #![forbid(unsafe_code)]
 
+mod access_log;
 mod arguments;
 mod demo;
 mod echo;

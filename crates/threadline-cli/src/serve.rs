@@ -9,6 +9,7 @@ use crate::arguments::Serve;
 
 pub(crate) fn run(arguments: &Serve) -> threadline::Result<()> {
     let router = Router::new().files("/", files(arguments)?);
+    let router = arguments.access_log.around(router)?;
     let server = Server::new().http(arguments.address.clone(), router);
     arguments.how.apply(server).run()
 }

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-use common::{Client, PATIENCE, Program, eventually};
+use common::{Client, PATIENCE, Program, eventually, output};
 use rustix::process::{Pid, Signal};
 use tempfile::TempDir;
 
@@ -333,6 +333,106 @@ fn nothing_that_clients_send_breaks_a_line() {
         assert!(line.starts_with("20") && line.contains("Z "), "{line:?}");
         assert!(!line.contains(|c: char| c.is_control() || c == '\u{2028}'), "{line:?}");
         assert!(!line.contains("Z  INFO forged") || line.contains("DEBUG"), "{line:?}");
+    }
+}
+
+#[test]
+fn serve_has_an_access_log() {
+    let directory = tempfile::tempdir().expect("a directory");
+    fs::write(directory.path().join("a.txt"), "hello").expect("a file");
+    let log = directory.path().join("access.log");
+    let (files, log) = (directory.path().to_str().expect("text"), log.to_str().expect("text"));
+    for (format, begin, end) in [
+        (None, "127.0.0.1 - - [", "] \"GET /a.txt HTTP/1.1\" 200 5 \"-\" \"-\"\n"),
+        (Some("common"), "127.0.0.1 - - [", "] \"GET /a.txt HTTP/1.1\" 200 5\n"),
+        (Some("json"), "{\"time\":\"20", "}\n"),
+    ] {
+        let format = format.map_or(vec![], |format| vec!["--access-log-format", format]);
+        let arguments = ["serve", files, "127.0.0.1:0", "--access-log", log];
+        fs::write(log, "what was there\n").expect("a file");
+        let mut program = Program::start(&[&arguments[..], &format].concat());
+        assert_eq!(program.http().get("/a.txt").status, 200);
+        program.signal(Signal::TERM);
+        assert_eq!(program.ends_within(PATIENCE), 0);
+        let text = fs::read_to_string(log).expect("a log");
+        let line = text.strip_prefix("what was there\n").expect("appended");
+        assert!(line.starts_with(begin) && line.ends_with(end), "{line}");
+        assert_eq!(line.lines().count(), 1, "{line}");
+    }
+    // On standard output.
+    let mut child = Command::new(PROGRAM)
+        .args(["serve", files, "127.0.0.1:0", "--access-log", "-"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let mut log =
+        BufReader::new(child.stderr.take().expect("a pipe")).lines().map_while(Result::ok);
+    let line = log.find(|line| line.contains("serving http on ")).expect("an address");
+    let address = line.rsplit(' ').next().and_then(|address| address.parse().ok());
+    assert_eq!(Client::connect(address.expect("an address")).get("/nothing").status, 404);
+    let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+    let line = lines.next().expect("a line").expect("text");
+    assert!(line.contains("\"GET /nothing HTTP/1.1\" 404 "), "{line}");
+    child.kill().expect("ours");
+    child.wait().expect("ours");
+}
+
+#[test]
+fn an_access_log_that_cannot_be_opened_is_explained() {
+    let said = output(&["serve", ".", "127.0.0.1:0", "--access-log", "/nothing/here"]);
+    let message = String::from_utf8(said.stderr).expect("text");
+    assert_eq!(said.status.code(), Some(1), "{message}");
+    assert_eq!(message.lines().count(), 1, "{message}");
+    let begin = "threadline: cannot write the access log to /nothing/here: No such file";
+    assert!(message.starts_with(begin), "{message}");
+}
+
+#[test]
+fn an_access_log_on_a_full_disk_is_told_and_costs_no_request() {
+    for model in MODELS {
+        let program = Program::demo(&["--model", model, "--access-log", "/dev/full"]);
+        let mut client = program.http();
+        for _ in 0..200 {
+            assert_eq!(client.get("/hello/you").status, 200);
+        }
+        let line = program.line("lines of a log are lost");
+        assert!(line.contains("ERROR") && line.contains("log=\"/dev/full\""), "{line}");
+        assert!(line.contains("No space left"), "{line}");
+        eventually("all are counted", || {
+            let page = client.get("/status").body;
+            let line = page.lines().find(|line| line.starts_with("log_lines_lost"));
+            let lost = line.and_then(|line| line.rsplit(' ').next()?.parse::<u64>().ok());
+            lost >= Some(200)
+        });
+        let told = program.log().matches("lines of a log are lost").count();
+        assert!(told <= 10, "{}", program.log());
+    }
+}
+
+#[test]
+fn an_access_log_whose_reader_does_not_read_holds_up_nothing() {
+    for model in MODELS {
+        let directory = tempfile::tempdir().expect("a directory");
+        let fifo = directory.path().join("fifo");
+        assert!(Command::new("mkfifo").arg(&fifo).status().expect("mkfifo").success());
+        // Open for both, so that opening it to write does not wait.
+        let unread = File::options().read(true).write(true).open(&fifo).expect("a pipe");
+        let path = fifo.to_str().expect("text");
+        let mut program = Program::demo(&["--model", model, "--access-log", path]);
+        let mut client = program.http();
+        let request = format!("GET /hello/{} HTTP/1.1\r\nhost: x\r\n\r\n", "x".repeat(4000));
+        eventually("lines are lost", || {
+            for _ in 0..20 {
+                client.send(&request);
+                assert_eq!(client.reply().status, 200);
+            }
+            let page = client.get("/status").body;
+            !page.lines().any(|line| line.starts_with("log_lines_lost") && line.ends_with(" 0"))
+        });
+        program.signal(Signal::TERM);
+        assert_eq!(program.ends_within(PATIENCE), 0);
+        drop(unread);
     }
 }
 

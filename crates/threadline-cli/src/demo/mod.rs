@@ -15,6 +15,7 @@ use crate::echo;
 pub(crate) fn run(arguments: &Demo) -> threadline::Result<()> {
     let server = Server::new();
     let router = web::router(server.monitor(), arguments.how.model());
+    let router = arguments.access_log.around(router)?;
     let server = server
         .http(arguments.http.clone(), router)
         .stream(arguments.echo.clone(), echo::stream)
