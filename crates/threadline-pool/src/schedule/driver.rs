@@ -336,6 +336,10 @@ impl Shared {
         drop(jobs);
     }
 
+    pub(super) fn runs(&self) -> usize {
+        self.lock().runs
+    }
+
     /// Waits for the thread and the runs to end. False if time is up first. Within a run, waits
     /// neither for that one nor for others that wait here or did; on the thread, not for itself.
     pub(super) fn wait_until_ended(self: &Arc<Self>, timeout: Duration) -> bool {

@@ -145,6 +145,11 @@ impl Scheduler {
         self.shared().wait_until_ended(timeout)
     }
 
+    /// How many runs there are: those that go on and those that wait in the pool.
+    pub fn runs(&self) -> usize {
+        self.shared().runs()
+    }
+
     pub(super) fn shared(&self) -> &Arc<Shared> {
         &self.handle.0
     }
