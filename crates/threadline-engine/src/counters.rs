@@ -97,7 +97,7 @@ counters! {
     spawn_failures,
     /// Panics of the engine itself, each a bug; the shard went on.
     engine_panics,
-    /// Parked connections that a drain's deadline cut off; `Drained::aborted` counts all.
+    /// Connections that a drain's deadline cut off in the middle of a message, a call or a reply.
     aborted,
     /// Datagrams received.
     datagrams,

@@ -130,11 +130,17 @@ pub struct Engine {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Drained {
-    /// Connections that were cut off at the deadline.
+    /// Connections that were cut off at the deadline in the middle of a message, a call or a reply. Those
+    /// that were open but idle, and open pushes, are not counted: nothing of theirs was lost.
     pub aborted: u64,
     /// Whether every thread of the engine has ended. False: a handler is still running.
     pub complete: bool,
 }
+
+/// What is kept back of a drain's time for its end, once connections are cut off: at most this, or a tenth.
+const RESERVE_MAX: Duration = Duration::from_millis(500);
+/// A longer drain is as good as one without a deadline, and its end can still be computed: a year.
+const LONGEST_DRAIN: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// What the engine is doing right now, beside its [`Counts`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -212,6 +218,7 @@ impl Engine {
         let shards = (plans.into_iter())
             .map(|plan| Shard::new(plan, Arc::clone(&shared)))
             .collect::<io::Result<Vec<_>>>()?;
+        shared.listening.store(shards.len(), Ordering::Relaxed);
         let _ = shared.shards.set(shards.iter().map(Arc::downgrade).collect());
         Ok(Engine { shared, shards, threads: Mutex::default() })
     }
@@ -265,36 +272,66 @@ impl Engine {
         }
     }
 
-    /// Stops accepting, lets what is in flight finish, closes idle connections, and ends all threads.
-    /// What has not finished after `timeout` is cut off.
-    pub fn drain(&self, timeout: Duration) -> Drained {
-        let deadline = Instant::now() + timeout;
+    /// Stops listening and begins a drain, without waiting for it: for those who have other things to
+    /// finish at the same time. [`Engine::drain`] begins with this.
+    pub fn stop_listening(&self) {
         self.enter(Phase::Draining);
-        // Waiting is for the drain alone, so a coarse look now and then is good enough.
-        while self.shared.connections.load(Ordering::Relaxed) > 0 && Instant::now() < deadline {
-            thread::sleep(Duration::from_millis(5));
-        }
-        let cut_off = self.shared.connections.load(Ordering::Relaxed) as u64;
-        if cut_off > 0 {
-            self.enter(Phase::Aborting);
-            let patience = Instant::now() + Duration::from_millis(500);
-            while self.shared.connections.load(Ordering::Relaxed) > 0 && Instant::now() < patience {
-                thread::sleep(Duration::from_millis(5));
+    }
+
+    /// Stops listening, lets what is in flight finish, closes idle connections, and ends all threads, all
+    /// of it within `timeout`.
+    ///
+    /// A connection that has been silent for [`Settings::drain_idle`] is closed; from half of `timeout`
+    /// on, each as soon as it is between two messages. What has not finished when nine tenths of
+    /// `timeout` are over, or when 500 ms of it are left, is cut off; the rest is for the threads.
+    pub fn drain(&self, timeout: Duration) -> Drained {
+        let (began, aborted_before) = (Instant::now(), self.counts().aborted);
+        let timeout = timeout.min(LONGEST_DRAIN);
+        let reserve = (timeout / 10).min(RESERVE_MAX);
+        let deadline = began + timeout;
+        self.stop_listening();
+        if !self.clients_end(began + timeout / 2) {
+            self.enter(Phase::Closing);
+            if !self.clients_end(deadline - reserve) {
+                self.enter(Phase::Aborting);
+                self.clients_end(deadline - reserve / 2);
             }
         }
-        let left = deadline.saturating_duration_since(Instant::now());
-        let pool_ended = self.shared.pool.shutdown(left.max(Duration::from_millis(500)));
-        let threads_ended = self.stop();
+        let left = (deadline - reserve / 4).saturating_duration_since(Instant::now());
+        let pool_ended = self.shared.pool.shutdown(left);
+        let threads_ended = self.stop(deadline);
         log::report_all();
-        Drained { aborted: cut_off, complete: pool_ended && threads_ended }
+        // Those that still have a thread of their own have been counted when their sockets were shut down.
+        let connections = self.shared.connections.load(Ordering::Relaxed);
+        let stuck = connections.saturating_sub(self.shared.blocked.len()) as u64;
+        let aborted = self.counts().aborted - aborted_before + stuck;
+        // Connections' own threads are not among the others.
+        Drained { aborted, complete: pool_ended && threads_ended && connections == 0 }
+    }
+
+    /// Waits until the listeners are closed and the last connection has ended. False if time is up first.
+    fn clients_end(&self, deadline: Instant) -> bool {
+        let runs = !self.threads.lock().is_empty();
+        let are_there = || {
+            let listening = runs && self.shared.listening.load(Ordering::Acquire) > 0;
+            listening || self.shared.connections.load(Ordering::Relaxed) > 0
+        };
+        while are_there() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            // Waiting is for the drain alone, so a coarse look now and then is good enough.
+            thread::sleep(left.min(Duration::from_millis(5)));
+        }
+        true
     }
 
     /// Ends the threads that are ours to end. False if a handler keeps one.
-    fn stop(&self) -> bool {
+    fn stop(&self, deadline: Instant) -> bool {
         self.enter(Phase::Stopped);
         self.shared.spares.stop();
         self.shared.bell.wake();
-        let deadline = Instant::now() + Duration::from_secs(1);
         let ended = || self.threads.lock().iter().all(JoinHandle::is_finished);
         while !ended() && Instant::now() < deadline {
             thread::sleep(Duration::from_millis(1));
@@ -322,7 +359,7 @@ impl Drop for Engine {
         if self.shared.phase() != Phase::Stopped {
             self.enter(Phase::Aborting);
             self.shared.pool.shutdown(Duration::from_millis(500));
-            self.stop();
+            self.stop(Instant::now() + Duration::from_secs(1));
         }
     }
 }

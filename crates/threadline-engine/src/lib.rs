@@ -16,7 +16,7 @@
 //! let echo = Lines::new(|line, _session| Some(line.to_owned()));
 //! let engine = Engine::start(settings, Services::new().messages(listener, Arc::new(echo)))?;
 //! // ... until it is time to go:
-//! engine.drain(std::time::Duration::from_secs(30));
+//! engine.drain(std::time::Duration::from_secs(8));
 //! # Ok(())
 //! # }
 //! ```
@@ -53,7 +53,7 @@ pub use connection::{SendError, Sender, Session, SlowReceiver};
 pub use counters::Counts;
 pub use engine::{Drained, Engine, Gauges, Services};
 pub use handlers::{Connection, Frames, Invalid, Lines, StreamOptions};
-pub use listener::{Address, BadAddress, Listener, TcpKeepAlive};
+pub use listener::{Address, BadAddress, Listener, TcpKeepAlive, take_inherited};
 pub use model::{Model, UnknownModel};
 pub use protocol::{AfterRefusal, CallError, Phase, Protocol, Refusal, Step, Timeouts, Turn};
 pub use route::{Hint, Route};

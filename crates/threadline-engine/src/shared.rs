@@ -36,6 +36,8 @@ pub(crate) struct Shared {
     pub(crate) successors: Arc<Route>,
     /// All shards, once they are there.
     pub(crate) shards: OnceLock<Vec<Weak<Shard>>>,
+    /// Shards that have not closed their listeners yet.
+    pub(crate) listening: AtomicUsize,
     phase: AtomicU8,
 }
 
@@ -44,8 +46,10 @@ pub(crate) struct Shared {
 #[repr(u8)]
 pub(crate) enum Phase {
     Running,
-    /// No new connections; those there are finish.
+    /// No new connections; those there are finish. One that stays silent for a while is closed.
     Draining,
+    /// As `Draining`, and a connection is closed as soon as it is between two messages.
+    Closing,
     /// What is still there is cut off.
     Aborting,
     Stopped,
@@ -72,6 +76,7 @@ impl Shared {
             hooks: Route::new("connection hook"),
             successors: Route::new("handed-over connection"),
             shards: OnceLock::new(),
+            listening: AtomicUsize::new(0),
             phase: AtomicU8::new(Phase::Running as u8),
         }
     }
@@ -80,7 +85,8 @@ impl Shared {
         match self.phase.load(Ordering::Acquire) {
             0 => Phase::Running,
             1 => Phase::Draining,
-            2 => Phase::Aborting,
+            2 => Phase::Closing,
+            3 => Phase::Aborting,
             _ => Phase::Stopped,
         }
     }
@@ -138,6 +144,11 @@ pub(crate) trait Blockable: Send + Sync {
 
     /// Writes what a [`Sender`](crate::Sender) has left, now that there is room.
     fn flush(&self) {}
+
+    /// Whether output waits for the peer to read.
+    fn output_waits(&self) -> bool {
+        false
+    }
 }
 
 /// Connections that have a thread of their own, so that a drain can reach them. By key: the shard's
@@ -163,19 +174,36 @@ impl Blocked {
         self.sockets.lock().remove(&(shard, slot));
     }
 
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.sockets.lock().len()
+    }
+
+    /// Whether the connection in that slot has a thread of its own.
+    pub(crate) fn contains(&self, shard: usize, slot: u32) -> bool {
+        self.sockets.lock().contains_key(&(shard, slot))
+    }
+
     /// Writes what waits for the connection in that slot.
     pub(crate) fn flush(&self, shard: usize, slot: u32) {
-        let socket = self.sockets.lock().get(&(shard, slot)).and_then(Weak::upgrade);
-        if let Some(socket) = socket {
+        if let Some(socket) = self.socket(shard, slot) {
             socket.flush();
         }
     }
 
+    /// Whether output waits for the peer of the connection in that slot.
+    pub(crate) fn output_waits(&self, shard: usize, slot: u32) -> bool {
+        self.socket(shard, slot).is_some_and(|socket| socket.output_waits())
+    }
+
     /// Closes one or both directions of the socket in that slot, if a thread may block on it.
     pub(crate) fn shut_down(&self, shard: usize, slot: u32, how: Shutdown) {
-        let socket = self.sockets.lock().get(&(shard, slot)).and_then(Weak::upgrade);
-        if let Some(socket) = socket {
+        if let Some(socket) = self.socket(shard, slot) {
             socket.shut_down(how);
         }
+    }
+
+    fn socket(&self, shard: usize, slot: u32) -> Option<Arc<dyn Blockable>> {
+        self.sockets.lock().get(&(shard, slot)).and_then(Weak::upgrade)
     }
 }

@@ -24,6 +24,7 @@ pub use outbox::{SendError, Sender, SlowReceiver};
 pub(crate) use ownership::Claimed;
 use ownership::Ownership;
 use rest::Rest;
+pub(crate) use rest::{AtDrain, WaitsFor};
 pub use session::Session;
 pub(crate) use session::{SessionParts, Successor};
 
@@ -90,6 +91,23 @@ impl State {
     pub(crate) fn is_between_messages(&self) -> bool {
         let waits = self.session.output_waits() || self.session.has_sender();
         !waits && self.phase.is_none() && self.ending == Ending::No
+    }
+
+    /// Whether its end would cut something off: a message that has begun to arrive, or a reply that is
+    /// not out yet.
+    pub(crate) fn is_in_the_middle(&self) -> bool {
+        self.session.output_waits() || (self.ending == Ending::No && self.phase.is_some())
+    }
+
+    /// What its own thread, if it has one, is about to wait for.
+    pub(crate) fn waits_for(&self) -> WaitsFor {
+        if self.is_between_messages() {
+            WaitsFor::NextMessage
+        } else if self.is_in_the_middle() {
+            WaitsFor::Message
+        } else {
+            WaitsFor::Service
+        }
     }
 }
 
@@ -193,7 +211,7 @@ impl Connection {
         self.ownership.admit();
         self.last_used.store(now, Ordering::Relaxed);
         self.scheduled.store(0, Ordering::Relaxed);
-        self.rest.wait(false);
+        self.rest.reset();
         let claim = Claim { connection: self, index };
         #[allow(unsafe_code)] // as `Claim::deref_mut`, for a slot that is still empty
         // SAFETY: the slot was dead and is busy now, so the claim just made is the only one.

@@ -462,6 +462,10 @@ impl Blockable for Outbox {
             self.home.counters.count_vanished(&error);
         }
     }
+
+    fn output_waits(&self) -> bool {
+        self.waits()
+    }
 }
 
 impl AsFd for Outbox {

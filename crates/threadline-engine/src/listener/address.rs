@@ -40,7 +40,8 @@ pub enum Address {
     /// The name of a Unix stream socket in the abstract namespace, of 1 to 107 bytes, without the NUL that
     /// the kernel has in front of it.
     Abstract(Vec<u8>),
-    /// The number of an inherited descriptor, which must be a socket.
+    /// The number of an inherited descriptor, which must be a socket. It becomes the service's own, which
+    /// closes it when it stops listening: see [`take_inherited`](crate::take_inherited).
     Fd(i32),
 }
 

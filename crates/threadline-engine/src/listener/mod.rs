@@ -5,11 +5,13 @@
 //! - `unix`: Unix sockets, and what may be at their paths
 //! - `inherited`: sockets from outside (socket activation, a supervisor)
 //! - `keep_alive`: TCP keep-alive, which connections inherit from their listener
+//! - `closing`: keeping clients out just before a listener is closed
 //!
 //! A Unix or inherited socket cannot be had twice: all shards share it, and the kernel wakes one of them
 //! (`EPOLLEXCLUSIVE`).
 
 mod address;
+mod closing;
 mod inherited;
 mod ip;
 mod keep_alive;
@@ -25,6 +27,7 @@ use socket2::Type;
 use crate::sys::{Bound, Interest};
 
 pub use address::{Address, BadAddress};
+pub use inherited::take_inherited;
 pub use keep_alive::TcpKeepAlive;
 use unix::SocketFile;
 
@@ -34,6 +37,8 @@ pub struct Listener {
     sockets: Sockets,
     kind: Kind,
     address: Address,
+    /// No other process has it, except worker processes of this one.
+    ours_alone: bool,
     /// Of a Unix socket that this process has bound.
     file: Option<Arc<SocketFile>>,
 }
@@ -68,15 +73,17 @@ impl Listener {
                 sockets: Sockets::Common(socket),
                 kind: Kind::Connections,
                 address: address.clone(),
+                ours_alone: true,
                 file: Some(Arc::new(file)),
             }),
             Address::Abstract(name) => unix::bind_name(name, backlog).map(|socket| Listener {
                 sockets: Sockets::Common(Arc::new(socket)),
                 kind: Kind::Connections,
                 address: address.clone(),
+                ours_alone: true,
                 file: None,
             }),
-            Address::Fd(number) => inherited::duplicate(*number).and_then(Listener::from_fd),
+            Address::Fd(number) => take_inherited(*number).and_then(Listener::from_fd),
         };
         bound.map_err(|error| with_address(error, address))
     }
@@ -89,7 +96,7 @@ impl Listener {
         let bound = match address {
             Address::Ip(ip) => Listener::bind_ip(*ip, shards, None),
             Address::Unix(_) | Address::Abstract(_) => Err(inherited::no_unix_datagrams()),
-            Address::Fd(number) => inherited::duplicate(*number).and_then(Listener::from_fd),
+            Address::Fd(number) => take_inherited(*number).and_then(Listener::from_fd),
         };
         bound.map_err(|error| with_address(error, address))
     }
@@ -101,7 +108,8 @@ impl Listener {
     /// If the descriptor is not such a socket.
     pub fn from_fd(fd: OwnedFd) -> io::Result<Listener> {
         let (kind, address) = inherited::examine(&fd)?;
-        Ok(Listener { sockets: Sockets::Common(Arc::new(fd)), kind, address, file: None })
+        let sockets = Sockets::Common(Arc::new(fd));
+        Ok(Listener { sockets, kind, address, ours_alone: false, file: None })
     }
 
     fn bind_ip(address: SocketAddr, shards: usize, backlog: Option<i32>) -> io::Result<Listener> {
@@ -111,12 +119,29 @@ impl Listener {
         };
         let (each, address) = ip::bind_each(address, shards, of_socket, backlog)?;
         let address = Address::Ip(address);
-        Ok(Listener { sockets: Sockets::Each(each), kind, address, file: None })
+        let sockets = Sockets::Each(each);
+        Ok(Listener { sockets, kind, address, ours_alone: true, file: None })
     }
 
     /// Where it listens: the port that the kernel chose, if it was asked to.
     pub fn address(&self) -> &Address {
         &self.address
+    }
+
+    /// Has the kernel refuse new clients from here on, while those in the queue can still be accepted.
+    /// For a supervisor whose worker processes are about to accept them and to end. Does nothing for a
+    /// socket that was passed in from outside, since others may serve it.
+    pub fn refuse_newcomers(&self) {
+        if self.ours_alone {
+            self.all().iter().for_each(|fd| closing::refuse_newcomers(fd.as_fd()));
+        }
+    }
+
+    fn all(&self) -> &[OwnedFd] {
+        match &self.sockets {
+            Sockets::Each(each) => each,
+            Sockets::Common(fd) => std::slice::from_ref(fd),
+        }
     }
 
     pub(crate) fn kind(&self) -> Kind {
@@ -128,11 +153,7 @@ impl Listener {
         if !self.is_tcp() {
             return;
         }
-        let each: &[OwnedFd] = match &self.sockets {
-            Sockets::Each(each) => each,
-            Sockets::Common(fd) => std::slice::from_ref(fd),
-        };
-        for socket in each {
+        for socket in self.all() {
             if let Err(error) = keep_alive::set(socket, keep_alive) {
                 // Of a protocol like MPTCP, by an older kernel. It is served all the same.
                 let address = &self.address;
@@ -152,10 +173,10 @@ impl Listener {
             Address::Ip(address) => Bound::to(address.ip()),
             _ => Bound::ToOne,
         };
-        let Listener { sockets, kind, file, .. } = self;
+        let Listener { sockets, kind, ours_alone, file, .. } = self;
         let source = |fd, common| {
-            let file = file.clone();
-            Source { fd, kind, service, common, bound, inherits, is_over: false, _file: file }
+            let (_file, is_over) = (file.clone(), false);
+            Source { fd, kind, service, common, ours_alone, bound, inherits, is_over, _file }
         };
         match sockets {
             // Bound for another number of shards: share what there is.
@@ -186,6 +207,7 @@ pub(crate) struct Source {
     pub(crate) kind: Kind,
     pub(crate) service: u32,
     common: bool,
+    ours_alone: bool,
     /// To how many addresses.
     pub(crate) bound: Bound,
     /// Connections have the options that the listener has now, as far as there are any.
@@ -202,6 +224,13 @@ impl Source {
 
     pub(crate) fn socket(&self) -> Arc<OwnedFd> {
         Arc::clone(&self.fd)
+    }
+
+    /// As [`Listener::refuse_newcomers`], for this share.
+    pub(crate) fn refuse_newcomers(&self) {
+        if self.ours_alone {
+            closing::refuse_newcomers(self.fd.as_fd());
+        }
     }
 
     /// Gives an accepted connection the listener's options, if it has come before the listener had them:

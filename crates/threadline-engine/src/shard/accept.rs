@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::net::{Shutdown, SocketFlags};
+use rustix::net::{RecvFlags, Shutdown, SocketFlags};
 use tracing::field::display;
 
 use super::key::Key;
@@ -19,11 +19,12 @@ use super::settle::Turned;
 use super::{Core, Desk, Note, Shard};
 use crate::connection::{Connection, Session, SessionParts, State, Watch};
 use crate::lease::Lease;
-use crate::listener::Kind;
+use crate::listener::{Kind, Source};
 use crate::log::limited;
 use crate::model::Model;
 use crate::protocol::Refusal;
 use crate::service::Service;
+use crate::shared::Phase;
 use crate::sys::{Interest, Ticks, ticks_ceil};
 
 /// Accepted at one go: a flood of connections does not keep those that are there waiting.
@@ -52,6 +53,13 @@ enum Mishap {
     Exhausted,
     /// The socket does not listen any more.
     Ended,
+}
+
+/// Accepted at most when a listener is closed: more than its queue holds, so that clients who keep
+/// coming do not keep it open. 4 096 is the kernel's own bound (`net.core.somaxconn`), for listeners that
+/// others have set up.
+fn queue_max(backlog: i32) -> usize {
+    usize::try_from(backlog).unwrap_or(0).max(4096) + 1
 }
 
 impl From<Errno> for Mishap {
@@ -142,6 +150,44 @@ impl Shard {
             }
         }
         true
+    }
+
+    /// Accepts what waits in the listeners' queues.
+    pub(super) fn accept_all<'s>(self: &'s Arc<Self>, lease: &mut Lease<'s, Core>) {
+        for number in 0..lease.sources.len() {
+            if lease.sources[number].kind == Kind::Connections {
+                self.accept(lease, number, queue_max(self.shared.settings.backlog));
+            }
+        }
+    }
+
+    /// Accepts what waits in the listeners' queues and closes them, once the service drains. A queue
+    /// that there is no room for stays, and its listener with it, until there is. Datagram sockets are
+    /// closed when they are found empty; what comes before is served in the loop's usual way.
+    pub(super) fn close_sources<'s>(self: &'s Arc<Self>, lease: &mut Lease<'s, Core>) {
+        let at_once = self.shared.phase() >= Phase::Aborting;
+        let mut number = 0;
+        while number < lease.sources.len() {
+            let done = at_once
+                || match lease.sources[number].kind {
+                    Kind::Connections => {
+                        self.accept(lease, number, queue_max(self.shared.settings.backlog))
+                    }
+                    Kind::Datagrams => {
+                        self.shared.phase() >= Phase::Closing || is_empty(&lease.sources[number])
+                    }
+                };
+            if done {
+                // Closed right after the last accept, see `listener/closing.rs`.
+                let source = lease.sources.swap_remove(number);
+                let _ = self.home.epoll.remove(&source);
+            } else {
+                number += 1;
+            }
+        }
+        if lease.sources.is_empty() && !std::mem::replace(&mut lease.deaf, true) {
+            self.shared.listening.fetch_sub(1, Ordering::Release);
+        }
     }
 
     /// Serves a connection that has been accepted.
@@ -320,6 +366,9 @@ impl Shard {
         }
         if core.paused.take().is_some() {
             self.starved.store(false, Ordering::Relaxed);
+            if core.drain.is_some() {
+                return;
+            }
             for (source, number) in core.sources.iter().zip(0..) {
                 if source.kind == Kind::Connections && !source.is_over {
                     let key = Key::Source(number).pack();
@@ -350,6 +399,13 @@ impl Shard {
             self.recovered(lease);
         }
     }
+}
+
+/// Whether no datagram waits.
+fn is_empty(source: &Source) -> bool {
+    let peek = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+    let first = rustix::net::recv(source, &mut [0; 1][..], peek);
+    first.is_err_and(|error| error == Errno::AGAIN)
 }
 
 #[cfg(all(test, not(loom)))]

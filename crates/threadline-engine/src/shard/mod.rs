@@ -104,6 +104,8 @@ pub(crate) struct Core {
     sample_in: u32,
     close_watch: u32,
     drain: Option<drain::Drain>,
+    /// All sources are closed.
+    deaf: bool,
 }
 
 /// What a thread needs to serve connections. Belongs to the thread: neither shards nor parked
@@ -187,6 +189,7 @@ impl Shard {
             sample_in: 0,
             close_watch: 0,
             drain: None,
+            deaf: false,
         };
         Ok(Arc::new(Shard {
             number,

@@ -105,6 +105,9 @@ impl Shard {
             tracing::debug!(peer, route = route.name(), "stream begins");
         }
         let socket: Weak<dyn Blockable> = connection.blockable();
+        if let Some(slot) = self.slab.get(index) {
+            slot.rest.stream();
+        }
         self.shared.blocked.enter(self.number, index, socket);
         let ended = contain(route, || handler(connection));
         if let Some(Err(error)) = &ended
@@ -216,7 +219,9 @@ impl Shard {
             claim.unread = true;
             let connection = claim.connection();
             connection.last_used.store(now_ticks(), Ordering::Relaxed);
-            connection.rest.wait(claim.is_between_messages());
+            if !connection.rest.wait(claim.waits_for()) {
+                return Ok(());
+            }
             let budget = self.shared.settings.messages_per_turn;
             let (protocol, state) = (&*service.protocol, &mut **claim);
             let mut conversation = Conversation {
@@ -233,6 +238,9 @@ impl Shard {
                 let timed_out = conversation.dry;
                 let waits = claim.session.output_waits();
                 if waits || claim.ending != Ending::No {
+                    if !connection.rest.wait(claim.waits_for()) {
+                        return Ok(());
+                    }
                     pause = self.wait_alone(claim, waits, left)?;
                 } else if timed_out {
                     pause = self.time_out_alone(service, claim, &mut desk);

@@ -32,7 +32,7 @@ impl Shard {
                     self.look_at_deadline(&mut lease, index, generation, desk);
                 }
                 Key::RetryAccept => self.retry_accept(&mut lease),
-                Key::Drain => self.drain_further(&mut lease),
+                Key::Drain => self.look_at_drain(&mut lease),
                 Key::Source(_) | Key::Waker | Key::Alarm => unreachable!("these are events only"),
             }
         }
