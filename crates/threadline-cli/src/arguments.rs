@@ -14,7 +14,9 @@ macro_rules! help_end {
         concat!(
             "Examples:\n",
             $("  threadline ", $example, "\n",)+
-            "\nCtrl-C or SIGTERM lets clients finish and ends; a second one ends at once.\n",
+            "\nCtrl-C, SIGTERM or SIGHUP lets clients finish and ends; a second one ends at once.\n",
+            "Exit codes: 0 everything was finished, 1 the service cannot run, 2 bad command line,\n",
+            "3 something was cut off at the deadline of --drain, 128 + N ended by a second signal N.\n",
             "THREADLINE_LOG says what is logged on standard error: off, error, warn, info (default), debug\n",
             "(each request, and each refusal with its reason) or trace; MODULE=LEVEL,... for modules."
         )
@@ -143,8 +145,8 @@ pub(crate) struct How {
     /// Worker processes, restarted when they die [default: none, this process serves]
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     processes: Option<usize>,
-    /// How many seconds clients may take to finish once the service stops
-    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    /// How many seconds the service may take to end once it is asked to stop, and clients to finish
+    #[arg(long, value_name = "SECONDS", default_value = "8", value_parser = seconds)]
     drain: Duration,
     /// Connections at once, at most [default: 80 % of the descriptor limit]
     #[arg(long, value_name = "N", value_parser = at_least_one)]

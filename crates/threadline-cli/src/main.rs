@@ -6,8 +6,9 @@
 //! - `echo`: an echo service on any address
 //! - `serve`: a file server
 //!
-//! Errors are printed in one place, below, as one line; the exit code is 1 for a service that cannot
-//! run and 2 for a command line, or a `THREADLINE_LOG`, that cannot be understood. Nothing is printed with
+//! Errors are printed in one place, below, as one line. The exit code is 1 for a service that cannot
+//! run, 2 for a command line, or a `THREADLINE_LOG`, that cannot be understood and 3 for a service that was
+//! asked to stop and did not finish everything in time; `--help` lists them. Nothing is printed with
 //! `eprintln!`, which panics where standard error is closed.
 
 #![forbid(unsafe_code)]
@@ -26,6 +27,9 @@ use threadline::logging::{self, StartError};
 
 use arguments::{Arguments, Command};
 
+/// The exit code of a service that was asked to stop and did not finish everything in time.
+const NOT_DRAINED: u8 = 3;
+
 fn main() -> ExitCode {
     let Arguments { command } = Arguments::parse();
     // Before anything is opened or bound.
@@ -40,6 +44,7 @@ fn main() -> ExitCode {
             logging::write_line(&format!("threadline: {}", logging::Escaped(chain(&error))));
             match error {
                 threadline::Error::Logging(StartError::Filter(_)) => ExitCode::from(2),
+                threadline::Error::Drain(_) => ExitCode::from(NOT_DRAINED),
                 _ => ExitCode::FAILURE,
             }
         }

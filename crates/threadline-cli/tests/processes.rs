@@ -122,7 +122,7 @@ fn a_killed_worker_is_replaced_while_the_service_goes_on() {
 
 #[test]
 fn one_sigterm_drains_all_workers() {
-    for signal in [Signal::TERM, Signal::INT] {
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
         let mut program = demo();
         let workers = workers(&program, 2);
         let mut slow: Vec<_> = (0..8).map(|_| program.http()).collect();
@@ -140,7 +140,7 @@ fn one_sigterm_drains_all_workers() {
 fn sigterm_to_the_whole_group_drains_as_well() {
     // What systemd, timeout(1) and a terminal do: each process has the signal from outside, and each
     // worker a second one from its supervisor.
-    for signal in [Signal::TERM, Signal::INT] {
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
         let mut program = demo();
         let workers = workers(&program, 2);
         let mut slow: Vec<_> = (0..8).map(|_| program.http()).collect();
@@ -164,8 +164,7 @@ fn two_sigterms_end_all_workers_at_once() {
     program.signal(Signal::TERM);
     // One line of the supervisor and one of each worker.
     program.lines("stopping", 3);
-    program.signal(Signal::TERM);
-    assert_eq!(program.ends_within(FEW_SECONDS), 128 + 15);
+    assert_eq!(program.signal_until_it_ends(Signal::TERM), 128 + 15);
     assert!(slow.try_reply().is_err(), "there was no time for a reply");
     program.log_ends();
     eventually("no worker is left", || workers.iter().all(|worker| !runs(*worker)));
@@ -206,4 +205,126 @@ fn a_worker_that_dies_again_and_again_comes_back_later_and_later() {
     let delays: Vec<_> = deaths.iter().map(delay).collect();
     assert_eq!(delays, ["0ns", "100ms", "200ms", "400ms"]);
     assert!(runs(serving(&mut program.http())), "the service goes on");
+}
+
+#[test]
+fn nobody_listens_while_workers_drain() {
+    let mut program = demo();
+    let address = program.address("http");
+    let mut slow = program.http();
+    serving(&mut slow);
+    slow.request("/slow/2000");
+    program.signal(Signal::TERM);
+    program.lines("stopping", 3);
+    eventually("the port is closed", || Client::try_connect(address).is_err());
+    assert!(slow.is_silent(), "it was closed while a request was in flight");
+    assert_eq!(slow.reply().body, "slept 2000 ms\n");
+    assert_eq!(program.ends_within(FEW_SECONDS), 0);
+}
+
+#[test]
+fn a_worker_that_drains_alone_leaves_the_port_to_the_others() {
+    let program = demo();
+    let workers = workers(&program, 2);
+    let address = program.address("http");
+    let (mut slow, mut first) = (None, program.http());
+    // A request in flight keeps the draining worker for a while.
+    eventually("the first worker has a connection", || {
+        let mut client = Client::connect(address);
+        let found = serving(&mut client) == workers[0];
+        slow = found.then_some(client);
+        found
+    });
+    let mut slow = slow.expect("a client");
+    slow.request("/slow/1500");
+    kill_process(workers[0], Signal::TERM).expect("a worker");
+    program.line("stopping");
+    assert_eq!(first.get("/hello/x").status, 200, "whichever has it");
+    for _ in 0..50 {
+        let mut client = Client::try_connect(address).expect("somebody listens");
+        assert_eq!(client.get("/hello/x").body, "hello, x\n");
+    }
+    assert!(slow.is_silent(), "all that was before the drain has ended");
+    assert_eq!(slow.reply().body, "slept 1500 ms\n");
+    program.lines("worker started", 3);
+}
+
+#[test]
+fn a_worker_that_does_not_drain_in_time_makes_the_exit_code_3() {
+    let mut program = Program::demo(&["--processes", "2", "--drain", "2"]);
+    workers(&program, 2);
+    let mut slow = program.http();
+    serving(&mut slow);
+    slow.request("/slow/60000");
+    program.signal(Signal::TERM);
+    assert_eq!(program.ends_within(FEW_SECONDS), 3);
+    program.line("threadline: stopped at the drain deadline: 1 connection cut off");
+    program.line("threadline: stopped at the drain deadline: 1 worker process failed to drain");
+    assert!(!program.log().contains("they are killed"), "it ended by itself");
+    assert!(slow.try_reply().is_err(), "it was cut off");
+}
+
+#[test]
+fn no_other_program_inherits_a_socket() {
+    let program = demo();
+    let mut processes = workers(&program, 2);
+    processes.push(program.pid());
+    let mut client = program.http();
+    serving(&mut client);
+    for pid in processes {
+        for entry in fs::read_dir(format!("/proc/{pid}/fd")).expect("procfs").flatten() {
+            let target = fs::read_link(entry.path()).unwrap_or_default();
+            let number: i32 = entry.file_name().to_string_lossy().parse().expect("a number");
+            if number > 2 && target.to_string_lossy().starts_with("socket:") {
+                let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/{number}"));
+                let Ok(info) = info else { continue };
+                let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
+                let flags = flags.and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok());
+                // O_CLOEXEC: open(2) says so, proc(5) shows it.
+                assert!(
+                    flags.is_some_and(|flags| flags & 0o2000000 != 0),
+                    "{pid}: {number} {info}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn an_inherited_port_is_closed_while_the_service_drains() {
+    let everything = [
+        ("adaptive", "0"),
+        ("adaptive", "2"),
+        ("event-loop", "0"),
+        ("pool", "0"),
+        ("thread-per-connection", "0"),
+    ];
+    for ((model, processes), number) in everything.into_iter().zip([3, 3, 7, 0, 3]) {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("binds");
+        let address = listener.local_addr().expect("an address");
+        let http = format!("--http=fd:{number}");
+        let mut arguments = vec!["demo", &http, "--echo=127.0.0.1:0", "--chat=127.0.0.1:0"];
+        arguments.extend(["--model", model, "--shards", "2"]);
+        if processes != "0" {
+            arguments.extend(["--processes", processes]);
+        }
+        let mut program = Program::inheriting(listener, number, &arguments);
+        let mut slow = Client::connect(address);
+        assert_eq!(slow.get("/hello/x").status, 200);
+        slow.request("/slow/2000");
+        if model == "event-loop" {
+            // The other event loop closes its share, and this one when its handler returns: enough that
+            // the service ends.
+            program.signal(Signal::TERM);
+            assert_eq!(slow.reply().body, "slept 2000 ms\n");
+        } else {
+            program.signal(Signal::TERM);
+            program.line("stopping");
+            eventually("the port is closed", || Client::try_connect(address).is_err());
+            assert!(slow.is_silent(), "{model}: it was closed while a request was in flight");
+            assert_eq!(slow.reply().body, "slept 2000 ms\n");
+        }
+        assert_eq!(program.ends_within(FEW_SECONDS), 0, "{model}");
+        assert!(Client::try_connect(address).is_err());
+    }
 }

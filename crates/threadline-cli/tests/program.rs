@@ -200,6 +200,8 @@ fn the_web_service_answers() {
     assert!(client.get("/").body.starts_with("threadline demo, model adaptive\n"));
     assert_eq!(client.get("/hello/you").body, "hello, you\n");
     assert_eq!(client.get("/slow/1").body, "slept 1 ms\n");
+    client.send("POST /count HTTP/1.1\r\nhost: test\r\ncontent-length: 4\r\n\r\nbody");
+    assert_eq!(client.reply().body, "4 bytes\n");
     assert_eq!(client.get("/nothing").status, 404);
     assert_eq!(client.get("/slow/soon").status, 400);
     let refused = client.get("/slow/99999999");

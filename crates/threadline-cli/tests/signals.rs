@@ -1,4 +1,5 @@
-//! Signals: the first lets clients finish, the second ends the program on the spot.
+//! Signals: the first lets clients finish, the second ends the program on the spot; those that come
+//! together are one.
 //!
 //! Whether a request is in flight is read from the status page, so a signal never comes too early by
 //! chance; those that come early on purpose have a test of their own.
@@ -44,6 +45,42 @@ fn sigint_lets_a_reply_finish() {
 }
 
 #[test]
+fn sighup_lets_a_reply_finish() {
+    a_signal_lets_a_reply_finish(Signal::HUP);
+}
+
+#[test]
+fn a_hang_up_that_is_ignored_at_the_start_stays_ignored() {
+    for processes in [&[][..], &["--processes", "2"]] {
+        let demo = ["demo", "--http=127.0.0.1:0", "--echo=127.0.0.1:0", "--chat=127.0.0.1:0"];
+        let mut program = Program::nohup(&[&demo, processes].concat());
+        let mut client = program.http();
+        assert_eq!(client.get("/hello/you").status, 200);
+        program.signal(Signal::HUP);
+        // Each request is on a new connection: a service that drains would refuse it.
+        for _ in 0..20 {
+            assert_eq!(program.http().get("/hello/you").status, 200);
+        }
+        assert!(!program.log().contains("stopping"));
+        program.signal(Signal::TERM);
+        assert_eq!(program.ends_within(FEW_SECONDS), 0);
+    }
+}
+
+#[test]
+fn signals_that_come_together_are_one() {
+    // As timeout(1) sends them: to the process, and at once to its group.
+    let mut program = Program::demo(&[]);
+    let mut slow = slow_in_flight(&program, 500);
+    for signal in [Signal::TERM, Signal::TERM, Signal::INT, Signal::HUP] {
+        program.signal(signal);
+    }
+    assert_eq!(slow.reply().body, "slept 500 ms\n");
+    assert_eq!(program.ends_within(PATIENCE), 0);
+    assert!(!program.log().contains("asked twice"));
+}
+
+#[test]
 fn a_request_that_was_on_its_way_is_answered() {
     let mut program = Program::demo(&[]);
     let mut idle = program.http();
@@ -74,8 +111,7 @@ fn two_signals_end_at_once(signal: Signal, code: i32) {
     let mut slow = slow_in_flight(&program, 60_000);
     program.signal(signal);
     program.line("stopping");
-    program.signal(signal);
-    assert_eq!(program.ends_within(FEW_SECONDS), code);
+    assert_eq!(program.signal_until_it_ends(signal), code);
     program.line("asked twice");
     assert!(slow.try_reply().is_err(), "there was no time for a reply");
 }
@@ -88,6 +124,11 @@ fn two_sigterms_end_at_once() {
 #[test]
 fn two_sigints_end_at_once() {
     two_signals_end_at_once(Signal::INT, 128 + 2);
+}
+
+#[test]
+fn two_sighups_end_at_once() {
+    two_signals_end_at_once(Signal::HUP, 128 + 1);
 }
 
 #[test]
@@ -127,7 +168,10 @@ fn the_drain_ends_at_its_deadline() {
     let mut program = Program::demo(&["--drain", "1"]);
     let mut slow = slow_in_flight(&program, 60_000);
     program.signal(Signal::TERM);
-    assert_eq!(program.ends_within(FEW_SECONDS), 0);
-    program.line("stopped at the drain deadline");
+    assert_eq!(program.ends_within(FEW_SECONDS), 3);
+    program.line("stopped at the drain deadline aborted=1");
+    let error =
+        "threadline: stopped at the drain deadline: 1 connection cut off, 1 handler still running";
+    program.line(error);
     assert!(slow.try_reply().is_err(), "it was cut off");
 }

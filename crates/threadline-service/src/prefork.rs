@@ -1,32 +1,44 @@
 //! Worker processes that share the same listeners and are restarted when they die.
 //!
 //! The supervisor binds the addresses and starts its own program again, once for each worker, with
-//! the listeners inherited and [`WORKER_VARIABLE`] set. So `main` runs again in each worker, up to the
-//! point where it serves; threads that were started before need no care, as they would with a bare
-//! `fork`, and a worker that dies leaves its clients' backlog to the others.
+//! [`WORKER_VARIABLE`] set. So `main` runs again in each worker, up to the point where it serves; threads
+//! that were started before need no care, as they would with a bare `fork`, and a worker that dies
+//! leaves its clients' backlog to the others.
+//!
+//! A worker inherits one socket, from which it takes the listeners when it begins to serve
+//! (`SCM_RIGHTS`, unix(7)). The listeners themselves are never inheritable: a child process that the
+//! program starts for its own purposes, in the supervisor or in a worker, would otherwise keep the port
+//! open after the service has ended.
 //!
 //! ```text
 //!            start         dies              back-off over
 //!   (none) --------> Runs ------> Waits(due) --------------> Runs
 //!                     |  SIGTERM to the supervisor
 //!                     v
-//!                   Drains --ends--> (none)      after the deadline: SIGKILL
+//!                   Drains --ends--> Ended      at the deadline: SIGKILL
 //! ```
 
 use std::env;
 use std::ffi::OsString;
-use std::io;
-use std::os::fd::{AsFd, AsRawFd};
-use std::process::{Child, Command};
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
+use rustix::io::{FdFlags, fcntl_setfd};
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
+};
 use rustix::process::{Pid, Signal};
-use threadline_engine::Listener;
+use threadline_engine::{Listener, take_inherited};
 
 use crate::logging::limited;
-use crate::signals::{self, Event, Role};
+use crate::signals::{self, Event, Listening, Role};
 
-/// Set in a worker's environment: `NUMBER/SUPERVISOR-PID/FD,FD,…`.
+/// Set in a worker's environment: `NUMBER/SUPERVISOR-PID/FD`. From the descriptor it gets its listeners.
 pub const WORKER_VARIABLE: &str = "THREADLINE_WORKER";
 
 /// A worker that lived shorter than this is restarted later and later.
@@ -35,17 +47,29 @@ const STABLE_AFTER: Duration = Duration::from_secs(10);
 const BACK_OFF_MIN: Duration = Duration::from_millis(100);
 /// The longest delay.
 const BACK_OFF_MAX: Duration = Duration::from_secs(30);
-/// How much longer than its drain deadline a worker may take to end.
-const KILL_GRACE: Duration = Duration::from_secs(2);
+/// How much earlier than its supervisor a worker must have drained, at most. See [`worker_drain`].
+const RESERVE_MAX: Duration = Duration::from_millis(500);
+/// Listeners in one message. The kernel takes 253 descriptors at most (`SCM_MAX_FD`).
+const LISTENERS_A_MESSAGE: usize = 64;
+
+/// How long a worker's drain may take, if that of the whole service may take `limit`: an eighth less, but
+/// no more than 500 ms less. In that time the worker ends, and one that does not is killed.
+pub fn worker_drain(limit: Duration) -> Duration {
+    limit - reserve(limit)
+}
+
+fn reserve(limit: Duration) -> Duration {
+    (limit / 8).min(RESERVE_MAX)
+}
 
 /// What a worker process knows of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Worker {
     /// Its number, from 0. A restarted worker has the number of the one it replaces.
     pub number: usize,
-    /// The inherited listeners' descriptors, in the order in which they were bound.
-    pub descriptors: Vec<i32>,
     supervisor: i32,
+    /// The inherited socket.
+    socket: i32,
 }
 
 impl Worker {
@@ -58,9 +82,8 @@ impl Worker {
         let mut parts = text.split('/');
         let number = parts.next()?.parse().ok()?;
         let supervisor = parts.next()?.parse().ok()?;
-        let descriptors = parts.next()?.split(',').map(|fd| fd.parse().ok());
-        let descriptors = descriptors.collect::<Option<_>>()?;
-        Some(Worker { number, descriptors, supervisor })
+        let socket = parts.next()?.parse().ok()?;
+        parts.next().is_none().then_some(Worker { number, supervisor, socket })
     }
 
     /// Ties this worker's life to the supervisor's: if that is killed, this one drains.
@@ -77,13 +100,56 @@ impl Worker {
         }
         Ok(())
     }
+
+    /// The listeners, in the order in which the supervisor has bound them. They are handed out once.
+    ///
+    /// # Errors
+    /// The system's, if the inherited socket is not what the supervisor has left there.
+    pub fn listeners(&self) -> io::Result<Vec<Listener>> {
+        let socket = take_inherited(self.socket)?;
+        let mut listeners = Vec::new();
+        while receive(&socket, &mut listeners)? {}
+        listeners.into_iter().map(Listener::from_fd).collect()
+    }
+}
+
+/// Leaves descriptors in a socket for a process that inherits it, and returns that socket.
+fn leave<'f>(descriptors: impl Iterator<Item = BorrowedFd<'f>>) -> io::Result<OwnedFd> {
+    let kind = SocketType::SEQPACKET;
+    let (ours, theirs) = socketpair(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)?;
+    for part in descriptors.collect::<Vec<_>>().chunks(LISTENERS_A_MESSAGE) {
+        let mut space =
+            [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(LISTENERS_A_MESSAGE))];
+        let mut message = SendAncillaryBuffer::new(&mut space);
+        message.push(SendAncillaryMessage::ScmRights(part));
+        // A message needs a byte, or it would look like the end.
+        sendmsg(&ours, &[IoSlice::new(b"L")], &mut message, SendFlags::NOSIGNAL)?;
+    }
+    Ok(theirs)
+}
+
+/// Takes the next of the descriptors that [`leave`] has left. False at their end.
+fn receive(socket: &OwnedFd, to: &mut Vec<OwnedFd>) -> io::Result<bool> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(LISTENERS_A_MESSAGE))];
+    let mut message = RecvAncillaryBuffer::new(&mut space);
+    let mut byte = [0];
+    let flags = RecvFlags::CMSG_CLOEXEC;
+    let received = recvmsg(socket, &mut [IoSliceMut::new(&mut byte)], &mut message, flags)?;
+    for part in message.drain() {
+        if let RecvAncillaryMessage::ScmRights(descriptors) = part {
+            to.extend(descriptors);
+        }
+    }
+    Ok(received.bytes > 0)
 }
 
 /// Runs `count` workers until a signal stops them.
+///
+/// [`Supervisor::serve`], then [`Supervisor::stop`], then [`Supervisor::wait`].
 #[derive(Debug)]
 pub struct Supervisor {
+    signals: Listening,
     listeners: Vec<Listener>,
-    drain_timeout: Duration,
     places: Vec<Place>,
     program: OsString,
     arguments: Vec<OsString>,
@@ -98,54 +164,51 @@ struct Place {
 
 #[derive(Debug)]
 enum State {
-    Runs { child: Child, since: Instant },
-    Waits { due: Instant },
+    Runs {
+        child: Child,
+        since: Instant,
+    },
+    Waits {
+        due: Instant,
+    },
+    /// In a drain: it has ended, and nothing takes its place.
+    Ended {
+        status: ExitStatus,
+    },
 }
 
 impl Supervisor {
-    /// A supervisor of `count` workers that serve `listeners`.
+    /// A supervisor of `count` workers that serve `listeners`. From here on signals are its own.
     ///
     /// # Errors
-    /// If the program cannot find itself, or a descriptor cannot be made inheritable.
-    pub fn new(
-        count: usize,
-        listeners: Vec<Listener>,
-        drain_timeout: Duration,
-    ) -> io::Result<Supervisor> {
-        for listener in &listeners {
-            rustix::io::fcntl_setfd(listener.as_fd(), rustix::io::FdFlags::empty())?;
-        }
+    /// If the program cannot find itself, or signals cannot be received.
+    pub fn new(count: usize, listeners: Vec<Listener>) -> io::Result<Supervisor> {
         let place =
             || Place { state: State::Waits { due: Instant::now() }, back_off: Duration::ZERO };
         Ok(Supervisor {
+            signals: signals::listen(Role::Supervisor)?,
             listeners,
-            drain_timeout,
             places: (0..count).map(|_| place()).collect(),
             program: env::current_exe()?.into(),
             arguments: env::args_os().skip(1).collect(),
         })
     }
 
-    /// Starts the workers and keeps them running until SIGTERM or Ctrl-C; then drains them all.
-    ///
-    /// # Errors
-    /// If signals cannot be received. A worker that cannot be started is tried again.
-    pub fn run(mut self) -> io::Result<()> {
-        let signals = signals::listen(Role::Supervisor)?;
+    /// Starts the workers and keeps them running until a signal asks the service to stop. A worker that
+    /// cannot be started is tried again.
+    pub fn serve(&mut self) {
         loop {
             self.start_due();
             let event = match self.next_due() {
-                Some(due) => signals.wait_for(due.saturating_duration_since(Instant::now())),
-                None => Some(signals.wait()),
+                Some(due) => self.signals.wait_for(due.saturating_duration_since(Instant::now())),
+                None => Some(self.signals.wait()),
             };
             match event {
-                Some(Event::Stop) => break,
+                Some(Event::Stop) => return,
                 Some(Event::Child) => self.bury_dead(),
                 None => {}
             }
         }
-        self.drain(&signals);
-        Ok(())
     }
 
     fn start_due(&mut self) {
@@ -171,18 +234,18 @@ impl Supervisor {
     }
 
     fn start(&self, number: usize) -> io::Result<Child> {
-        let descriptors: Vec<String> = (self.listeners.iter())
-            .map(|listener| listener.as_fd().as_raw_fd().to_string())
-            .collect();
-        let pid = std::process::id();
-        let role = format!("{number}/{pid}/{}", descriptors.join(","));
+        let socket = leave(self.listeners.iter().map(Listener::as_fd))?;
+        // Inheritable for as long as it takes to start the worker. Another child that is started at this
+        // moment inherits it as well, but the listeners in it are gone once the worker has taken them.
+        fcntl_setfd(&socket, FdFlags::empty())?;
+        let role = format!("{number}/{}/{}", std::process::id(), socket.as_raw_fd());
         Command::new(&self.program).args(&self.arguments).env(WORKER_VARIABLE, role).spawn()
     }
 
     fn next_due(&self) -> Option<Instant> {
         let due = |place: &Place| match place.state {
             State::Waits { due } => Some(due),
-            State::Runs { .. } => None,
+            State::Runs { .. } | State::Ended { .. } => None,
         };
         self.places.iter().filter_map(due).min()
     }
@@ -202,33 +265,46 @@ impl Supervisor {
         }
     }
 
-    fn drain(&mut self, signals: &signals::Listening) {
-        tracing::info!("stopping: workers finish what they have begun");
-        // New clients are refused from here on, even if a worker is slow to close its copy.
-        self.listeners.clear();
+    /// Stops listening and tells the workers to drain. Does not wait for them.
+    pub fn stop(&mut self) {
+        // While this process has its copies the queues stay: what is in them is the workers'.
+        self.listeners.iter().for_each(Listener::refuse_newcomers);
         self.signal_all(Signal::TERM);
-        let deadline = Instant::now() + self.drain_timeout + KILL_GRACE;
+        self.listeners.clear();
+    }
+
+    /// Waits until the workers have ended, and kills those that have not shortly before the `limit` of
+    /// the whole drain, of which so much is `left`. Returns how many did not finish their work: those
+    /// that were killed, and those whose `main` has ended with an error.
+    pub fn wait(&mut self, limit: Duration, left: Duration) -> u64 {
+        let deadline = Instant::now() + left.saturating_sub(reserve(limit) / 4);
         while self.any_runs() && Instant::now() < deadline {
-            signals.wait_for(deadline.saturating_duration_since(Instant::now()));
+            self.signals.wait_for(deadline.saturating_duration_since(Instant::now()));
         }
         if self.any_runs() {
             tracing::warn!("some workers have not ended in time: they are killed");
             self.signal_all(Signal::KILL);
             for place in &mut self.places {
-                if let State::Runs { child, .. } = &mut place.state {
-                    let _ = child.wait();
+                if let State::Runs { child, .. } = &mut place.state
+                    && let Ok(status) = child.wait()
+                {
+                    place.state = State::Ended { status };
                 }
             }
         }
+        self.places.iter().filter(|place| place.has_failed()).count() as u64
     }
 
     fn any_runs(&mut self) -> bool {
-        let runs = |place: &mut Place| match &mut place.state {
-            State::Runs { child, .. } => matches!(child.try_wait(), Ok(None)),
-            State::Waits { .. } => false,
-        };
         // Every one is asked, so that none stays a zombie.
-        self.places.iter_mut().map(runs).filter(|runs| *runs).count() > 0
+        for place in &mut self.places {
+            if let State::Runs { child, .. } = &mut place.state
+                && let Ok(Some(status)) = child.try_wait()
+            {
+                place.state = State::Ended { status };
+            }
+        }
+        self.places.iter().any(|place| matches!(place.state, State::Runs { .. }))
     }
 
     fn signal_all(&self, signal: Signal) {
@@ -244,6 +320,20 @@ impl Supervisor {
 }
 
 impl Place {
+    /// Whether its worker has been killed or has ended with an error. One that a stop signal has killed
+    /// had not begun to serve: it takes these signals before it does.
+    fn has_failed(&self) -> bool {
+        let stops = [Signal::TERM, Signal::INT, Signal::HUP].map(Signal::as_raw);
+        match self.state {
+            State::Ended { status } => {
+                let by_stop = status.signal().is_some_and(|signal| stops.contains(&signal));
+                !status.success() && !by_stop
+            }
+            State::Runs { .. } => true,
+            State::Waits { .. } => false,
+        }
+    }
+
     /// The delay before the next start; at once the first time, then twice as long each time.
     fn wait_longer(&mut self) -> Duration {
         let delay = self.back_off;
@@ -258,12 +348,51 @@ mod tests {
 
     #[test]
     fn a_workers_role_is_read() {
-        let worker = Worker::parse("2/4711/3,5").expect("a role");
-        assert_eq!((worker.number, worker.supervisor), (2, 4711));
-        assert_eq!(worker.descriptors, [3, 5]);
-        for bad in ["", "1", "1/2", "1/2/", "1/2/x", "x/2/3"] {
+        let worker = Worker::parse("2/4711/5").expect("a role");
+        assert_eq!(worker, Worker { number: 2, supervisor: 4711, socket: 5 });
+        for bad in ["", "1", "1/2", "1/2/", "1/2/x", "x/2/3", "1/2/3/4", "1/2/3,4"] {
             assert_eq!(Worker::parse(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn all_descriptors_arrive_in_order_and_are_not_inheritable() {
+        let files: Vec<_> = (0..150).map(|_| tempfile()).collect();
+        let socket = leave(files.iter().map(AsFd::as_fd)).expect("a socket");
+        let mut received = Vec::new();
+        while receive(&socket, &mut received).expect("received") {}
+        let number = |fd: BorrowedFd<'_>| rustix::fs::fstat(fd).expect("a file").st_ino;
+        let numbers = |files: &[OwnedFd]| files.iter().map(|fd| number(fd.as_fd())).collect();
+        let (sent, arrived): (Vec<_>, Vec<_>) = (numbers(&files), numbers(&received));
+        assert_eq!(sent, arrived);
+        for fd in &received {
+            let flags = rustix::io::fcntl_getfd(fd).expect("flags");
+            assert!(flags.contains(FdFlags::CLOEXEC));
+        }
+    }
+
+    fn tempfile() -> OwnedFd {
+        rustix::fs::memfd_create("test", rustix::fs::MemfdFlags::CLOEXEC).expect("a file")
+    }
+
+    #[test]
+    fn a_workers_drain_lies_within_its_supervisors() {
+        let seconds = Duration::from_secs;
+        assert_eq!(worker_drain(seconds(8)), Duration::from_millis(7500));
+        assert_eq!(worker_drain(seconds(1)), Duration::from_millis(875));
+        assert_eq!(worker_drain(seconds(0)), seconds(0));
+    }
+
+    #[test]
+    fn a_worker_fails_by_its_exit_code_or_by_being_killed() {
+        let ended = |raw| Place {
+            state: State::Ended { status: ExitStatus::from_raw(raw) },
+            back_off: Duration::ZERO,
+        };
+        assert!(!ended(0).has_failed());
+        assert!(!ended(Signal::TERM.as_raw()).has_failed(), "before it served");
+        assert!(ended(3 << 8).has_failed());
+        assert!(ended(Signal::KILL.as_raw()).has_failed());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What can go wrong before a service runs.
+//! What can go wrong before a service runs and when it ends.
 
 use std::fmt;
 use std::io;
@@ -7,13 +7,15 @@ use threadline_engine::BadAddress;
 use threadline_http::RouterError;
 use threadline_service::logging::StartError;
 
+use crate::Drained;
+
 /// "Too many open files", errno(3): the same number on every Linux.
 const EMFILE: i32 = 24;
 
 /// The result of starting or running a service.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why a service does not run. Once it runs, nothing that clients do ends it.
+/// Why a service does not run, or has not ended well. Once it runs, nothing that clients do ends it.
 ///
 /// Its `Debug` is its message: `fn main() -> threadline::Result<()>` prints that.
 #[non_exhaustive]
@@ -29,6 +31,9 @@ pub enum Error {
     Settings(String),
     /// Logging cannot be started: `THREADLINE_LOG` is not understood, or no thread can be had.
     Logging(StartError),
+    /// The service ran and was asked to stop, and not everything was finished when
+    /// [`Server::drain_timeout`](crate::Server::drain_timeout) was over. The counts say what was cut off.
+    Drain(Drained),
 }
 
 impl fmt::Display for Error {
@@ -45,6 +50,7 @@ impl fmt::Display for Error {
             Error::Router(error) => error.fmt(f),
             Error::Settings(message) => write!(f, "bad settings: {message}"),
             Error::Logging(error) => error.fmt(f),
+            Error::Drain(drained) => write!(f, "stopped at the drain deadline: {drained}"),
         }
     }
 }
@@ -62,7 +68,7 @@ impl std::error::Error for Error {
             Error::Address(error) => error.source(),
             Error::Io(error) => error.source(),
             Error::Router(error) => error.source(),
-            Error::Settings(_) => None,
+            Error::Settings(_) | Error::Drain(_) => None,
             Error::Logging(error) => error.source(),
         }
     }

@@ -48,17 +48,19 @@
 
 #![forbid(unsafe_code)]
 
+mod drain;
 mod error;
 mod server;
 mod testing;
 
+pub use drain::{Drain, DrainOrder, Drained};
 pub use error::{Error, Result};
 pub use server::{Monitor, Running, Server, ToAddress};
 pub use testing::TestServer;
 
 pub use threadline_engine::{
-    Address, Connection, Counts, Drained, Frames, Gauges, Hint, Invalid, Lines, Model, Route,
-    SendError, Sender, Session, Settings, SlowReceiver, StreamOptions, TcpKeepAlive, Timeouts,
+    Address, Connection, Counts, Frames, Gauges, Hint, Invalid, Lines, Model, Route, SendError,
+    Sender, Session, Settings, SlowReceiver, StreamOptions, TcpKeepAlive, Timeouts,
 };
 pub use threadline_http as http;
 /// Threads, tasks, queues and synchronisation for the rest of a service, and useful without one:

@@ -5,17 +5,18 @@ use std::net::SocketAddr;
 use std::num::NonZero;
 use std::sync::{Arc, OnceLock, Weak};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use threadline_engine::{
-    Address, BadAddress, Connection, Counts, Drained, Engine, Frames, Gauges, Lines, Listener,
-    Model, Protocol, Services, Settings, StreamOptions,
+    Address, BadAddress, Connection, Counts, Engine, Frames, Gauges, Lines, Listener, Model,
+    Protocol, Services, Settings, StreamOptions,
 };
 use threadline_http::Router;
-use threadline_service::prefork::{Supervisor, Worker};
+use threadline_service::prefork::{Supervisor, Worker, worker_drain};
 use threadline_service::signals::{self, Role};
 
-use crate::{Error, Result, logging};
+use crate::drain::Drains;
+use crate::{Drain, DrainOrder, Drained, Error, Result, logging};
 
 /// A service under construction: addresses and their handlers, and how they are run.
 ///
@@ -44,6 +45,7 @@ pub struct Server {
     shards_chosen: bool,
     processes: Option<usize>,
     drain_timeout: Duration,
+    drains: Drains,
     monitor: Monitor,
     /// The first mistake in an address or a router.
     mistake: Option<Error>,
@@ -115,6 +117,11 @@ impl ToAddress for SocketAddr {
     }
 }
 
+/// Container runtimes kill a process 10 s after SIGTERM; the rest is for its way out.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
+/// A longer drain is as good as one without a deadline, and its end can still be computed: a year.
+const LONGEST_DRAIN: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 impl Default for Server {
     fn default() -> Self {
         Server::new()
@@ -129,7 +136,8 @@ impl Server {
             settings: Settings::default(),
             shards_chosen: false,
             processes: None,
-            drain_timeout: Duration::from_secs(30),
+            drain_timeout: DRAIN_TIMEOUT,
+            drains: Drains::default(),
             monitor: Monitor::default(),
             mistake: None,
         }
@@ -258,9 +266,57 @@ impl Server {
         self
     }
 
-    /// How long in-flight work may take once the service stops. Default 30 s.
+    /// How long the service may take to end once it is asked to stop. Default 8 s, since Docker kills a
+    /// container after 10 s.
+    ///
+    /// It covers everything: requests that are under way, [`Server::drains`], threads and worker
+    /// processes. What has not finished shortly before is cut off: a tenth of the time before, 500 ms at
+    /// most. From half of the time on, connections are closed as soon as they are between two messages,
+    /// even those whose clients never pause. Worker processes have an eighth less time (500 ms at most),
+    /// so that their supervisor ends in time too.
     pub fn drain_timeout(mut self, limit: Duration) -> Self {
-        self.drain_timeout = limit;
+        self.drain_timeout = limit.min(LONGEST_DRAIN);
+        self
+    }
+
+    /// Finishes the jobs of a [`ThreadPool`](crate::pool::ThreadPool), of a
+    /// [`Scheduler`](crate::pool::schedule::Scheduler) or of a type of your own as well, when the service
+    /// drains. May be called several times.
+    ///
+    /// Schedulers come first: they start nothing more, and the runs that go on finish while connections
+    /// do. Pools come last, when the last handler that could submit to them has returned. All of it lies
+    /// within [`Server::drain_timeout`]; jobs that have not ended by then are counted in
+    /// [`Drained::unfinished`], and make [`Server::run`] return an error. With [`Server::processes`] each
+    /// process drains its own, the supervisor too.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use threadline::http::Router;
+    /// use threadline::pool::ThreadPool;
+    /// use threadline::pool::schedule::{Every, Scheduler};
+    /// use threadline::Server;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let mail = ThreadPool::builder().name("mail").threads_max(4).build()?;
+    /// let scheduler = Scheduler::new(&mail)?;
+    /// scheduler.every(Every::fixed_rate(Duration::from_secs(3600)), || println!("the hourly digest"))?;
+    ///
+    /// let outbox = mail.clone();
+    /// let order = move || match outbox.submit(|| println!("a confirmation")) {
+    ///     Ok(()) => "thank you",
+    ///     Err(_) => "try again later",
+    /// };
+    /// let service = Server::new()
+    ///     .http("127.0.0.1:0", Router::new().post("/orders", order))
+    ///     .drains(scheduler)
+    ///     .drains(mail) // a confirmation that was promised is sent
+    ///     .start()?;
+    /// assert!(service.drain().is_clean());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn drains(mut self, work: impl Drain) -> Self {
+        self.drains.add(work);
         self
     }
 
@@ -292,13 +348,16 @@ impl Server {
         self.start_on(listeners, shards)
     }
 
-    /// Serves until SIGTERM or Ctrl-C, then drains. A second signal ends the process on the spot.
+    /// Serves until SIGTERM, SIGINT (Ctrl-C) or SIGHUP (the terminal is gone), then drains. A second signal
+    /// ends the process on the spot; within 250 ms of the first it counts as the same one. A SIGHUP that
+    /// the process was started to ignore, as by nohup(1), stays ignored.
     ///
     /// Starts logging to standard error, unless the program has set up `tracing` itself: see
     /// [`logging::start`].
     ///
     /// # Errors
-    /// As [`Server::start`], and [`Error::Logging`] before anything is bound.
+    /// As [`Server::start`]; [`Error::Logging`] before anything is bound; and [`Error::Drain`] if the service
+    /// did not finish everything in time. A `main` that returns the error makes the exit code 1.
     pub fn run(self) -> Result<()> {
         logging::start()?;
         let result = match (self.processes, Worker::current()) {
@@ -328,23 +387,29 @@ impl Server {
         for (listener, endpoint) in listeners.iter().zip(&self.endpoints) {
             tracing::info!("serving {:?} on {}", endpoint.handler, listener.address());
         }
-        Ok(Supervisor::new(count, listeners, self.drain_timeout)?.run()?)
+        let mut supervisor = Supervisor::new(count, listeners)?;
+        supervisor.serve();
+        tracing::info!("stopping: workers finish what they have begun");
+        let limit = self.drain_timeout;
+        supervisor.stop();
+        let drained = drain_in_order(limit, &self.drains, |left| {
+            let workers_failed = supervisor.wait(limit, left);
+            Drained { aborted: 0, unfinished: 0, complete: true, workers_failed }
+        });
+        report(drained)
     }
 
-    fn run_worker(self, count: usize, worker: &Worker) -> Result<()> {
+    fn run_worker(mut self, count: usize, worker: &Worker) -> Result<()> {
         let signals = signals::listen(Role::Worker)?;
         worker.follow_supervisor()?;
+        self.drain_timeout = worker_drain(self.drain_timeout);
         let shards = self.shard_count(count);
-        if worker.descriptors.len() != self.endpoints.len() {
+        let listeners = worker.listeners()?;
+        if listeners.len() != self.endpoints.len() {
             let message = "a worker serves other addresses than its supervisor: main must build the \
                            same server each time";
             return Err(Error::Settings(message.into()));
         }
-        let inherited = |(number, endpoint): (&i32, &Endpoint)| {
-            endpoint.listen(&Address::Fd(*number), 1, self.settings.backlog)
-        };
-        let listeners = worker.descriptors.iter().zip(&self.endpoints).map(inherited);
-        let listeners = listeners.collect::<io::Result<_>>()?;
         let running = self.start_on(listeners, shards)?;
         tracing::debug!(worker = worker.number, "ready");
         signals.wait();
@@ -405,7 +470,8 @@ impl Server {
             Watched { engine: Arc::downgrade(&engine), addresses: Arc::clone(&addresses) };
         let _ = self.monitor.watched.set(watched);
         engine.begin()?;
-        Ok(Running { engine, addresses, what, drain_timeout: self.drain_timeout })
+        let (drain_timeout, drains) = (self.drain_timeout, self.drains);
+        Ok(Running { engine, addresses, what, drain_timeout, drains })
     }
 }
 
@@ -434,6 +500,7 @@ pub struct Running {
     addresses: Arc<[Address]>,
     what: Vec<String>,
     drain_timeout: Duration,
+    drains: Drains,
 }
 
 impl Running {
@@ -453,23 +520,50 @@ impl Running {
         self.engine.gauges()
     }
 
-    /// Stops accepting, lets what is in flight finish within [`Server::drain_timeout`], and ends.
+    /// Stops listening, lets what is in flight finish within [`Server::drain_timeout`], and ends.
     pub fn drain(self) -> Drained {
-        self.engine.drain(self.drain_timeout)
+        self.engine.stop_listening();
+        drain_in_order(self.drain_timeout, &self.drains, |left| {
+            let drained = self.engine.drain(left);
+            let (aborted, complete) = (drained.aborted, drained.complete);
+            Drained { aborted, unfinished: 0, complete, workers_failed: 0 }
+        })
     }
 
     /// Drains because of a signal.
     fn finish(self) -> Result<()> {
         tracing::info!("stopping: what is in flight finishes first");
-        let drained = self.drain();
-        match (drained.aborted, drained.complete) {
-            (0, true) => tracing::info!("stopped"),
-            (aborted, complete) => {
-                tracing::warn!(aborted, complete, "stopped at the drain deadline");
-            }
-        }
-        Ok(())
+        report(self.drain())
     }
+}
+
+/// A drain from its beginning to its end, once nothing listens any more. `finish` finishes the connections
+/// in the time that is left.
+fn drain_in_order(
+    limit: Duration,
+    drains: &Drains,
+    finish: impl FnOnce(Duration) -> Drained,
+) -> Drained {
+    let deadline = Instant::now() + limit;
+    let cut = deadline - (limit / 8).min(CUT_BEFORE_MAX);
+    let mut unfinished = drains.drain(DrainOrder::BeforeConnections, cut);
+    let drained = finish(deadline.saturating_duration_since(Instant::now()));
+    unfinished += drains.drain(DrainOrder::AfterConnections, deadline);
+    Drained { unfinished, ..drained }
+}
+
+/// What is left of a drain's time for connections, at least, if a scheduler's runs do not end: this or an
+/// eighth.
+const CUT_BEFORE_MAX: Duration = Duration::from_millis(500);
+
+fn report(drained: Drained) -> Result<()> {
+    if drained.is_clean() {
+        tracing::info!("stopped");
+        return Ok(());
+    }
+    let Drained { aborted, unfinished, complete, workers_failed } = drained;
+    tracing::warn!(aborted, unfinished, complete, workers_failed, "stopped at the drain deadline");
+    Err(Error::Drain(drained))
 }
 
 /// Looks at a running service from inside its handlers. Cheap to clone.

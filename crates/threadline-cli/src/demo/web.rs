@@ -1,6 +1,8 @@
-//! The demonstration's web service: a fast route, one that blocks on purpose, and a status page.
+//! The demonstration's web service: a fast route, one that blocks on purpose, one that takes uploads, and
+//! a status page.
 
 use std::fmt::Write;
+use std::io;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -9,6 +11,8 @@ use threadline::{Address, Hint, Model, Monitor};
 
 /// The longest that `/slow` blocks.
 const SLOW_MAX_MS: u64 = 60_000;
+/// The longest body that `/count` takes, in bytes.
+const COUNT_MAX: u64 = 1 << 30;
 
 pub(crate) fn router(monitor: Monitor, model: Model) -> Router {
     let started = Instant::now();
@@ -17,6 +21,8 @@ pub(crate) fn router(monitor: Monitor, model: Model) -> Router {
         .get("/", move |request: &Request<'_>| front_page(request, here.addresses(), model))
         .get("/hello/{name}", hello)
         .get("/slow/{ms}", slow)
+        .post("/count", count)
+        .body_max(COUNT_MAX)
         .get("/status", move || status(&monitor, started))
         // On the shard itself: it answers while every pool thread is stuck.
         .hint(Hint::Inline)
@@ -35,6 +41,7 @@ threadline demo, model {model}
 
   /hello/NAME    answers at once
   /slow/MS       blocks its thread for so many milliseconds, {meanwhile}
+  /count         counts the bytes that are posted to it, while they arrive
   /status        what the service is doing right now
 
 Try them side by side:
@@ -69,6 +76,15 @@ fn slow(Path(ms): Path<u64>) -> Result<String, Response> {
     }
     thread::sleep(Duration::from_millis(ms));
     Ok(format!("slept {ms} ms\n"))
+}
+
+/// Reads an upload piece by piece: it may be larger than the memory.
+fn count(request: &Request<'_>) -> Result<String, Response> {
+    match io::copy(&mut request.reader(), &mut io::sink()) {
+        Ok(1) => Ok("1 byte\n".into()),
+        Ok(bytes) => Ok(format!("{bytes} bytes\n")),
+        Err(error) => Err(Response::error(Status::BAD_REQUEST, error).with_close()),
+    }
 }
 
 fn status(monitor: &Monitor, started: Instant) -> Response {

@@ -9,6 +9,7 @@
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -55,8 +56,34 @@ impl Program {
         Program::spawn(Command::new("sh").args(["-c", &script, PROGRAM]).args(arguments))
     }
 
+    /// With an open socket as its descriptor of that number. The shell passes it on, so that no other
+    /// program that a test starts at the same time inherits it.
+    pub(crate) fn inheriting(
+        socket: impl Into<OwnedFd>,
+        number: u32,
+        arguments: &[&str],
+    ) -> Program {
+        let script = match number {
+            0 => "exec \"$0\" \"$@\"".to_owned(),
+            number => format!("exec \"$0\" \"$@\" {number}<&0 0</dev/null"),
+        };
+        let mut command = Command::new("sh");
+        command.args(["-c", &script, PROGRAM]).args(arguments).stdin(socket.into());
+        Program::spawn_with_input(&mut command)
+    }
+
+    /// As nohup(1) does: with SIGHUP ignored.
+    pub(crate) fn nohup(arguments: &[&str]) -> Program {
+        let script = "trap '' HUP; exec \"$0\" \"$@\"";
+        Program::spawn(Command::new("sh").args(["-c", script, PROGRAM]).args(arguments))
+    }
+
     pub(crate) fn spawn(command: &mut Command) -> Program {
-        let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        Program::spawn_with_input(command.stdin(Stdio::null()))
+    }
+
+    fn spawn_with_input(command: &mut Command) -> Program {
+        let command = command.stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the program starts");
         let stderr = child.stderr.take().expect("a pipe");
         let log = Arc::new(Log::default());
@@ -123,6 +150,16 @@ impl Program {
         status.code().unwrap_or_else(|| 1000 + status.signal().unwrap_or_default())
     }
 
+    /// Sends a signal again and again until the program ends; returns as [`Program::ends_within`].
+    pub(crate) fn signal_until_it_ends(&mut self, signal: Signal) -> i32 {
+        eventually("the program ends", || {
+            // Not waited for yet, so its number is still its own.
+            self.signal(signal);
+            self.child.try_wait().expect("a child").is_some()
+        });
+        self.ends_within(PATIENCE)
+    }
+
     /// Waits until nobody has the program's standard error open: it and its workers have ended.
     pub(crate) fn log_ends(&self) {
         let deadline = Instant::now() + PATIENCE;
@@ -186,6 +223,8 @@ impl Log {
 /// A blocking client whose reads do not hang for ever.
 pub(crate) struct Client {
     reader: BufReader<TcpStream>,
+    /// The start of a reply has come, and not yet its end.
+    in_reply: bool,
 }
 
 /// An HTTP response.
@@ -206,7 +245,7 @@ impl Client {
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         stream.set_nodelay(true)?;
-        Ok(Client { reader: BufReader::new(stream) })
+        Ok(Client { reader: BufReader::new(stream), in_reply: false })
     }
 
     pub(crate) fn stream(&self) -> &TcpStream {
@@ -242,7 +281,17 @@ impl Client {
     }
 
     pub(crate) fn request(&mut self, path: &str) {
-        self.send(format!("GET {path} HTTP/1.1\r\nhost: test\r\n\r\n"));
+        self.try_request(path).expect("writes");
+    }
+
+    pub(crate) fn try_request(&mut self, path: &str) -> std::io::Result<()> {
+        let request = format!("GET {path} HTTP/1.1\r\nhost: test\r\n\r\n");
+        self.reader.get_mut().write_all(request.as_bytes())
+    }
+
+    /// After an error: whether it came before the first byte of the reply that was waited for.
+    pub(crate) fn has_received_nothing_of_this_reply(&self) -> bool {
+        !self.in_reply
     }
 
     pub(crate) fn get(&mut self, path: &str) -> Reply {
@@ -256,6 +305,8 @@ impl Client {
 
     pub(crate) fn try_reply(&mut self) -> std::io::Result<Reply> {
         let mut head = String::new();
+        self.reader.fill_buf()?;
+        self.in_reply = !self.reader.buffer().is_empty();
         while !head.ends_with("\r\n\r\n") {
             if self.reader.read_line(&mut head)? == 0 {
                 return Err(ErrorKind::UnexpectedEof.into());
@@ -269,6 +320,7 @@ impl Client {
         let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
         let mut body = vec![0; len];
         self.reader.read_exact(&mut body)?;
+        self.in_reply = false;
         let body = String::from_utf8(body).expect("text");
         Ok(Reply { status: status.expect("a status"), head, body })
     }

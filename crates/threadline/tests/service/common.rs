@@ -88,6 +88,15 @@ impl Client {
         self.reader.get_mut().write_all(bytes.as_ref()).expect("writes");
     }
 
+    /// False if the service has closed the connection.
+    pub(crate) fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        match self.reader.get_mut().write_all(bytes.as_ref()) {
+            Ok(()) => true,
+            Err(error) if is_reset(&error) => false,
+            Err(error) => panic!("not sent: {error}"),
+        }
+    }
+
     /// The next line without its end; `None` at the end of input.
     pub(crate) fn line(&mut self) -> Option<String> {
         let mut line = String::new();
