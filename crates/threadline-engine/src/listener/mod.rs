@@ -207,7 +207,8 @@ pub(crate) struct Source {
     pub(crate) kind: Kind,
     pub(crate) service: u32,
     common: bool,
-    ours_alone: bool,
+    /// No other process has it.
+    pub(crate) ours_alone: bool,
     /// To how many addresses.
     pub(crate) bound: Bound,
     /// Connections have the options that the listener has now, as far as there are any.

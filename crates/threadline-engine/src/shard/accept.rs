@@ -165,18 +165,20 @@ impl Shard {
     /// that there is no room for stays, and its listener with it, until there is. Datagram sockets are
     /// closed when they are found empty; what comes before is served in the loop's usual way.
     pub(super) fn close_sources<'s>(self: &'s Arc<Self>, lease: &mut Lease<'s, Core>) {
-        let at_once = self.shared.phase() >= Phase::Aborting;
+        let phase = self.shared.phase();
         let mut number = 0;
         while number < lease.sources.len() {
-            let done = at_once
-                || match lease.sources[number].kind {
-                    Kind::Connections => {
-                        self.accept(lease, number, queue_max(self.shared.settings.backlog))
-                    }
-                    Kind::Datagrams => {
-                        self.shared.phase() >= Phase::Closing || is_empty(&lease.sources[number])
-                    }
-                };
+            let (source, now) = (&lease.sources[number], lease.now);
+            let listens_on = phase < Phase::Closing
+                && lease.drain.is_some_and(|drain| drain.listens_on(source, now));
+            let done = match source.kind {
+                _ if phase >= Phase::Aborting => true,
+                Kind::Connections => {
+                    let all = queue_max(self.shared.settings.backlog);
+                    self.accept(lease, number, all) && !listens_on
+                }
+                Kind::Datagrams => phase >= Phase::Closing || is_empty(source),
+            };
             if done {
                 // Closed right after the last accept, see `listener/closing.rs`.
                 let source = lease.sources.swap_remove(number);

@@ -16,14 +16,16 @@ use super::key::Key;
 use super::{Core, Shard};
 use crate::connection::{AtDrain, Connection, Ending};
 use crate::lease::Lease;
-use crate::listener::Kind;
+use crate::listener::{Kind, Source};
 use crate::service::Service;
 use crate::shared::Phase;
 use crate::sys::{Ticks, now_ticks, ticks_ceil};
 
-/// How long listeners stay open after the drain has begun, for handshakes that are under way and for a
-/// supervisor, which may hear of the end a little later than its workers.
+/// How long listeners stay open after the drain has begun, for handshakes that are under way.
 const LISTEN_FOR: Duration = Duration::from_millis(20);
+/// The same for sockets that other processes have. A worker may hear of the end earlier than its supervisor,
+/// which refuses newcomers: with the last worker's copy of a socket its queue would be lost.
+const LISTEN_TOGETHER_FOR: Duration = Duration::from_millis(200);
 /// How often a draining shard looks what is left.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// How often it looks for connections that come back after the cut.
@@ -35,6 +37,13 @@ pub(super) struct Drain {
     began: Ticks,
     /// The connections that threads have at the deadline are counted.
     counted: bool,
+}
+
+impl Drain {
+    /// Whether a listener stays open, beyond the first look.
+    pub(super) fn listens_on(&self, source: &Source, now: Ticks) -> bool {
+        !source.ours_alone && now.saturating_sub(self.began) < ticks_ceil(LISTEN_TOGETHER_FOR)
+    }
 }
 
 impl Shard {
