@@ -211,3 +211,30 @@ impl fmt::Debug for ManualClock {
         f.debug_struct("ManualClock").field("wall", &self.wall()).finish_non_exhaustive()
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::ThreadPool;
+    use crate::schedule::Scheduler;
+
+    #[test]
+    fn a_clock_forgets_the_schedulers_that_are_gone() {
+        let pool = ThreadPool::builder().build().expect("a pool");
+        let clock = ManualClock::at(SystemTime::UNIX_EPOCH);
+        let schedulers = [(); 3]
+            .map(|()| Scheduler::builder(&pool).clock(clock.clone()).build().expect("a scheduler"));
+        assert_eq!(format!("{:?}", lock(&clock.dial.alarms)[0]), "Alarm { .. }");
+        assert!(format!("{clock:?}").starts_with("ManualClock { wall: "), "{clock:?}");
+        let [first, others @ ..] = schedulers;
+        assert!(first.shutdown(Duration::from_secs(20)));
+        drop(first);
+        // Its thread may still hold the end of it.
+        while lock(&clock.dial.alarms).iter().filter(|alarm| alarm.0.strong_count() > 0).count() > 2
+        {
+            std::thread::yield_now();
+        }
+        clock.advance(Duration::from_secs(1));
+        assert_eq!(lock(&clock.dial.alarms).len(), others.len());
+    }
+}

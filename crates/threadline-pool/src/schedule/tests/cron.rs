@@ -85,6 +85,14 @@ fn asked_within_the_second_pass_the_first_one_counts() {
     }
 }
 
+/// Alaska crossed the date line on 18 October 1867, and had each minute of a day twice.
+#[test]
+fn a_zone_that_repeats_a_whole_day() {
+    let change = "1867-10-19T00:31:13Z";
+    let minutes = next("* 0-23 * * *", "America/Sitka", change, 2);
+    assert_eq!(minutes, ["1867-10-20T00:31:13Z", "1867-10-20T00:32:13Z"]);
+}
+
 #[test]
 fn with_any_hour_it_comes_in_each_hour_that_passes() {
     // Twice in the repeated hour,
@@ -489,5 +497,6 @@ fn messages_name_the_field_and_what_it_may_contain() {
 fn it_shows_as_it_was_given() {
     let cron = Cron::parse(" 30  2 * * MON ", BERLIN).expect("a cron expression");
     assert_eq!(cron.to_string(), "30 2 * * MON Europe/Berlin");
+    assert_eq!(format!("{cron:?}"), "Cron(30 2 * * MON Europe/Berlin)");
     assert!(Cron::local("0 0 * * *").is_ok());
 }
