@@ -180,7 +180,7 @@ impl Cron {
 }
 
 /// A zone may repeat up to a day, when it moves across the date line.
-const MINUTES_REPEATED_MAX: usize = 24 * 60 + 1;
+const MINUTES_REPEATED_MAX: usize = 24 * 60;
 
 /// Changes of offset within 40 years: no zone has had more than a few a year.
 const STRETCHES_MAX: usize = 1_000;

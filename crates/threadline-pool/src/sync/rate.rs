@@ -265,7 +265,17 @@ mod tests {
         assert!(!limiter.acquire_timeout(Duration::from_secs(31_536_000)), "two years, not one");
         let wait = limiter.wait().as_secs_f64() / 63_072_000.0;
         assert!((0.99..=1.0).contains(&wait), "{wait} of two years");
-        // It waits, and no longer than it must.
+        assert!(format!("{limiter:?}").starts_with("RateLimiter { wait: "), "{limiter:?}");
+        // It goes on as time passes.
+        let limiter = RateLimiter::per_second(10.0, 1);
+        let began = Instant::now();
+        assert!(limiter.try_acquire());
+        while !limiter.try_acquire() {
+            assert!(began.elapsed() < Duration::from_secs(20), "a tenth of a second passed");
+            std::thread::yield_now();
+        }
+        assert!(began.elapsed() >= Duration::from_millis(100), "{:?}", began.elapsed());
+        // It waits.
         let limiter = RateLimiter::per_second(1000.0, 1);
         let began = Instant::now();
         (0..6).for_each(|_| limiter.acquire());

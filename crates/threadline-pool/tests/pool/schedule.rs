@@ -252,7 +252,7 @@ fn pause_run_now_and_resume() {
     assert!(job.run_now());
     wait_for("the run asked for", || job.history().succeeded == 1);
     assert!(job.resume());
-    assert_eq!(job.info().next_in, Some(5 * SECOND));
+    assert_eq!((job.info().paused, job.info().next_in), (false, Some(5 * SECOND)));
     clock.advance(5 * SECOND);
     wait_for("the grid goes on", || job.history().succeeded == 2);
     assert_eq!(job.history().missed, 0);

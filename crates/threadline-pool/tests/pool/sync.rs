@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use threadline_pool::set_hook;
 use threadline_pool::sync::{
-    AcquireError, Barrier, BarrierBroken, Event, GetError, Latch, PutError, Queue, RateLimiter,
-    Semaphore,
+    AcquireError, Barrier, BarrierBroken, Event, GetError, Latch, Permit, PutError, Queue,
+    RateLimiter, Semaphore,
 };
 
 use crate::{LONG, wait_for};
@@ -44,6 +44,7 @@ fn an_event_holds_until_it_is_cleared() {
         .collect();
     event.set();
     assert!(waiters.into_iter().all(|waiter| waiter.join().expect("waiter")));
+    assert!(event.is_set());
     event.wait();
     event.clear();
     assert!(!event.is_set() && !event.wait_timeout(SHORT));
@@ -152,6 +153,33 @@ fn a_semaphore_is_fair_to_those_that_want_many() {
     assert_eq!((came.recv(), came.recv()), (Ok(2), Ok(1)));
     many.join().expect("many");
     few.join().expect("few");
+}
+
+#[test]
+fn permits_that_are_granted_are_taken_off_and_come_back() {
+    let semaphore = Arc::new(Semaphore::new(0));
+    let waiter = {
+        let semaphore = Arc::clone(&semaphore);
+        thread::spawn(move || semaphore.acquire_timeout(3, LONG).map(Permit::forget))
+    };
+    semaphore.add_permits(2);
+    // Until the other one waits, the two are there for anybody.
+    wait_for("it waits", || semaphore.try_acquire(1).map(drop).is_err());
+    semaphore.add_permits(8);
+    assert_eq!(waiter.join().expect("waiter"), Ok(()));
+    assert_eq!(semaphore.available(), 7);
+    let owned = semaphore.try_acquire_owned().expect("free");
+    assert_eq!(semaphore.available(), 6);
+    drop(owned);
+    assert_eq!(semaphore.available(), 7);
+}
+
+#[test]
+fn errors_of_a_semaphore_say_what_is_wrong() {
+    let said = |error: AcquireError| error.to_string();
+    assert_eq!(said(AcquireError::Unavailable), "too few permits are free");
+    assert_eq!(said(AcquireError::TimedOut), "not enough permits came free in time");
+    assert_eq!(said(AcquireError::Closed), "the semaphore is closed");
 }
 
 #[test]
