@@ -64,8 +64,8 @@ impl Pool for Unmeasured {
     }
 }
 
-/// Made for jobs that compute; the only other one with fork-join.
-pub struct Rayon(pub rayon::ThreadPool);
+/// Made for splitting a computation.
+pub struct Rayon(rayon::ThreadPool);
 
 impl Pool for Rayon {
     const NAME: &'static str = "rayon";

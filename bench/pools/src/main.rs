@@ -17,7 +17,7 @@ use serde_json::json;
 use contenders::{
     Channel, Pool, Rayon, SpawnBlocking, ThreadEach, Threadline, Threadpool, Unmeasured,
 };
-use scenarios::{blocking, fan_out, fib, idle_latency, quicksort, submit_and_join};
+use scenarios::{blocking, fan_out, idle_latency, submit_and_join};
 
 /// Compares thread pools.
 #[derive(Parser)]
@@ -37,7 +37,7 @@ struct Args {
     /// Only scenarios whose name contains this.
     #[arg(long, default_value = "")]
     only: String,
-    /// Only ours and pools whose name contains this, outside of fork-join.
+    /// Only ours and pools whose name contains this.
     #[arg(long, default_value = "")]
     beside: String,
 }
@@ -46,8 +46,6 @@ struct Args {
 struct Sizes {
     joins: usize,
     fan: usize,
-    fib: u32,
-    sort: usize,
     sleeps: usize,
     idle: usize,
 }
@@ -55,13 +53,10 @@ struct Sizes {
 /// Seconds by scenario, pool and round.
 type Results = BTreeMap<&'static str, BTreeMap<String, Vec<f64>>>;
 
-const SCENARIOS: [&str; 8] = [
+const SCENARIOS: [&str; 5] = [
     "submit and join",
     "fan-out, 1 submitter",
     "fan-out, 8 submitters",
-    "fib by join",
-    "fib by join, to the last",
-    "quicksort by scope",
     "sleeps on 100 threads",
     "submit to an idle pool",
 ];
@@ -69,9 +64,9 @@ const SCENARIOS: [&str; 8] = [
 fn main() {
     let args = Args::parse();
     let sizes = if args.smoke {
-        Sizes { joins: 100, fan: 1000, fib: 20, sort: 10_000, sleeps: 100, idle: 5 }
+        Sizes { joins: 100, fan: 1000, sleeps: 100, idle: 5 }
     } else {
-        Sizes { joins: 20_000, fan: 1_000_000, fib: 35, sort: 4_000_000, sleeps: 1000, idle: 200 }
+        Sizes { joins: 20_000, fan: 1_000_000, sleeps: 1000, idle: 200 }
     };
     // First, while the process has no memory from before to use again.
     let memory = memory::table(args.smoke);
@@ -97,37 +92,20 @@ fn round(args: &Args, sizes: &Sizes, results: &mut Results) {
             pools.entry(pool.to_owned()).or_default().push(seconds);
         };
         let threads = args.threads;
-        match scenario {
-            "fib by join" | "fib by join, to the last" => {
-                let (n, plain_from) =
-                    if scenario.ends_with("last") { (sizes.fib - 6, 1) } else { (sizes.fib, 15) };
-                let ours = Threadline::start(threads);
-                note(Threadline::NAME, fib(&ours, n, plain_from));
-                let rayon = Rayon::start(threads);
-                note(Rayon::NAME, rayon.0.install(|| fib(&rayon, n, plain_from)));
+        let mut beside = |pool: &str, run: fn(&str, usize, &Sizes) -> f64| {
+            if pool == Threadline::NAME || pool.contains(&*args.beside) {
+                note(pool, run(scenario, threads, sizes));
             }
-            "quicksort by scope" => {
-                note(Threadline::NAME, quicksort(&Threadline::start(threads), sizes.sort));
-                let rayon = Rayon::start(threads);
-                note(Rayon::NAME, rayon.0.install(|| quicksort(&rayon, sizes.sort)));
-            }
-            _ => {
-                let mut beside = |pool: &str, run: fn(&str, usize, &Sizes) -> f64| {
-                    if pool == Threadline::NAME || pool.contains(&*args.beside) {
-                        note(pool, run(scenario, threads, sizes));
-                    }
-                };
-                beside(Threadline::NAME, plain::<Threadline>);
-                beside(Unmeasured::NAME, plain::<Unmeasured>);
-                beside(Rayon::NAME, plain::<Rayon>);
-                beside(Threadpool::NAME, plain::<Threadpool>);
-                beside(SpawnBlocking::NAME, plain::<SpawnBlocking>);
-                beside(Channel::NAME, plain::<Channel>);
-                // A million threads are no comparison.
-                if !scenario.starts_with("fan-out") {
-                    beside(ThreadEach::NAME, plain::<ThreadEach>);
-                }
-            }
+        };
+        beside(Threadline::NAME, plain::<Threadline>);
+        beside(Unmeasured::NAME, plain::<Unmeasured>);
+        beside(Rayon::NAME, plain::<Rayon>);
+        beside(Threadpool::NAME, plain::<Threadpool>);
+        beside(SpawnBlocking::NAME, plain::<SpawnBlocking>);
+        beside(Channel::NAME, plain::<Channel>);
+        // A million threads are no comparison.
+        if !scenario.starts_with("fan-out") {
+            beside(ThreadEach::NAME, plain::<ThreadEach>);
         }
     }
     if args.only.is_empty() {

@@ -8,6 +8,8 @@
 
 use std::cell::Cell;
 
+use crate::contained;
+
 /// Called on a thread that is about to block.
 pub type Hook = fn();
 
@@ -38,7 +40,8 @@ pub fn about_to_block() {
     if let Some(hook) = HOOK.get() {
         // Not while it runs: it may block itself, on a lock.
         HOOK.set(None);
-        hook();
+        // A wait goes on whatever the hook does: those who wait for borrowing jobs must not unwind.
+        contained::run(hook);
         HOOK.set(Some(hook));
     }
 }
@@ -47,8 +50,8 @@ pub fn about_to_block() {
 /// block; `None` for nothing. Gives the hook that was there before.
 ///
 /// The hook is called before the block, in the middle of whatever the thread does, and perhaps without
-/// a block coming after all. It must not panic and should be quick. It is not called from within
-/// itself.
+/// a block coming after all. It should be quick; a panic in it is contained. It is not called from
+/// within itself.
 pub fn set_hook(hook: Option<Hook>) -> Option<Hook> {
     HOOK.replace(hook)
 }
@@ -71,6 +74,20 @@ mod tests {
         CALLS.set(CALLS.get() + 1);
         // Not called from within itself.
         about_to_block();
+    }
+
+    #[test]
+    fn a_hook_that_panics_is_called_again_and_the_code_runs() {
+        fn fails() {
+            count();
+            panic!("on purpose");
+        }
+        std::thread::spawn(|| {
+            set_hook(Some(fails));
+            assert_eq!((blocking(|| 1), blocking(|| CALLS.get())), (1, 2));
+        })
+        .join()
+        .expect("the panic is contained");
     }
 
     #[test]

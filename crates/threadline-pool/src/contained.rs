@@ -1,10 +1,11 @@
 //! Runs the user's code so that a panic goes no further.
 //!
-//! Jobs, hooks, and the drop of jobs that never ran all go through here. The panic hook has
-//! reported the panic by the time it is caught; the caller counts it. Must never be used under a
-//! lock: what runs here may do anything, also call the pool.
+//! Jobs, hooks, callbacks, wakers, and the drop of everything that belongs to the user go through here.
+//! The panic hook has reported the panic by the time it is caught; the caller counts it. Must never be
+//! used under a lock: what runs here may do anything, also call the pool.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 /// How a piece of the user's code ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,15 +15,39 @@ pub(crate) enum Outcome {
 }
 
 pub(crate) fn run(code: impl FnOnce()) -> Outcome {
-    // Nothing of ours is shared with the code, so none of our state can be left broken by it.
-    match catch_unwind(AssertUnwindSafe(code)) {
+    match catch(code) {
         Ok(()) => Outcome::Returned,
-        Err(payload) => {
-            // What was thrown may throw again when it is dropped. Then it is leaked, not dropped.
-            if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-                std::mem::forget(second);
-            }
-            Outcome::Panicked
+        Err(_payload) => Outcome::Panicked,
+    }
+}
+
+/// Runs code, and gives what it returned or what its panic threw.
+pub(crate) fn catch<R>(code: impl FnOnce() -> R) -> Result<R, Payload> {
+    // Nothing of ours is shared with the code, so none of our state can be left broken by it.
+    catch_unwind(AssertUnwindSafe(code)).map_err(|payload| Payload(Some(payload)))
+}
+
+/// What a panic threw. Its own drop may panic as well, perhaps while another panic unwinds, which would
+/// abort the process: here that goes no further.
+pub(crate) struct Payload(Option<Box<dyn Any + Send>>);
+
+impl Payload {
+    pub(crate) fn into_inner(mut self) -> Box<dyn Any + Send> {
+        self.0.take().unwrap_or_else(|| Box::new(()))
+    }
+
+    /// Lets the panic go on in the calling thread.
+    pub(crate) fn resume(self) -> ! {
+        resume_unwind(self.into_inner())
+    }
+}
+
+impl Drop for Payload {
+    fn drop(&mut self) {
+        let payload = self.0.take();
+        if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+            // There may be no end to it: this one is leaked.
+            std::mem::forget(second);
         }
     }
 }

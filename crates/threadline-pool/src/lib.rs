@@ -7,16 +7,15 @@
 //! long as there is work. How that works and why no wake-up is lost stands in `README.md` beside
 //! this code.
 //!
-//! In scope: running jobs on threads, within bounds, and saying what happens ([`Stats`]); splitting
-//! work among them ([`ThreadPool::join`], [`ThreadPool::scope`]). Out of scope: I/O, async, parallel
-//! iterators (take rayon), and anything that knows of connections. The crate is useful alone.
+//! In scope: running jobs on threads, within bounds, and saying what happens ([`Stats`]); jobs that
+//! borrow from their caller ([`ThreadPool::scope`]). Out of scope: I/O, async, splitting one computation
+//! over all cores (use rayon), and anything that knows of connections. The crate is useful alone.
 //!
-//! `unsafe` is denied by the workspace's lints; `fork/errand.rs` says why there is some.
+//! `unsafe` is denied by the workspace's lints; `scope/mod.rs` has one block and says why.
 
 mod blocking;
 mod builder;
 mod contained;
-mod fork;
 mod histogram;
 mod hooks;
 mod lobby;
@@ -34,6 +33,7 @@ mod queue;
 mod rejected;
 mod roster;
 pub mod schedule;
+mod scope;
 mod shared;
 mod slack;
 mod sleeper;
@@ -46,13 +46,13 @@ mod worker;
 
 pub use blocking::{Hook, about_to_block, blocking, set_hook};
 pub use builder::Builder;
-pub use fork::Scope;
 pub use histogram::Histogram;
 pub use many::{AsCompleted, Map, Until, Waited, as_completed, wait};
 pub use policy::{OnDrop, Policy};
 pub use pool::ThreadPool;
 pub use queue::Priority;
 pub use rejected::{RejectReason, Rejected};
+pub use scope::Scope;
 pub use stats::Stats;
 pub use task::{CancelToken, Cancelled, Ended, JoinError, Task, TaskPanic};
 pub use times::Times;

@@ -83,7 +83,7 @@ impl ThreadPool {
         priority: Priority,
         job: F,
     ) -> Result<(), Rejected<F>> {
-        self.shared().submit_by_policy(priority, job)
+        self.shared().submit_by_policy(priority, job).map(|_position| ())
     }
 
     /// Has the job run on a thread of the pool. Never blocks and never runs or drops a job,
@@ -100,7 +100,7 @@ impl ThreadPool {
     /// Gives the job back when as many jobs wait as may, when the pool is shut down, or when there
     /// is no thread and none can be started.
     pub fn try_submit<F: FnOnce() + Send + 'static>(&self, job: F) -> Result<(), Rejected<F>> {
-        self.shared().try_submit(Class::Ordinary(Priority::Normal), job)
+        self.shared().try_submit(Class::Ordinary(Priority::Normal), job).map(|_position| ())
     }
 
     /// Has a job run that must not be refused for want of room. It runs before all ordinary jobs
@@ -114,7 +114,7 @@ impl ThreadPool {
         &self,
         job: F,
     ) -> Result<(), Rejected<F>> {
-        self.shared().try_submit(Class::Essential, job)
+        self.shared().try_submit(Class::Essential, job).map(|_position| ())
     }
 
     /// What the pool counts. Takes no lock.

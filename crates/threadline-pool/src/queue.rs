@@ -43,6 +43,21 @@ pub(crate) type Job = Box<dyn FnOnce() + Send>;
 pub(crate) struct Waiting {
     pub(crate) job: Job,
     pub(crate) submitted: Moment,
+    /// Set by [`Queue::push`]; grows within each line.
+    number: u64,
+}
+
+impl Waiting {
+    pub(crate) fn new(job: Job, submitted: Moment) -> Self {
+        Waiting { job, submitted, number: 0 }
+    }
+}
+
+/// Where a job waits, for [`Queue::remove`]. Never given to another job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Position {
+    class: Class,
+    number: u64,
 }
 
 /// Which line a job stands in.
@@ -64,6 +79,8 @@ pub(crate) struct Queue {
     lines: [Line; 3],
     ordinary_len: usize,
     ordinary_max: usize,
+    /// Of the next job.
+    next_number: u64,
 }
 
 #[derive(Default)]
@@ -80,6 +97,7 @@ impl Queue {
             lines: Default::default(),
             ordinary_len: 0,
             ordinary_max,
+            next_number: 0,
         }
     }
 
@@ -92,12 +110,33 @@ impl Queue {
         len_max.saturating_sub(self.ordinary_len.saturating_add(elsewhere))
     }
 
-    pub(crate) fn push(&mut self, class: Class, waiting: Waiting) {
+    pub(crate) fn push(&mut self, class: Class, mut waiting: Waiting) -> Position {
+        waiting.number = self.next_number;
+        self.next_number += 1;
+        let position = Position { class, number: waiting.number };
         match class {
             Class::Essential => self.essential.push_back(waiting),
             Class::Ordinary(priority) => {
                 self.ordinary_len += 1;
                 self.lines[priority as usize].jobs.push_back(waiting);
+            }
+        }
+        position
+    }
+
+    /// Takes out one job, wherever it stands in its line. `None` if it is not in the queue any more, or
+    /// is on the tray.
+    pub(crate) fn remove(&mut self, position: Position) -> Option<Waiting> {
+        match position.class {
+            Class::Essential => take_out(&mut self.essential, position.number),
+            Class::Ordinary(priority) => {
+                let line = &mut self.lines[priority as usize];
+                let waiting = take_out(&mut line.jobs, position.number)?;
+                if line.jobs.is_empty() {
+                    line.passed_over = 0;
+                }
+                self.ordinary_len -= 1;
+                Some(waiting)
             }
         }
     }
@@ -177,6 +216,13 @@ impl Queue {
     }
 }
 
+/// Each line is in the order of its numbers: jobs join at the end, and what comes back from the tray goes
+/// before all others, in its order.
+fn take_out(jobs: &mut VecDeque<Waiting>, number: u64) -> Option<Waiting> {
+    let at = jobs.binary_search_by_key(&number, |waiting| waiting.number).ok()?;
+    jobs.remove(at)
+}
+
 #[cfg(all(test, not(loom)))]
 mod tests {
     use std::sync::mpsc;
@@ -186,13 +232,13 @@ mod tests {
     const NORMAL: Class = Class::Ordinary(Priority::Normal);
 
     fn waiting(job: impl FnOnce() + Send + 'static) -> Waiting {
-        Waiting { job: Box::new(job), submitted: Moment::default() }
+        Waiting::new(Box::new(job), Moment::default())
     }
 
     fn queue_of(ordinary_max: usize, essential: usize, ordinary: usize) -> Queue {
         let mut queue = Queue::new(ordinary_max);
-        (0..essential).for_each(|_| queue.push(Class::Essential, waiting(|| ())));
-        (0..ordinary).for_each(|_| queue.push(NORMAL, waiting(|| ())));
+        (0..essential).for_each(|_| _ = queue.push(Class::Essential, waiting(|| ())));
+        (0..ordinary).for_each(|_| _ = queue.push(NORMAL, waiting(|| ())));
         queue
     }
 
@@ -292,6 +338,49 @@ mod tests {
             assert_eq!(displaced.and_then(|()| inbox.try_recv().ok()), expected);
         }
         assert_eq!(queue.len(), 1, "the essential one stays");
+    }
+
+    #[test]
+    fn a_job_is_taken_out_of_the_middle_of_its_line_once_and_by_its_number() {
+        let [low, high] = [Class::Ordinary(Priority::Low), Class::Ordinary(Priority::High)];
+        for class in [Class::Essential, low, NORMAL, high] {
+            let (numbers, inbox) = mpsc::channel();
+            let mut queue = queue_of(5, 1, 1);
+            let positions: Vec<_> = (0..4)
+                .map(|number| {
+                    let numbers = numbers.clone();
+                    let job = move || numbers.send(number).expect("a listener");
+                    queue.push(class, waiting(job))
+                })
+                .collect();
+            let (len, room) = (queue.len(), queue.room(0, 0));
+            // Some are on the tray meanwhile, as far as others allow it, and back again.
+            let mut tray = VecDeque::new();
+            queue.lend(&mut tray, 3);
+            queue.take_back(&mut tray);
+            (queue.remove(positions[2]).expect("it waits").job)();
+            assert_eq!(inbox.try_recv(), Ok(2));
+            assert!(queue.remove(positions[2]).is_none(), "once");
+            assert_eq!(queue.len(), len - 1);
+            let essential = class == Class::Essential;
+            assert_eq!(queue.room(0, 0), if essential { room } else { room + 1 });
+            while let Some(waiting) = queue.pop() {
+                (waiting.job)();
+            }
+            assert_eq!(inbox.try_iter().collect::<Vec<_>>(), [0, 1, 3]);
+            assert!(positions.into_iter().all(|position| queue.remove(position).is_none()));
+        }
+    }
+
+    #[test]
+    fn a_line_that_is_emptied_by_removing_has_not_been_passed_over() {
+        let [low, high] = [Class::Ordinary(Priority::Low), Class::Ordinary(Priority::High)];
+        let mut queue = queue_of(usize::MAX, 0, 0);
+        let first = queue.push(low, waiting(|| ()));
+        (0..20).for_each(|_| _ = queue.push(high, waiting(|| ())));
+        (0..10).for_each(|_| assert!(queue.pop().is_some()));
+        assert!(queue.remove(first).is_some());
+        assert_eq!(queue.lines[Priority::Low as usize].passed_over, 0);
     }
 
     #[test]

@@ -14,13 +14,14 @@ mod tests;
 /// What a thread of the pool does between jobs.
 mod work;
 
+pub(crate) use submit::Withdrawal;
+
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use crate::builder::Settings;
 use crate::contained::Outcome;
-use crate::fork::Crew;
 use crate::hooks::Hook;
 use crate::lobby::Lobby;
 use crate::mail::Mail;
@@ -45,8 +46,6 @@ pub(crate) struct Shared {
     ended: Condvar,
     counters: Counters,
     watch: Watch,
-    /// Threads that take part in forks. Knows no lock of the above.
-    crew: Crew,
     settings: Settings,
     /// Number of the next thread, for its name.
     next_number: AtomicU64,
@@ -86,7 +85,6 @@ impl Shared {
             ended: Condvar::new(),
             counters: Counters::default(),
             watch: Watch::new(settings.measure_times),
-            crew: Crew::new(),
             settings,
             next_number: AtomicU64::new(0),
             #[cfg(test)]
@@ -98,10 +96,6 @@ impl Shared {
 
     pub(crate) fn settings(&self) -> &Settings {
         &self.settings
-    }
-
-    pub(crate) fn crew(&self) -> &Crew {
-        &self.crew
     }
 
     pub(crate) fn stats(&self) -> Stats {

@@ -107,7 +107,7 @@ mod tests {
         for number in 0..count {
             let numbers = numbers.clone();
             let job = Box::new(move || numbers.send(number).expect("a listener"));
-            queue.push(NORMAL, Waiting { job, submitted: Moment::default() });
+            queue.push(NORMAL, Waiting::new(job, Moment::default()));
         }
         (queue, inbox)
     }
@@ -147,7 +147,7 @@ mod tests {
         assert_eq!(tray.len(), 0);
         for class in [Class::Essential, Class::Ordinary(Priority::Low)] {
             let (mut queue, _inbox) = queue_of(5);
-            queue.push(class, Waiting { job: Box::new(|| ()), submitted: Moment::default() });
+            queue.push(class, Waiting::new(Box::new(|| ()), Moment::default()));
             tray.fill(&mut queue);
             assert_eq!(tray.len(), 0);
         }

@@ -34,11 +34,11 @@ impl Shared {
         let cancelled = state.queue.take_all();
         self.counters.cancelled.add(cancelled.len());
         self.unlock(state);
-        cancelled.into_iter().for_each(|waiting| self.drop_cancelled(waiting));
+        cancelled.into_iter().for_each(|waiting| self.drop_unrun(waiting));
     }
 
     /// A job's drop may panic, or call the pool: one such spares the others, and the caller.
-    pub(super) fn drop_cancelled(&self, waiting: Waiting) {
+    pub(super) fn drop_unrun(&self, waiting: Waiting) {
         if contained::run(|| drop(waiting.job)) == Outcome::Panicked {
             self.counters.panicked.increment();
         }

@@ -12,7 +12,7 @@ use crate::contained::{self, Outcome};
 use crate::lobby::Place;
 use crate::nesting::Nesting;
 use crate::primitive::{MutexGuard, Waited};
-use crate::queue::{Class, Waiting};
+use crate::queue::{Class, Position, Waiting};
 use crate::roster::Call;
 use crate::sleeper::Sleeper;
 use crate::times::Moment;
@@ -26,7 +26,8 @@ struct Offer<F> {
     submitted: Moment,
 }
 
-type Submitted<F> = Result<(), Rejected<F>>;
+/// Where the job waits; `None` if it was posted or run already.
+type Submitted<F> = Result<Option<Position>, Rejected<F>>;
 type Admitted = Result<(), RejectReason>;
 
 /// The way in, as far as all take it.
@@ -59,10 +60,10 @@ impl Shared {
             self.counters.rejected.increment();
             return Err(Rejected { job: *job, reason });
         }
-        self.mail.post(Waiting { job, submitted });
+        self.mail.post(Waiting::new(job, submitted));
         self.counters.posted.increment();
         self.look_for_mail();
-        Ok(())
+        Ok(None)
     }
 
     pub(crate) fn submit_by_policy<F>(self: &Arc<Self>, priority: Priority, job: F) -> Submitted<F>
@@ -71,17 +72,30 @@ impl Shared {
     {
         let offer = self.offer(Class::Ordinary(priority), job);
         match self.settings.when_full {
-            Policy::Reject => {
-                let mut state = self.lock();
-                let admitted = self.admit(&mut state, offer.class);
-                self.conclude(state, offer, admitted)
-            }
+            Policy::Reject => self.submit_or_reject(offer),
             // Waiting would keep the thread from making the room it waits for.
             Policy::Block { .. } if worker::belongs_to(self) => self.submit_or_run(offer),
             Policy::Block { timeout } => self.submit_waiting(offer, timeout),
             Policy::CallerRuns => self.submit_or_run(offer),
             Policy::DropOldest => self.submit_displacing(offer, priority),
         }
+    }
+
+    /// As [`Shared::submit_by_policy`] under [`Policy::Reject`], whatever the pool's policy.
+    pub(crate) fn submit_if_room<F>(self: &Arc<Self>, job: F) -> Submitted<F>
+    where
+        F: FnOnce() + Send + 'static,
+    {
+        self.submit_or_reject(self.offer(Class::Ordinary(Priority::Normal), job))
+    }
+
+    fn submit_or_reject<F>(self: &Arc<Self>, offer: Offer<F>) -> Submitted<F>
+    where
+        F: FnOnce() + Send + 'static,
+    {
+        let mut state = self.lock();
+        let admitted = self.admit(&mut state, offer.class);
+        self.conclude(state, offer, admitted)
     }
 
     fn offer<F>(&self, class: Class, job: F) -> Offer<F> {
@@ -137,8 +151,7 @@ impl Shared {
         match admitted {
             Ok(()) => {
                 let Offer { job, class, submitted } = offer;
-                self.accept(state, class, Waiting { job, submitted });
-                Ok(())
+                Ok(Some(self.accept(state, class, Waiting::new(job, submitted))))
             }
             Err(reason) => {
                 self.refuse(state);
@@ -147,17 +160,23 @@ impl Shared {
         }
     }
 
-    fn accept(self: &Arc<Self>, mut state: MutexGuard<'_, State>, class: Class, waiting: Waiting) {
+    fn accept(
+        self: &Arc<Self>,
+        mut state: MutexGuard<'_, State>,
+        class: Class,
+        waiting: Waiting,
+    ) -> Position {
         if class != Class::Ordinary(Priority::Normal) {
             // It may go before what is laid out, or is to have its turn among it.
             self.tray.give_back(&mut state.queue);
         }
         self.take_in(&mut state);
-        state.queue.push(class, waiting);
+        let position = state.queue.push(class, waiting);
         self.counters.per_job.submitted.increment();
         let call = state.roster.call();
         self.unlock(state);
         self.carry_out(call);
+        position
     }
 
     fn refuse(self: &Arc<Self>, state: MutexGuard<'_, State>) {
@@ -171,6 +190,38 @@ impl Shared {
         let call = self.call_if_work_waits(&mut state);
         self.unlock(state);
         self.carry_out(call);
+    }
+}
+
+/// Why a job is taken out of the queue again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Withdrawal {
+    /// It will not run.
+    Cancelled,
+    /// Its submitter runs it, and counts it as run ([`Shared::ran_in_caller`]).
+    RunByCaller,
+}
+
+/// Taking jobs back.
+impl Shared {
+    /// Takes a job out of the queue whose submitter has cancelled it or runs it itself, so that it does not
+    /// count against the bound any more. False if it is not there: a thread has it, or it was dropped.
+    pub(crate) fn withdraw(self: &Arc<Self>, position: Position, why: Withdrawal) -> bool {
+        let mut state = self.lock();
+        self.tray.give_back(&mut state.queue);
+        let withdrawn = state.queue.remove(position);
+        if withdrawn.is_some() && why == Withdrawal::Cancelled {
+            self.counters.cancelled.increment();
+        }
+        self.unlock(state);
+        let found = withdrawn.is_some();
+        withdrawn.into_iter().for_each(|waiting| self.drop_unrun(waiting));
+        found
+    }
+
+    /// A job that was withdrawn to be run by its submitter has ended.
+    pub(crate) fn ran_in_caller(&self) {
+        self.counters.ran_in_caller.increment();
     }
 }
 
@@ -260,8 +311,8 @@ impl Shared {
         if contained::run(offer.job) == Outcome::Panicked {
             self.counters.panicked.increment();
         }
-        self.counters.ran_in_caller.increment();
-        Ok(())
+        self.ran_in_caller();
+        Ok(None)
     }
 }
 
@@ -283,7 +334,7 @@ impl Shared {
             }
         }
         let submitted = self.conclude(state, offer, admitted);
-        displaced.into_iter().for_each(|waiting| self.drop_cancelled(waiting));
+        displaced.into_iter().for_each(|waiting| self.drop_unrun(waiting));
         submitted
     }
 }

@@ -50,7 +50,7 @@ impl Shared {
         }
         let now = self.watch.end(ended.submitted);
         let laid_out = self.tray.end_job(|| self.watch.record(ended.submitted, ended.started, now));
-        if let Some(Waiting { job, submitted }) = laid_out {
+        if let Some(Waiting { job, submitted, .. }) = laid_out {
             // Busy before and after; the pool's lock has nothing to be told.
             return Some(Taken { job, submitted, started: self.watch.start(submitted, now) });
         }
@@ -102,7 +102,7 @@ impl Shared {
         self: &Arc<Self>,
         mut state: MutexGuard<'_, State>,
         came: Came,
-        Waiting { job, submitted }: Waiting,
+        Waiting { job, submitted, .. }: Waiting,
     ) -> Taken {
         state.roster.start_job();
         let call =

@@ -23,7 +23,7 @@ mod event;
 mod latch;
 #[cfg(all(test, loom))]
 mod model;
-mod patience;
+pub(crate) mod patience;
 mod queue;
 mod rate;
 mod semaphore;

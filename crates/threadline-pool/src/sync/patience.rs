@@ -1,4 +1,4 @@
-//! How every wait of this module sleeps: until a deadline, after saying so.
+//! How waits on a condition variable sleep: until a deadline, after saying so.
 
 use std::time::{Duration, Instant};
 
@@ -6,23 +6,23 @@ use crate::blocking::{about_to_block, is_watched};
 use crate::primitive::{Condvar, Mutex, MutexGuard, Waited, lock, wait_until};
 
 /// One wait, which may sleep several times.
-pub(super) struct Patience {
+pub(crate) struct Patience {
     deadline: Option<Instant>,
     told: bool,
 }
 
 impl Patience {
-    pub(super) fn endless() -> Self {
+    pub(crate) fn endless() -> Self {
         Patience { deadline: None, told: false }
     }
 
     /// For so long. A time beyond what the clock can say is endless.
-    pub(super) fn of(timeout: Duration) -> Self {
+    pub(crate) fn of(timeout: Duration) -> Self {
         Patience { deadline: Instant::now().checked_add(timeout), told: false }
     }
 
     /// Sleeps until the bell is rung or the time is up. May come back for no reason at all: look again.
-    pub(super) fn sleep<'a, T>(
+    pub(crate) fn sleep<'a, T>(
         &mut self,
         mutex: &'a Mutex<T>,
         bell: &Condvar,

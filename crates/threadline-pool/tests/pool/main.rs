@@ -3,7 +3,6 @@
 
 mod bounds;
 mod figures;
-mod fork;
 mod hooks;
 mod laid_out;
 mod lifetime;
@@ -13,6 +12,7 @@ mod policies;
 mod priorities;
 mod running;
 mod schedule;
+mod scope;
 mod shutdown;
 mod shutdown_midway;
 mod slack;
