@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 use super::ends::Ends;
 use crate::task::{JoinError, Task};
 
-/// Results of tasks in the order in which they end. On a thread of a pool, jobs that have not begun
-/// are run right here when there is nothing else to wait for.
+/// Results of tasks in the order in which they end.
+///
+/// On a thread of a pool, `next` runs jobs that have not begun right here, when there is nothing else to wait
+/// for. So do not hold a lock meanwhile that the jobs take. [`AsCompleted::next_timeout`] never does.
 ///
 /// ```
 /// use threadline_pool::{ThreadPool, as_completed};
@@ -51,9 +53,13 @@ pub struct AsCompleted<T> {
 
 impl<T> AsCompleted<T> {
     /// The next result; `None` if none comes within so long, or none is left ([`AsCompleted::left`]
-    /// tells).
+    /// tells). Never runs a job, which might take longer.
     pub fn next_timeout(&mut self, timeout: Duration) -> Option<Result<T, JoinError>> {
-        self.next_until(Instant::now().checked_add(timeout))
+        if self.left == 0 {
+            return None;
+        }
+        let number = self.ends.next(Instant::now().checked_add(timeout))?;
+        self.take(number)
     }
 
     /// How many tasks have not been handed out.
@@ -61,20 +67,9 @@ impl<T> AsCompleted<T> {
         self.left
     }
 
-    fn next_until(&mut self, deadline: Option<Instant>) -> Option<Result<T, JoinError>> {
-        if self.left == 0 {
-            return None;
-        }
-        let number = loop {
-            if let Some(number) = self.ends.try_next() {
-                break number;
-            }
-            if !self.help_one() {
-                break self.ends.next(deadline)?;
-            }
-        };
+    /// Each end is told once. It has ended: joining does not wait.
+    fn take(&mut self, number: usize) -> Option<Result<T, JoinError>> {
         self.left -= 1;
-        // Each end is told once. It has ended: joining does not wait.
         self.tasks[number].take().map(Task::join)
     }
 
@@ -94,7 +89,16 @@ impl<T> Iterator for AsCompleted<T> {
     type Item = Result<T, JoinError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.next_until(None)
+        while self.left > 0 {
+            if let Some(number) = self.ends.try_next() {
+                return self.take(number);
+            }
+            if !self.help_one() {
+                let number = self.ends.next(None)?;
+                return self.take(number);
+            }
+        }
+        None
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {

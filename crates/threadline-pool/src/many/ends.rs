@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::primitive::{Condvar, Mutex, Waited, lock, wait_until};
+use crate::primitive::{Condvar, Mutex, Waited, lock};
+use crate::sync::patience::Patience;
 use crate::task::{Task, Watcher};
 
 /// Numbers of tasks that have ended, in that order.
@@ -37,13 +38,14 @@ impl Ends {
 
     /// The next end; `None` if the time is up before.
     pub(super) fn next(&self, deadline: Option<Instant>) -> Option<usize> {
+        let mut patience = Patience::until(deadline);
         let mut numbers = lock(&self.numbers);
         loop {
             if let Some(number) = numbers.pop_front() {
                 return Some(number);
             }
-            let (again, waited) = wait_until(&self.numbers, &self.more, numbers, deadline);
-            numbers = again;
+            let waited;
+            (numbers, waited) = patience.sleep(&self.numbers, &self.more, numbers);
             if waited == Waited::TimedOut {
                 return numbers.pop_front();
             }

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::ThreadPool;
+use crate::contained;
 use crate::task::{JoinError, Task};
 
 /// Made by [`ThreadPool::map`]: results in the order of the items.
@@ -66,14 +67,18 @@ impl ThreadPool {
             items: items.into_iter().fuse(),
             function: Arc::new(function),
             in_flight: VecDeque::new(),
-            in_flight_max: self.threads_max().saturating_mul(2),
+            in_flight_max: self.threads_max().saturating_mul(2).min(IN_FLIGHT_MAX),
         }
     }
 }
 
+/// The most items in flight by default: a pool may have many threads for jobs that block, and an iterator
+/// that draws from a file or a database must not be emptied into memory for them.
+const IN_FLIGHT_MAX: usize = 128;
+
 impl<I, F, R> Map<I, F, R> {
-    /// How many items may be under way or wait to be handed out, at least 1. Default: twice the pool's
-    /// `threads_max`.
+    /// How many items may be under way or wait to be handed out, at least 1: so many are drawn from the
+    /// iterator ahead. Default: twice the pool's `threads_max`, and at most 128.
     pub fn in_flight_max(mut self, items: usize) -> Self {
         self.in_flight_max = items.max(1);
         self
@@ -118,6 +123,8 @@ impl<I, F, R> Drop for Map<I, F, R> {
                 task.cancel();
             }
         }
+        // One by one: a result whose drop panics spares the others, also while another panic unwinds.
+        self.in_flight.drain(..).for_each(|slot| _ = contained::run(|| drop(slot)));
     }
 }
 

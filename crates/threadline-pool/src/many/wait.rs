@@ -46,8 +46,10 @@ pub struct Waited {
     pub pending: Vec<usize>,
 }
 
-/// Waits for tasks, for so long at most; `None` waits for ever. On a thread of a pool, jobs that have
-/// not begun are run right here.
+/// Waits for tasks, for so long at most; `None` waits for ever.
+///
+/// On a thread of a pool, a wait for ever runs jobs that have not begun right here. So do not hold a lock
+/// meanwhile that the jobs take. A wait with a time limit never runs a job, which might take longer.
 ///
 /// ```
 /// use threadline_pool::{ThreadPool, Until, wait};
@@ -60,15 +62,14 @@ pub struct Waited {
 /// ```
 pub fn wait<T>(tasks: &[Task<T>], until: Until, timeout: Option<Duration>) -> Waited {
     let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-    let forever = timeout.is_none();
     let ends = Ends::of(tasks);
     let mut left = tasks.len();
-    let mut unbegun = tasks.iter();
+    let mut unbegun = if timeout.is_none() { tasks } else { &[] }.iter();
     while left > 0 {
         let next = match ends.try_next() {
             Some(number) => Some(number),
             None if unbegun.by_ref().any(Task::help) => continue,
-            None => ends.next(if forever { None } else { deadline }),
+            None => ends.next(deadline),
         };
         let Some(number) = next else { break };
         left -= 1;

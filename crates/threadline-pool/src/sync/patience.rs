@@ -13,12 +13,17 @@ pub(crate) struct Patience {
 
 impl Patience {
     pub(crate) fn endless() -> Self {
-        Patience { deadline: None, told: false }
+        Patience::until(None)
+    }
+
+    /// `None` is endless.
+    pub(crate) fn until(deadline: Option<Instant>) -> Self {
+        Patience { deadline, told: false }
     }
 
     /// For so long. A time beyond what the clock can say is endless.
     pub(crate) fn of(timeout: Duration) -> Self {
-        Patience { deadline: Instant::now().checked_add(timeout), told: false }
+        Patience::until(Instant::now().checked_add(timeout))
     }
 
     /// Sleeps until the bell is rung or the time is up. May come back for no reason at all: look again.

@@ -1,6 +1,7 @@
 //! What the holder of a task and its queued job share.
 //!
-//! One lock, and the steps of `README.md`. No code of the user's runs or is dropped under the lock.
+//! One lock, and the steps of `README.md`. No code of the user's runs or is dropped under the lock: closures,
+//! results, callbacks, and the clone and drop of wakers.
 
 use std::sync::Arc;
 use std::task::Waker;
@@ -9,9 +10,9 @@ use std::time::Instant;
 use super::spawn::Work;
 use super::token::CancelToken;
 use super::{JoinError, panics};
-use crate::blocking::{about_to_block, is_watched};
 use crate::contained;
-use crate::primitive::{Condvar, Mutex, MutexGuard, Waited, lock, wait_until};
+use crate::primitive::{Condvar, Mutex, Waited, lock};
+use crate::sync::patience::Patience;
 
 /// How a task has ended.
 ///
@@ -72,8 +73,8 @@ enum State<W: Work> {
 
 /// What the handle needs of a cell, whatever its closure.
 pub(super) trait Joined<T>: Send + Sync {
-    /// Runs the job in the calling thread if nobody has begun it.
-    fn help(&self) -> bool;
+    /// Runs the job in the calling thread if nobody has begun it. Calls `begun` first if so.
+    fn help(&self, begun: &mut dyn FnMut()) -> bool;
 
     /// The result, once it is there; `None` if the time was up before.
     fn wait_result(&self, deadline: Option<Instant>) -> Option<Result<T, JoinError>>;
@@ -159,46 +160,41 @@ impl<W: Work> Cell<W> {
         deadline: Option<Instant>,
         mut take: impl FnMut(&mut Inner<W>) -> Option<R>,
     ) -> Option<R> {
-        let mut told = false;
+        let mut patience = Patience::until(deadline);
         let mut inner = lock(&self.inner);
         loop {
             if let Some(found) = take(&mut inner) {
                 return Some(found);
             }
-            let (again, waited) = self.sleep(inner, deadline, &mut told);
-            inner = again;
+            inner.waiting += 1;
+            let waited;
+            (inner, waited) = patience.sleep(&self.inner, &self.ended, inner);
+            inner.waiting -= 1;
             if waited == Waited::TimedOut {
                 return take(&mut inner);
             }
         }
     }
+}
 
-    fn sleep<'a>(
-        &'a self,
-        mut inner: MutexGuard<'a, Inner<W>>,
-        deadline: Option<Instant>,
-        told: &mut bool,
-    ) -> (MutexGuard<'a, Inner<W>>, Waited) {
-        if !*told && is_watched() {
-            // Without the lock, and so the state may be another: the caller looks again.
-            *told = true;
-            drop(inner);
-            about_to_block();
-            return (lock(&self.inner), Waited::Woken);
-        }
-        inner.waiting += 1;
-        let (mut inner, waited) = wait_until(&self.inner, &self.ended, inner, deadline);
-        inner.waiting -= 1;
-        (inner, waited)
+/// What is the user's is dropped by the last one who knows the cell, whoever that is and whatever unwinds.
+impl<W: Work> Drop for Cell<W> {
+    fn drop(&mut self) {
+        let mut inner = lock(&self.inner);
+        let state = std::mem::replace(&mut inner.state, State::Running);
+        let waker = inner.waker.take();
+        let callbacks = std::mem::take(&mut inner.callbacks);
+        drop(inner);
+        contained::run(|| drop(state));
+        contained::run(|| drop(waker));
+        callbacks.into_iter().for_each(|callback| _ = contained::run(|| drop(callback)));
     }
 }
 
 impl<W: Work> Cell<W> {
     /// Runs the job, unless somebody else does or has.
     pub(super) fn run(&self) -> bool {
-        let Some(work) = self.begin() else { return false };
-        self.end(panics::catch(|| work.work()));
-        true
+        self.help(&mut || ())
     }
 }
 
@@ -224,8 +220,11 @@ impl<W: Work> Inner<W> {
 }
 
 impl<W: Work> Joined<W::Output> for Cell<W> {
-    fn help(&self) -> bool {
-        self.run()
+    fn help(&self, begun: &mut dyn FnMut()) -> bool {
+        let Some(work) = self.begin() else { return false };
+        begun();
+        self.end(panics::catch(|| work.work()));
+        true
     }
 
     fn wait_result(&self, deadline: Option<Instant>) -> Option<Result<W::Output, JoinError>> {
@@ -241,11 +240,19 @@ impl<W: Work> Joined<W::Output> for Cell<W> {
         if let Some(result) = inner.take_result() {
             return Some(result);
         }
-        let same = inner.waker.as_ref().is_some_and(|known| known.will_wake(waker));
-        let old = if same { None } else { inner.waker.replace(waker.clone()) };
+        if inner.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            return None;
+        }
         drop(inner);
-        drop(old);
-        None
+        // Cloning and dropping wakers is the user's code: without the lock.
+        let waker = waker.clone();
+        let mut inner = lock(&self.inner);
+        let result = inner.take_result();
+        // The end has been; it will wake nobody.
+        let unused = if result.is_some() { Some(waker) } else { inner.waker.replace(waker) };
+        drop(inner);
+        contained::run(|| drop(unused));
+        result
     }
 
     fn how_ended(&self) -> Option<Ended> {

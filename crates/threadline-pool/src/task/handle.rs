@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use super::JoinError;
 use super::cell::{Ended, Joined, Watcher};
+use crate::queue::Position;
+use crate::shared::{Shared, Withdrawal};
 use crate::worker;
 
 /// The future of a job: made by [`ThreadPool::spawn`](crate::ThreadPool::spawn). Dropping it detaches:
@@ -30,15 +32,31 @@ use crate::worker;
 #[must_use = "a task that is dropped is detached: nobody hears of its result"]
 pub struct Task<T> {
     cell: Arc<dyn Joined<T>>,
+    /// None if its job never was in a queue.
+    queued: Option<Queued>,
+}
+
+/// Where the job waits, or waited.
+pub(super) struct Queued {
+    pub(super) pool: Arc<Shared>,
+    pub(super) position: Position,
+}
+
+impl Queued {
+    /// The job's place in the queue is free for another one. False if a thread has taken it before.
+    fn leave(&self, why: Withdrawal) -> bool {
+        self.pool.withdraw(self.position, why)
+    }
 }
 
 impl<T> Task<T> {
-    pub(super) fn new(cell: Arc<dyn Joined<T>>) -> Self {
-        Task { cell }
+    pub(super) fn new(cell: Arc<dyn Joined<T>>, queued: Option<Queued>) -> Self {
+        Task { cell, queued }
     }
 
     /// Waits for the job's result. On a thread of a pool, a job that has not begun is run right here,
-    /// so that a pool whose jobs join each other goes on even with one thread.
+    /// so that a pool whose jobs join each other goes on even with one thread. So do not hold a lock
+    /// meanwhile that the job takes.
     ///
     /// # Errors
     /// [`JoinError`]: it never ran, or it panicked.
@@ -47,13 +65,12 @@ impl<T> Task<T> {
         self.cell.wait_result(None).unwrap_or(Err(JoinError::Cancelled))
     }
 
-    /// As [`Task::join`], for so long at most; then gives the task back. A job that is run right here
-    /// is run to its end.
+    /// As [`Task::join`], for so long at most; then gives the task back. Never runs the job, which might
+    /// take longer: on the only thread of a pool, a job that has not begun does not end in time.
     ///
     /// # Errors
     /// The task itself, if its job has not ended in time.
     pub fn join_timeout(self, timeout: Duration) -> Result<Result<T, JoinError>, Self> {
-        self.help();
         self.cell.wait_result(Instant::now().checked_add(timeout)).ok_or(self)
     }
 
@@ -67,11 +84,16 @@ impl<T> Task<T> {
         self.cell.how_ended().is_some()
     }
 
-    /// Cancels it: a job that has not begun never runs, and this returns true. One that has begun is
+    /// Cancels it: a job that has not begun never runs and leaves the pool's queue, and this returns true
+    /// ([`Stats::cancelled`](crate::Stats::cancelled) counts it). One that has begun is
     /// asked to end, if it was spawned by
     /// [`spawn_cancellable`](crate::ThreadPool::spawn_cancellable); its result is what it returns.
     pub fn cancel(&self) -> bool {
-        self.cell.cancel()
+        let cancelled = self.cell.cancel();
+        if cancelled && let Some(queued) = &self.queued {
+            queued.leave(Withdrawal::Cancelled);
+        }
+        cancelled
     }
 
     /// Has `callback` called when the job has ended, by the thread that ends it; at once, and here, if
@@ -83,7 +105,18 @@ impl<T> Task<T> {
 
     /// Runs the job here, if that is a pool's thread and the job has not begun.
     pub(crate) fn help(&self) -> bool {
-        worker::is_of_a_pool() && self.cell.help()
+        if !worker::is_of_a_pool() {
+            return false;
+        }
+        let mut left = None;
+        let leave = &mut || {
+            left = self.queued.as_ref().filter(|queued| queued.leave(Withdrawal::RunByCaller));
+        };
+        let helped = self.cell.help(leave);
+        if let Some(queued) = left {
+            queued.pool.ran_in_caller();
+        }
+        helped
     }
 
     pub(crate) fn watch(&self, watcher: Arc<dyn Watcher>, number: usize) {

@@ -70,7 +70,7 @@ fn a_joiner_that_helps_and_a_worker_run_it_once() {
             let cell = cell.clone();
             thread::spawn(move || cell.run())
         };
-        cell.help();
+        cell.help(&mut || ());
         assert!(matches!(cell.wait_result(None), Some(Ok(42))));
         worker.join().expect("worker");
         assert_eq!(count(&runs), 1);
@@ -99,7 +99,7 @@ fn a_wait_that_times_out_leaves_the_result_where_it_is() {
 fn a_handle_that_is_dropped_lets_the_job_run() {
     loom::model(|| {
         let (cell, runs) = task();
-        let handle = Task::new(cell.clone() as std::sync::Arc<dyn Joined<u32>>);
+        let handle = Task::new(cell.clone() as std::sync::Arc<dyn Joined<u32>>, None);
         let worker = thread::spawn(move || cell.run());
         drop(handle);
         assert!(worker.join().expect("worker"));

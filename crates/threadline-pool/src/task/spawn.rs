@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use super::cell::Cell;
+use super::handle::Queued;
 use super::token::CancelToken;
 use super::{Task, panics};
-use crate::{Rejected, ThreadPool};
+use crate::{Priority, Rejected, ThreadPool};
 
 impl ThreadPool {
     /// Has the job run on a thread of the pool, and gives its future.
@@ -83,9 +84,12 @@ fn queue<W: Work + 'static>(
 ) -> Result<Task<W::Output>, Rejected<W>> {
     panics::watch();
     let cell = Arc::new(cell);
-    let queued = Queued(Arc::clone(&cell));
-    match pool.submit(move || queued.run()) {
-        Ok(()) => Ok(Task::new(cell)),
+    let entry = Entry(Arc::clone(&cell));
+    match pool.shared().submit_by_policy(Priority::Normal, move || entry.run()) {
+        Ok(position) => {
+            let pool = Arc::clone(pool.shared());
+            Ok(Task::new(cell, position.map(|position| Queued { pool, position })))
+        }
         Err(rejected) => {
             let reason = rejected.reason;
             // Before the queued side is dropped, which would count as cancelled.
@@ -97,15 +101,15 @@ fn queue<W: Work + 'static>(
 }
 
 /// The pool's side of a task. Dropped unrun, it ends the task as cancelled.
-struct Queued<W: Work>(Arc<Cell<W>>);
+struct Entry<W: Work>(Arc<Cell<W>>);
 
-impl<W: Work> Queued<W> {
+impl<W: Work> Entry<W> {
     fn run(&self) {
         self.0.run();
     }
 }
 
-impl<W: Work> Drop for Queued<W> {
+impl<W: Work> Drop for Entry<W> {
     fn drop(&mut self) {
         self.0.abandon();
     }

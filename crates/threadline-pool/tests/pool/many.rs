@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use threadline_pool::{ThreadPool, Until, as_completed, wait};
+use threadline_pool::{Task, ThreadPool, Until, as_completed, wait};
+
+use crate::Blocked;
 
 fn pool(threads: usize) -> ThreadPool {
     ThreadPool::builder().threads_max(threads).build().expect("a pool")
@@ -150,4 +152,93 @@ fn a_job_can_wait_for_others_of_its_pool_with_one_thread() {
         mapped + completed
     });
     assert_eq!(task.expect("room").join().expect("returned"), 90);
+}
+
+/// Within a job on the only thread of a pool: a task that has not begun, and whether its job ran.
+fn on_the_only_thread(code: fn(Task<()>, &AtomicUsize)) {
+    let pool = pool(1);
+    let inner = pool.clone();
+    let task = pool.spawn(move || {
+        let runs = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&runs);
+        let waiting = inner.spawn(move || _ = counted.fetch_add(1, Ordering::SeqCst));
+        code(waiting.expect("room"), &runs);
+    });
+    task.expect("room").join().expect("no panic");
+}
+
+const SHORT: Duration = Duration::from_millis(1);
+
+#[test]
+fn a_wait_with_a_time_limit_never_runs_a_job() {
+    on_the_only_thread(|task, runs| {
+        let tasks = [task];
+        for until in [Until::First, Until::All, Until::FirstError] {
+            assert_eq!(wait(&tasks, until, Some(SHORT)).pending, [0]);
+        }
+        assert_eq!(runs.load(Ordering::SeqCst), 0);
+        assert_eq!(wait(&tasks, Until::All, None).done, [0]);
+        assert_eq!(runs.load(Ordering::SeqCst), 1);
+    });
+    on_the_only_thread(|task, runs| {
+        let mut results = as_completed([task]);
+        assert!(results.next_timeout(SHORT).is_none());
+        assert_eq!((runs.load(Ordering::SeqCst), results.left()), (0, 1));
+        results.next().expect("the only one").expect("it returned");
+        assert_eq!((runs.load(Ordering::SeqCst), results.left()), (1, 0));
+        assert!(results.next_timeout(SHORT).is_none());
+    });
+    on_the_only_thread(|task, runs| {
+        assert!(!task.wait_timeout(SHORT));
+        let task = task.join_timeout(SHORT).expect_err("it has not begun");
+        assert_eq!(runs.load(Ordering::SeqCst), 0);
+        task.join().expect("it returned");
+        assert_eq!(runs.load(Ordering::SeqCst), 1);
+    });
+}
+
+#[test]
+fn a_map_draws_a_bounded_number_of_items_ahead_whatever_the_pool() {
+    for (threads_max, ahead) in [(1, 2), (3, 6), (64, 128), (10_000, 128), (usize::MAX, 128)] {
+        let pool = ThreadPool::builder().threads_max(threads_max).build().expect("a pool");
+        let drawn = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&drawn);
+        let items = (0..).inspect(move |_: &u32| _ = counted.fetch_add(1, Ordering::SeqCst));
+        let mut results = pool.map(items, |n| n);
+        assert_eq!(results.next().expect("endless").expect("returned"), 0);
+        assert_eq!(drawn.load(Ordering::SeqCst), ahead, "{threads_max} threads at most");
+        assert_eq!(results.next().expect("endless").expect("returned"), 1);
+        assert_eq!(drawn.load(Ordering::SeqCst), ahead + 1);
+    }
+}
+
+#[test]
+fn a_map_tells_how_many_are_left() {
+    let pool = pool(2);
+    let mut results = pool.map(0..10, |n: u32| n).in_flight_max(3);
+    assert_eq!(results.size_hint(), (10, Some(10)));
+    assert!(results.next().is_some());
+    assert_eq!(results.size_hint(), (9, Some(9)));
+    assert_eq!(results.by_ref().count(), 9);
+    assert_eq!(pool.map(0..4, |n: u32| n).in_flight_max(0).count(), 4, "at least 1");
+}
+
+#[test]
+fn a_map_that_is_dropped_leaves_the_queue() {
+    let pool = pool(1);
+    let stuck = Blocked::running(&pool);
+    let builder = ThreadPool::builder().threads_max(1).queue_len_max(4);
+    let other = builder.build().expect("a pool");
+    let gate = Blocked::running(&other);
+    // The first item is waited for elsewhere, so that the others stay in flight.
+    let mut results = other.map(0..4, |n: u32| n).in_flight_max(4);
+    std::thread::scope(|threads| {
+        let first = threads.spawn(|| results.next());
+        crate::wait_for("all are in flight", || other.stats().queue_len == 4);
+        gate.open();
+        first.join().expect("no panic").expect("an item").expect("returned");
+    });
+    drop(results);
+    assert_eq!(other.stats().queue_len, 0);
+    stuck.release();
 }

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::wait_for;
-use threadline_pool::{Ended, JoinError, RejectReason, Task, ThreadPool};
+use threadline_pool::{Ended, JoinError, Policy, RejectReason, Task, ThreadPool};
 
 fn pool(threads: usize) -> ThreadPool {
     ThreadPool::builder().threads_max(threads).build().expect("a pool")
@@ -229,4 +229,84 @@ fn a_task_can_be_awaited_without_a_runtime() {
     let sum = block_on(async { first.await.expect("returned") + second.await.expect("returned") });
     assert_eq!(sum, 3);
     opener.join().expect("opener");
+}
+
+/// A pool whose one thread is busy, and whose queue has room for two.
+fn blocked_pool_for_two(policy: Policy) -> (ThreadPool, crate::Blocked) {
+    let builder = ThreadPool::builder().threads_max(1).queue_len_max(2);
+    let pool = builder.when_full(policy).build().expect("a pool");
+    let blocked = crate::Blocked::running(&pool);
+    (pool, blocked)
+}
+
+#[test]
+fn a_cancelled_task_gives_its_place_in_the_queue_back() {
+    for policy in [Policy::Reject, Policy::DropOldest] {
+        let (pool, stuck) = blocked_pool_for_two(policy);
+        let held = pool.spawn(|| 1).expect("room");
+        for _ in 0..100 {
+            let task = pool.spawn(|| 2).expect("room");
+            assert_eq!(pool.stats().queue_len, 2);
+            assert!(task.cancel());
+            assert_eq!(pool.stats().queue_len, 1);
+        }
+        stuck.release();
+        assert_eq!(held.join().expect("it was never displaced"), 1);
+        assert!(pool.shutdown(Duration::from_secs(30)));
+        let stats = pool.stats();
+        assert_eq!((stats.submitted, stats.completed, stats.cancelled), (102, 2, 100));
+    }
+}
+
+#[test]
+fn cancelling_makes_room_for_a_submitter_that_waits() {
+    let policy = Policy::Block { timeout: Duration::from_secs(30) };
+    let (pool, stuck) = blocked_pool_for_two(policy);
+    let tasks = [pool.spawn(|| 1).expect("room"), pool.spawn(|| 2).expect("room")];
+    let submitter = {
+        let pool = pool.clone();
+        thread::spawn(move || pool.spawn(|| 3).map(drop).is_ok())
+    };
+    wait_for("it waits", || pool.stats().blocked == 1);
+    assert!(tasks[1].cancel());
+    assert!(submitter.join().expect("no panic"), "the thread is still busy");
+    stuck.release();
+}
+
+#[test]
+fn a_task_that_runs_or_has_ended_has_no_place_to_give_back() {
+    let pool = pool(1);
+    let (begun, reached) = mpsc::channel();
+    let (gate, wait) = mpsc::channel::<()>();
+    let running = pool.spawn(move || {
+        begun.send(()).expect("somebody waits");
+        let _ = wait.recv();
+    });
+    let running = running.expect("room");
+    reached.recv().expect("begun");
+    let waiting = pool.spawn(|| ()).expect("room");
+    assert!(!running.cancel());
+    assert_eq!(pool.stats().queue_len, 1);
+    drop(gate);
+    waiting.join().expect("returned");
+    running.join().expect("returned");
+    assert_eq!((pool.stats().cancelled, pool.stats().ran_in_caller), (0, 0));
+}
+
+#[test]
+fn what_a_joiner_runs_itself_leaves_the_queue() {
+    let pool = ThreadPool::builder().threads_max(1).queue_len_max(2).build().expect("a pool");
+    let inner = pool.clone();
+    let task = pool.spawn(move || {
+        // On the only thread, so that nobody else takes anything out of the queue.
+        for n in 0..10 {
+            let queued = inner.clone();
+            let task = inner.spawn(move || (n, queued.stats().queue_len)).expect("room");
+            assert_eq!(task.join().expect("returned"), (n, 0), "it has left before it runs");
+        }
+    });
+    task.expect("room").join().expect("no panic");
+    assert!(pool.shutdown(Duration::from_secs(30)));
+    let stats = pool.stats();
+    assert_eq!((stats.completed, stats.ran_in_caller, stats.cancelled), (11, 10, 0));
 }
