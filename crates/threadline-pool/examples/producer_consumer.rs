@@ -62,7 +62,8 @@ fn back_pressure() {
 }
 
 fn by_urgency() {
-    let orders = Queue::priority(10);
+    // Greater keys first.
+    let orders = Queue::by_priority(10, |(urgency, _): &(i64, &str)| *urgency);
     for order in [(2, "the bin is full"), (9, "the house is on fire"), (5, "the milk boils")] {
         orders.put(order).expect("there is room");
     }

@@ -1,10 +1,12 @@
 //! [`Queue`]: handing work from producers to consumers.
 
+use std::cmp::{Ordering, Reverse};
 use std::collections::{BinaryHeap, VecDeque};
 use std::fmt;
 use std::time::Duration;
 
 use super::patience::Patience;
+use crate::contained;
 use crate::primitive::{Condvar, Mutex, MutexGuard, Waited, lock};
 
 /// A bounded queue for any number of producers and consumers.
@@ -32,8 +34,12 @@ pub struct Queue<T> {
     room: Condvar,
     /// Rung when nothing is unfinished.
     finished: Condvar,
+    /// How urgent an item is. Called without the lock, as all code of the user's is.
+    key: Option<Key<T>>,
     len_max: usize,
 }
+
+type Key<T> = Box<dyn Fn(&T) -> i64 + Send + Sync>;
 
 struct State<T> {
     items: Box<dyn Items<T> + Send>,
@@ -46,13 +52,14 @@ struct State<T> {
 
 /// In which order items come out.
 trait Items<T> {
-    fn push(&mut self, item: T);
+    /// `key` counts in a queue by priority only.
+    fn push(&mut self, item: T, key: i64);
     fn pop(&mut self) -> Option<T>;
     fn len(&self) -> usize;
 }
 
 impl<T> Items<T> for VecDeque<T> {
-    fn push(&mut self, item: T) {
+    fn push(&mut self, item: T, _key: i64) {
         self.push_back(item);
     }
 
@@ -66,7 +73,7 @@ impl<T> Items<T> for VecDeque<T> {
 }
 
 impl<T> Items<T> for Vec<T> {
-    fn push(&mut self, item: T) {
+    fn push(&mut self, item: T, _key: i64) {
         Vec::push(self, item);
     }
 
@@ -79,19 +86,52 @@ impl<T> Items<T> for Vec<T> {
     }
 }
 
-impl<T: Ord> Items<T> for BinaryHeap<T> {
-    fn push(&mut self, item: T) {
-        BinaryHeap::push(self, item);
+/// The greatest key first, and of equal ones the first that was put.
+struct ByKey<T> {
+    heap: BinaryHeap<Ranked<T>>,
+    next_number: u64,
+}
+
+struct Ranked<T> {
+    rank: (i64, Reverse<u64>),
+    item: T,
+}
+
+impl<T> Items<T> for ByKey<T> {
+    fn push(&mut self, item: T, key: i64) {
+        self.heap.push(Ranked { rank: (key, Reverse(self.next_number)), item });
+        self.next_number += 1;
     }
 
     fn pop(&mut self) -> Option<T> {
-        BinaryHeap::pop(self)
+        self.heap.pop().map(|ranked| ranked.item)
     }
 
     fn len(&self) -> usize {
-        BinaryHeap::len(self)
+        self.heap.len()
     }
 }
+
+/// By rank alone: the item's own order is the user's code, and the heap is under the lock.
+impl<T> Ord for Ranked<T> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.rank.cmp(&other.rank)
+    }
+}
+
+impl<T> PartialOrd for Ranked<T> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<T> PartialEq for Ranked<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.rank == other.rank
+    }
+}
+
+impl<T> Eq for Ranked<T> {}
 
 /// Why an item was not put. It is given back.
 ///
@@ -180,24 +220,43 @@ impl std::error::Error for GetError {}
 impl<T: Send + 'static> Queue<T> {
     /// First in, first out. `len_max` items at most, and at least 1.
     pub fn fifo(len_max: usize) -> Self {
-        Queue::with(VecDeque::new(), len_max)
+        Queue::with(VecDeque::new(), None, len_max)
     }
 
     /// Last in, first out. `len_max` items at most, and at least 1.
     pub fn lifo(len_max: usize) -> Self {
-        Queue::with(Vec::new(), len_max)
+        Queue::with(Vec::new(), None, len_max)
     }
 
-    /// The greatest first; [`std::cmp::Reverse`] turns that round. Equal ones in no particular order.
-    /// `len_max` items at most, and at least 1.
-    pub fn priority(len_max: usize) -> Self
-    where
-        T: Ord,
-    {
-        Queue::with(BinaryHeap::new(), len_max)
+    /// The item with the greatest key first; of equal ones, the first that was put. `len_max` items at most,
+    /// and at least 1.
+    ///
+    /// `key` is called once for each item, by the thread that puts it and before that takes any lock: it may
+    /// use the queue, and if it panics, the item is dropped and the queue is as before.
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    /// use threadline_pool::sync::Queue;
+    ///
+    /// let orders = Queue::by_priority(10, |order: &(u8, &str)| order.0.into());
+    /// orders.put((2, "the bin is full"))?;
+    /// orders.put((9, "the house is on fire"))?;
+    /// assert_eq!(orders.get()?.1, "the house is on fire");
+    ///
+    /// // The earliest first: the fewer milliseconds from now, the greater the key.
+    /// let start = Instant::now();
+    /// let due = Queue::by_priority(10, move |at: &Instant| -((*at - start).as_millis() as i64));
+    /// due.put(start + Duration::from_secs(2))?;
+    /// due.put(start + Duration::from_secs(1))?;
+    /// assert_eq!(due.get()?, start + Duration::from_secs(1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn by_priority(len_max: usize, key: impl Fn(&T) -> i64 + Send + Sync + 'static) -> Self {
+        let items = ByKey { heap: BinaryHeap::new(), next_number: 0 };
+        Queue::with(items, Some(Box::new(key)), len_max)
     }
 
-    fn with(items: impl Items<T> + Send + 'static, len_max: usize) -> Self {
+    fn with(items: impl Items<T> + Send + 'static, key: Option<Key<T>>, len_max: usize) -> Self {
         let items = Box::new(items);
         let state = State { items, closed: false, unfinished: 0, getters: 0, putters: 0 };
         Queue {
@@ -205,6 +264,7 @@ impl<T: Send + 'static> Queue<T> {
             filled: Condvar::new(),
             room: Condvar::new(),
             finished: Condvar::new(),
+            key,
             len_max: len_max.max(1),
         }
     }
@@ -237,6 +297,7 @@ impl<T> Queue<T> {
     }
 
     fn put_within(&self, item: T, mut patience: Option<Patience>) -> Result<(), PutError<T>> {
+        let key = self.key.as_ref().map_or(0, |key| key(&item));
         let mut state = lock(&self.state);
         let mut timed_out = false;
         loop {
@@ -244,7 +305,7 @@ impl<T> Queue<T> {
                 return Err(PutError::Closed(item));
             }
             if state.items.len() < self.len_max {
-                state.items.push(item);
+                state.items.push(item, key);
                 state.unfinished += 1;
                 let awaited = state.getters > 0;
                 drop(state);
@@ -333,11 +394,12 @@ impl<T> Queue<T> {
     /// If it is called more often than items were put: the count would be worth nothing.
     pub fn task_done(&self) {
         let mut state = lock(&self.state);
-        assert!(state.unfinished > 0, "task_done was called more often than items were put");
-        state.unfinished -= 1;
-        let all = state.unfinished == 0;
+        let left = state.unfinished.checked_sub(1);
+        state.unfinished = left.unwrap_or(0);
         drop(state);
-        if all {
+        // Without the lock: the panic hook is the user's code.
+        assert!(left.is_some(), "task_done was called more often than items were put");
+        if left == Some(0) {
             self.finished.notify_all();
         }
     }
@@ -383,6 +445,17 @@ impl<T> Queue<T> {
     /// How many may wait.
     pub fn len_max(&self) -> usize {
         self.len_max
+    }
+}
+
+/// Drops what is left, item by item: one whose drop panics spares the others, and whoever drops the queue.
+impl<T> Drop for Queue<T> {
+    fn drop(&mut self) {
+        while let Ok(item) = self.try_get() {
+            contained::run(|| drop(item));
+        }
+        let key = self.key.take();
+        contained::run(|| drop(key));
     }
 }
 

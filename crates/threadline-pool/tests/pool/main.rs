@@ -10,6 +10,7 @@ mod many;
 mod nice;
 mod policies;
 mod priorities;
+mod queue;
 mod running;
 mod schedule;
 mod scope;

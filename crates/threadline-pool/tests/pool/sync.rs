@@ -224,7 +224,9 @@ fn each_kind_of_queue_has_its_order() {
     };
     assert_eq!(drained(Queue::fifo(3)), [2, 3, 1]);
     assert_eq!(drained(Queue::lifo(3)), [1, 3, 2]);
-    assert_eq!(drained(Queue::priority(3)), [3, 2, 1]);
+    assert_eq!(drained(Queue::by_priority(3, |n| i64::from(*n))), [3, 2, 1]);
+    assert_eq!(drained(Queue::by_priority(3, |n| -i64::from(*n))), [1, 2, 3]);
+    assert_eq!(drained(Queue::by_priority(3, |_| 0)), [2, 3, 1], "equal ones keep their order");
 }
 
 #[test]
