@@ -182,12 +182,25 @@ pub(crate) fn contain_protocol<R>(route: &Route, code: impl FnOnce() -> R) -> Op
         Ok(result) => Some(result),
         Err(panic) => {
             route.panicked();
-            let message = Escaped(message(&*panic));
-            limited!(error, route: route.name(), "handler panicked", reason = %message);
-            // A payload whose own drop panics must not get past us either.
-            let _ = catch_unwind(AssertUnwindSafe(|| drop(panic)));
+            // The program's log and the payload's drop are user code, too. The former goes first and alone:
+            // a panic that drops a second bomb while it unwinds aborts the process.
+            end_here(|| {
+                let message = Escaped(message(&*panic));
+                limited!(error, route: route.name(), "handler panicked", reason = %message);
+            });
+            end_here(|| drop(panic));
             None
         }
+    }
+}
+
+/// A panic of this code, and of the drop of what it throws, goes no further.
+fn end_here(code: impl FnOnce()) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(code))
+        && let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(panic)))
+    {
+        // There may be no end to it: this one is leaked.
+        std::mem::forget(second);
     }
 }
 
@@ -198,5 +211,27 @@ fn message(panic: &(dyn Any + Send)) -> &str {
         text
     } else {
         "(no message)"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Panics when it is dropped, and throws another one of its kind.
+    struct Bomb;
+
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            std::panic::panic_any(Bomb);
+        }
+    }
+
+    #[test]
+    fn a_payload_that_panics_when_it_is_dropped_is_contained() {
+        let route = Route::new("a route");
+        assert_eq!(contain(&route, || 1), Some(1));
+        assert_eq!(contain(&route, || -> u8 { std::panic::panic_any(Bomb) }), None);
+        assert_eq!(route.panics(), 1);
     }
 }

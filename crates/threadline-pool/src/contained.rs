@@ -32,6 +32,11 @@ pub(crate) fn catch<R>(code: impl FnOnce() -> R) -> Result<R, Payload> {
 pub(crate) struct Payload(Option<Box<dyn Any + Send>>);
 
 impl Payload {
+    /// `()` in place of one that is gone.
+    pub(crate) fn get(&self) -> &(dyn Any + Send) {
+        self.0.as_deref().unwrap_or(&())
+    }
+
     pub(crate) fn into_inner(mut self) -> Box<dyn Any + Send> {
         self.0.take().unwrap_or_else(|| Box::new(()))
     }
@@ -49,5 +54,37 @@ impl Drop for Payload {
             // There may be no end to it: this one is leaked.
             std::mem::forget(second);
         }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    /// Panics when it is dropped, with another one of its kind.
+    struct Bomb;
+
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            resume_unwind(Box::new(Bomb));
+        }
+    }
+
+    #[test]
+    fn a_payload_that_panics_when_it_is_dropped_goes_no_further() {
+        assert_eq!(run(|| resume_unwind(Box::new(Bomb))), Outcome::Panicked);
+        assert_eq!(run(|| drop(Bomb)), Outcome::Panicked);
+        assert_eq!(run(|| ()), Outcome::Returned);
+    }
+
+    #[test]
+    fn a_payload_is_what_was_thrown() {
+        let thrown: Result<(), _> = catch(|| resume_unwind(Box::new(7_u8)));
+        let Err(payload) = thrown else { panic!("it returned") };
+        assert_eq!(payload.get().downcast_ref(), Some(&7_u8));
+        let again: Result<(), _> = catch(|| payload.resume());
+        let Err(payload) = again else { panic!("it returned") };
+        assert_eq!(payload.into_inner().downcast_ref(), Some(&7_u8));
+        assert_eq!(catch(|| 1).ok(), Some(1));
     }
 }

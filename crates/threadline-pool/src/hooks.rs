@@ -29,6 +29,14 @@ impl Hook {
     }
 }
 
+/// What the hook captured is dropped with the last one of its clones.
+impl Drop for Hook {
+    fn drop(&mut self) {
+        let hook = self.0.take();
+        contained::run(|| drop(hook));
+    }
+}
+
 impl fmt::Debug for Hook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.is_set() { "set" } else { "none" })

@@ -7,7 +7,7 @@
 
 use std::any::Any;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use threadline_engine::log::{Escaped, limited};
 use threadline_proto::response::Status;
@@ -70,12 +70,25 @@ impl Middleware for CatchPanic {
         match catch_unwind(AssertUnwindSafe(|| next.run(request))) {
             Ok(response) => response,
             Err(panic) => {
-                let message = message(&*panic);
-                let (route, reason) = (request.route(), Escaped(message));
-                limited!(error, route: route, "the handler panicked", %reason);
-                (self.answer)(request, message)
+                let answered = catch_unwind(AssertUnwindSafe(|| {
+                    let message = message(&*panic);
+                    let (route, reason) = (request.route(), Escaped(message));
+                    limited!(error, route: route, "the handler panicked", %reason);
+                    (self.answer)(request, message)
+                }));
+                drop_payload(panic);
+                answered.unwrap_or_else(|second| resume_unwind(second))
             }
         }
+    }
+}
+
+/// Drops what a panic threw. A drop that panics goes no further: while another panic unwinds it would abort
+/// the process.
+pub(crate) fn drop_payload(panic: Box<dyn Any + Send>) {
+    if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
+        // There may be no end to it: this one is leaked.
+        std::mem::forget(second);
     }
 }
 
@@ -123,6 +136,28 @@ mod tests {
         assert_eq!(body(|_| panic!("static")), b"/a static");
         assert_eq!(body(|request| panic!("made {}", request.path())), b"/a made /a");
         assert_eq!(body(|_| std::panic::panic_any(7)), b"/a a value that is no text");
+    }
+
+    /// Panics when it is dropped, and throws another one of its kind.
+    struct Bomb;
+
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            std::panic::panic_any(Bomb);
+        }
+    }
+
+    #[test]
+    fn what_was_thrown_may_panic_when_it_is_dropped() {
+        let throw = |_: &Request<'_>| -> Response { std::panic::panic_any(Bomb) };
+        let response = Stack::of(CatchPanic::new()).run(request("GET /", ""), throw);
+        assert_eq!(response.status(), Status::INTERNAL_SERVER_ERROR);
+        // Also while the answer's own panic unwinds, which goes on.
+        let fails = |_: &Request<'_>, _: &str| -> Response { panic!("the answer") };
+        let stack = Stack::of(CatchPanic::new().answer(fails));
+        let panic = catch_unwind(AssertUnwindSafe(|| stack.run(request("GET /", ""), throw)));
+        let panic = panic.expect_err("it panics");
+        assert_eq!(panic.downcast_ref::<&str>(), Some(&"the answer"));
     }
 
     #[test]

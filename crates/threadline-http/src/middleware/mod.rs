@@ -46,7 +46,7 @@
 mod access_log;
 mod auth;
 mod body_limit;
-mod catch_panic;
+pub(crate) mod catch_panic;
 #[cfg(any(feature = "gzip", feature = "brotli", feature = "zstd"))]
 mod compression;
 mod concurrency;

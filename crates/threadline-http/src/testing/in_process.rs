@@ -19,6 +19,7 @@ use threadline_engine::{CallError, Route, SendError, SlowReceiver};
 use super::Transport;
 use crate::body::Push;
 use crate::exchange::{Exchange, Line};
+use crate::middleware::catch_panic::drop_payload;
 use crate::service::HttpService;
 use crate::upgrade::UpgradeHandler;
 
@@ -86,7 +87,8 @@ impl Exchange for InProcessTurn {
         code: impl FnOnce(&mut InProcessLine, &mut Vec<u8>) -> R,
     ) -> Result<R, CallError> {
         let call = || within(route, || code(&mut self.line, &mut self.out));
-        catch_unwind(AssertUnwindSafe(call)).map_err(|_| {
+        catch_unwind(AssertUnwindSafe(call)).map_err(|panic| {
+            drop_payload(panic);
             limited!(error, route: route.name(), "handler panicked");
             CallError::Panicked
         })

@@ -3,6 +3,8 @@
 use std::any::Any;
 use std::fmt;
 
+use crate::contained::Payload;
+
 /// Why a task has no result.
 ///
 /// ```
@@ -36,7 +38,7 @@ pub enum JoinError {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct TaskPanic {
-    pub(super) payload: Box<dyn Any + Send>,
+    pub(super) payload: Payload,
     pub(super) location: Option<String>,
 }
 
@@ -52,7 +54,7 @@ impl JoinError {
     /// Always: that is its purpose. With a message of its own if the job never ran.
     pub fn resume(self) -> ! {
         match self {
-            JoinError::Panicked(panic) => std::panic::resume_unwind(panic.payload),
+            JoinError::Panicked(panic) => panic.payload.resume(),
             JoinError::Cancelled => panic!("the task was cancelled before it ran"),
         }
     }
@@ -61,24 +63,26 @@ impl JoinError {
 impl TaskPanic {
     /// What the job said: the message of `panic!`, or that there was none.
     pub fn message(&self) -> &str {
-        if let Some(text) = self.payload.downcast_ref::<&str>() {
+        let payload = self.payload.get();
+        if let Some(text) = payload.downcast_ref::<&str>() {
             text
-        } else if let Some(text) = self.payload.downcast_ref::<String>() {
+        } else if let Some(text) = payload.downcast_ref::<String>() {
             text
         } else {
             "(no message)"
         }
     }
 
-    /// Where it was, as `file:line:column`. `None` if somebody has replaced the process's panic hook
-    /// since the first task was spawned, or the panic went on from elsewhere (`resume_unwind`).
+    /// Where it was, as `file:line:column`. `None` if the process's panic hook has been replaced
+    /// since the first task was spawned, if that was by a thread that unwinds (which cannot set the hook; the
+    /// next spawn does), or if the panic went on from elsewhere (`resume_unwind`).
     pub fn location(&self) -> Option<&str> {
         self.location.as_deref()
     }
 
-    /// What was thrown.
+    /// What was thrown. If this error is dropped instead, a panic of the payload's drop is contained.
     pub fn into_payload(self) -> Box<dyn Any + Send> {
-        self.payload
+        self.payload.into_inner()
     }
 }
 

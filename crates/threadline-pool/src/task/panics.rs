@@ -5,11 +5,13 @@
 //! that was there before, so that what is printed stays as it was.
 
 use std::cell::RefCell;
-use std::panic::{self, AssertUnwindSafe, catch_unwind};
+use std::panic;
 use std::sync::Once;
+use std::thread;
 
 use super::JoinError;
 use super::error::TaskPanic;
+use crate::contained;
 
 thread_local! {
     /// Where the current task panicked, while one runs.
@@ -22,13 +24,22 @@ struct Place {
     location: Option<String>,
 }
 
-/// Puts our hook in place, once.
+/// `None` while the thread's destructors run, when there is no place any more. A panic here would abort the
+/// process: the hook calls this.
+fn at_place<R>(code: impl FnOnce(&mut Place) -> R) -> Option<R> {
+    PLACE.try_with(|place| place.try_borrow_mut().ok().map(|mut place| code(&mut place))).ok()?
+}
+
+/// Puts our hook in place, once. Not by a thread that unwinds, which may not set it: a later spawn does.
 pub(super) fn watch() {
     static WATCHING: Once = Once::new();
+    if WATCHING.is_completed() || thread::panicking() {
+        return;
+    }
     WATCHING.call_once(|| {
         let before = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
-            PLACE.with_borrow_mut(|place| {
+            at_place(|place| {
                 if place.tasks > 0 {
                     place.location = info.location().map(ToString::to_string);
                 }
@@ -40,15 +51,15 @@ pub(super) fn watch() {
 
 /// Runs a job.
 pub(super) fn catch<T>(job: impl FnOnce() -> T) -> Result<T, JoinError> {
-    PLACE.with_borrow_mut(|place| {
+    at_place(|place| {
         place.tasks += 1;
         place.location = None;
     });
-    // Nothing of ours is shared with the job, so none of our state can be left broken by it.
-    let result = catch_unwind(AssertUnwindSafe(job));
-    let location = PLACE.with_borrow_mut(|place| {
+    let result = contained::catch(job);
+    let location = at_place(|place| {
         place.tasks -= 1;
         place.location.take()
     });
+    let location = location.flatten();
     result.map_err(|payload| JoinError::Panicked(TaskPanic { payload, location }))
 }

@@ -8,6 +8,7 @@ mod laid_out;
 mod lifetime;
 mod many;
 mod nice;
+mod panics;
 mod policies;
 mod priorities;
 mod queue;

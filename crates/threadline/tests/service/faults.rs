@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::common::{
     ANY, Client, Gate, address, descriptors, eventually, every_model, server, start,
 };
+use threadline::http::Router;
 use threadline::protocol::{AfterRefusal, Protocol, Refusal, Step, Turn};
 use threadline::{Lines, Model, Timeouts};
 
@@ -14,6 +15,15 @@ fn reset(client: &Client) {
     socket2::SockRef::from(client.stream())
         .set_linger(Some(std::time::Duration::ZERO))
         .expect("linger");
+}
+
+/// Panics when it is dropped, and throws another one of its kind.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        std::panic::panic_any(Bomb);
+    }
 }
 
 /// A protocol that panics outside of any handler.
@@ -70,6 +80,28 @@ every_model! {
             client.assert_closed();
         }
         assert_eq!(other.ask("after"), "after");
+    }
+
+    fn what_a_handler_throws_may_panic_when_it_is_dropped(model) {
+        let lines = Lines::new(|line, _| {
+            if line == "panic" {
+                std::panic::panic_any(Bomb);
+            }
+            Some(line.to_owned())
+        });
+        let router = Router::new().get("/", || -> String { std::panic::panic_any(Bomb) });
+        let service = start(server(model).lines(ANY, lines));
+        let http = start(server(model).http(ANY, router));
+        for _ in 0..5 {
+            let mut client = Client::to(&service);
+            assert_eq!((client.ask("fine"), client.ask("panic")), ("fine".into(), "error: internal error".into()));
+            client.assert_closed();
+            let mut client = Client::to(&http);
+            client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+            assert_eq!(client.line().as_deref(), Some("HTTP/1.1 500 Internal Server Error"));
+        }
+        assert_eq!((service.counts().engine_panics, http.counts().engine_panics), (0, 0));
+        assert_eq!(Client::to(&service).ask("after"), "after");
     }
 
     fn a_reset_in_the_middle_of_a_call_is_survived(model) {

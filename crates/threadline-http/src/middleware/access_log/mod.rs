@@ -17,6 +17,7 @@ use std::time::Instant;
 use threadline_engine::log::{self, Escaped, limited};
 use threadline_proto::response::Status;
 
+use crate::middleware::catch_panic::drop_payload;
 use crate::middleware::layer::{Middleware, Next};
 use crate::middleware::watched::{Watcher, is_streamed, watch};
 use crate::request::Request;
@@ -141,7 +142,11 @@ impl Middleware for AccessLog {
             Ok(response) => response,
             Err(panic) => {
                 let entry = self.entry(request, began, Status::INTERNAL_SERVER_ERROR);
-                self.sink.log(&entry, self.layout);
+                // The handler's panic is the one that goes on.
+                let logged = || self.sink.log(&entry, self.layout);
+                if let Err(second) = catch_unwind(AssertUnwindSafe(logged)) {
+                    drop_payload(second);
+                }
                 resume_unwind(panic);
             }
         };

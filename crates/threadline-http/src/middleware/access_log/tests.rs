@@ -161,6 +161,39 @@ fn a_panic_is_logged_and_goes_on() {
     assert!(lines.take().ends_with("\" 500 -\n"));
 }
 
+/// Panics when it is dropped.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("dropped");
+    }
+}
+
+/// Panics when it is written to.
+struct Fails;
+
+impl Write for Fails {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        std::panic::panic_any(Bomb)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_log_that_panics_leaves_the_panic_that_it_logs_as_it_was() {
+    let log = AccessLog::to(Fails, LogFormat::Common);
+    let stack = Stack::of(log);
+    let panics =
+        || stack.run(request("GET /", ""), |_| -> Response { std::panic::panic_any(Bomb) });
+    let panic = catch_unwind(AssertUnwindSafe(panics)).expect_err("the panic");
+    assert!(panic.is::<Bomb>());
+    std::mem::forget(panic);
+}
+
 /// Fails, and counts how often.
 struct Full(Arc<Mutex<u32>>);
 
