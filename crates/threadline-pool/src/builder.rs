@@ -170,8 +170,8 @@ impl Builder {
     /// Makes the pool and starts its `threads_min` threads.
     ///
     /// # Errors
-    /// [`io::ErrorKind::InvalidInput`] for settings that make no sense, and the system's error if
-    /// one of the `threads_min` threads cannot be started.
+    /// [`io::ErrorKind::InvalidInput`] for settings that make no sense. "no thread could be started: ...",
+    /// with the kind of the system's error, if one of the `threads_min` threads cannot be started.
     pub fn build(self) -> io::Result<ThreadPool> {
         self.settings.check()?;
         ThreadPool::start(self.settings)
@@ -199,6 +199,20 @@ impl Settings {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use crate::RejectReason;
+
+    #[test]
+    fn a_thread_that_cannot_be_started_is_named_so() {
+        // A stack larger than the address space.
+        let builder = ThreadPool::builder().stack_size(1 << 48);
+        let error = builder.clone().threads_min(1).build().expect_err("no such stack");
+        assert!(error.to_string().starts_with("no thread could be started: "), "{error}");
+        let pool = builder.build().expect("no thread is needed yet");
+        let rejected = pool.submit(|| ()).expect_err("no such stack");
+        assert_eq!(rejected.reason, RejectReason::NoThread);
+        assert!(rejected.to_string().starts_with("no thread could be started: "), "{rejected}");
+        assert_eq!(pool.stats().spawn_failures, 1);
+    }
 
     #[test]
     fn settings_that_make_no_sense_are_refused_by_name() {

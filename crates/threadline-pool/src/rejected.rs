@@ -59,7 +59,9 @@ impl fmt::Display for RejectReason {
                 "the pool's queue stayed full for as long as a submit may wait"
             }
             RejectReason::ShutDown => "the pool is shut down",
-            RejectReason::NoThread => "the pool has no thread and none could be started",
+            RejectReason::NoThread => {
+                "no thread could be started: the system refused one, and the pool has no other"
+            }
         })
     }
 }

@@ -251,7 +251,8 @@ impl Shared {
             if let Err(error) = self.start_thread(Arc::clone(&sleeper), Arrival::Enlisted) {
                 state.roster.get_up(&sleeper);
                 state.roster.leave();
-                return Err(error);
+                let problem = format!("no thread could be started: {error}");
+                return Err(io::Error::new(error.kind(), problem));
             }
             self.unlock(state);
         }

@@ -49,7 +49,8 @@ pub struct Stats {
     pub submitted: u64,
     /// Jobs that ended, those that panicked included. A moment later their threads count as free.
     pub completed: u64,
-    /// Jobs accepted and dropped without being run: to make room, or because the pool ended.
+    /// Jobs accepted and dropped without being run: to make room, because the pool ended, or as tasks that
+    /// were cancelled.
     pub cancelled: u64,
     /// Jobs that panicked, or whose drop did when they were cancelled.
     pub panicked: u64,
@@ -57,7 +58,9 @@ pub struct Stats {
     pub rejected: u64,
     /// Jobs, among those accepted, whose submitter found the pool's lock taken and did not wait for it.
     pub posted: u64,
-    /// Jobs, among those completed, that their submitter ran itself.
+    /// Jobs, among those completed, that did not come out of the queue: run by their submitter
+    /// ([`Policy::CallerRuns`](crate::Policy::CallerRuns)), the thread that joined the task, or the caller of
+    /// [`scope`](crate::ThreadPool::scope).
     pub ran_in_caller: u64,
     /// Thread hooks that panicked.
     pub hook_panics: u64,
