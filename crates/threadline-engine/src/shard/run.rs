@@ -149,7 +149,8 @@ fn heed_blocking(shard: &Arc<Shard>) {
 }
 
 fn hand_on_own() {
-    let Some(shard) = OWN.with_borrow(Weak::upgrade) else { return };
+    // Gone while the thread's destructors run, which may block, too.
+    let Ok(Some(shard)) = OWN.try_with(|own| own.borrow().upgrade()) else { return };
     let seen = shard.look();
     // If it is lent, and still by this thread, then to the code that is about to block.
     if seen.is_lent() && shard.holder() == ThreadNumber::current() {
