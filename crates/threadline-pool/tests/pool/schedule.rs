@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, SystemTime};
 
 use threadline_pool::schedule::{
-    Clock, Every, ManualClock, Overlap, RunOutcome, ScheduleError, Scheduler, SystemClock,
+    Alarm, Clock, Every, ManualClock, Overlap, RunOutcome, ScheduleError, Scheduler, SystemClock,
 };
 use threadline_pool::{RejectReason, ThreadPool};
 
@@ -326,6 +326,8 @@ fn shutdown_cancels_what_is_queued_and_waits_for_what_runs() {
     runs.wait_for_start();
     wait_for("the second is queued", || pool.stats().queue_len == 1);
     assert!(!scheduler.shutdown(Duration::ZERO), "a run goes on");
+    // By now the scheduler's thread has ended, most likely.
+    assert!(!scheduler.shutdown(Duration::from_millis(50)), "a run goes on still");
     runs.let_end();
     assert!(scheduler.shutdown(LONG));
     assert_eq!(running.history().last_outcome, Some(RunOutcome::Ok));
@@ -372,6 +374,35 @@ fn two_jobs_that_shut_down_do_not_wait_for_each_other() {
     }
     assert_eq!(inbox.recv_timeout(LONG), Ok(true));
     assert_eq!(inbox.recv_timeout(LONG), Ok(true));
+}
+
+/// A run that waited, in vain, and has ended stands for no other that goes on.
+#[test]
+fn a_run_that_shuts_down_waits_for_runs_that_do_not() {
+    let pool = ThreadPool::builder().build().expect("a pool");
+    let scheduler = Scheduler::new(&pool).expect("a scheduler");
+    let (runs, stepped) = Stepped::new();
+    let other = scheduler.after(Duration::ZERO, stepped).expect("room");
+    runs.wait_for_start();
+    let (results, inbox) = mpsc::channel();
+    let (go_on, gate) = mpsc::channel::<()>();
+    let (first, second) = (scheduler.clone(), scheduler.clone());
+    let results_of_second = results.clone();
+    let second = scheduler.after(Duration::ZERO, move || {
+        let _ = gate.recv();
+        results_of_second.send(second.shutdown(Duration::from_millis(1))).expect("a listener");
+    });
+    wait_for("both run", || second.as_ref().is_ok_and(|job| job.history().running == 1));
+    let first = scheduler.after(Duration::ZERO, move || {
+        results.send(first.shutdown(Duration::from_millis(1))).expect("a listener");
+    });
+    assert_eq!(inbox.recv_timeout(LONG), Ok(false));
+    wait_for("it has ended", || first.as_ref().is_ok_and(|job| job.history().succeeded == 1));
+    drop(go_on);
+    assert_eq!(inbox.recv_timeout(LONG), Ok(false), "the stepped one goes on");
+    runs.let_end();
+    assert!(scheduler.shutdown(LONG));
+    assert_eq!(other.history().succeeded, 1);
 }
 
 #[test]
@@ -630,6 +661,40 @@ fn a_clock_that_panics_ends_no_job_and_no_thread() {
     clock.panics.store(true, Relaxed);
     assert!(scheduler.shutdown(LONG));
     assert_eq!(job.history().running, 0);
+}
+
+/// Moves with each reading, and says so.
+#[derive(Default)]
+struct Restless {
+    alarm: Mutex<Option<Alarm>>,
+}
+
+impl Clock for Restless {
+    fn monotonic(&self) -> std::time::Instant {
+        SystemClock.monotonic()
+    }
+
+    fn wall(&self) -> SystemTime {
+        if let Some(alarm) = &*self.alarm.lock().expect("no panic under it") {
+            alarm.ring();
+        }
+        SystemClock.wall()
+    }
+
+    fn watch(&self, alarm: Alarm) {
+        *self.alarm.lock().expect("no panic under it") = Some(alarm);
+    }
+}
+
+#[test]
+fn a_clock_that_moves_with_each_reading_holds_nothing_up() {
+    let pool = ThreadPool::builder().threads_max(1).build().expect("a pool");
+    let scheduler = Scheduler::builder(&pool).clock(Restless::default()).build().expect("a thread");
+    let job = scheduler.every(Every::fixed_rate(Duration::from_millis(1)), || ()).expect("room");
+    wait_for("runs", || job.history().succeeded >= 3);
+    settle(&scheduler);
+    assert_eq!(scheduler.panics_contained(), 0);
+    assert!(scheduler.shutdown(LONG));
 }
 
 #[test]

@@ -481,7 +481,7 @@ fn messages_name_the_field_and_what_it_may_contain() {
         let advice = format!("runs backwards (if it is to go on from the start, write {instead})");
         assert!(problem.contains(&advice), "{problem}");
     }
-    for expression in ["", "* * * *", "* * * * * *", "0 0 * * * Europe/Berlin", "@daily UTC"] {
+    for expression in ["", "5", "* * * *", "* * * * * *", "0 0 * * * Europe/Berlin", "@daily UTC"] {
         let problem = problem(expression);
         let expected =
             "expected five fields, which are minute, hour, day of month, month and day of week";
