@@ -367,3 +367,34 @@ fn threads_come_back_to_the_pool() {
     assert_eq!(task.join().expect("no panic"), 7);
     assert!(pool.shutdown(LONG), "nobody stays");
 }
+
+#[test]
+fn scopes_end_on_a_pool_that_is_cut_short_meanwhile() {
+    for round in 0..100 {
+        let builder = ThreadPool::builder().threads_max(2).queue_len_max(8);
+        let pool = builder.when_full(Policy::DropOldest).build().expect("pool");
+        let ran = AtomicUsize::new(0);
+        thread::scope(|threads| {
+            for _ in 0..2 {
+                threads.spawn(|| {
+                    pool.scope(|scope| {
+                        for _ in 0..20 {
+                            let ran = &ran;
+                            scope.spawn(move |scope| {
+                                count(ran);
+                                scope.spawn(move |_| count(ran));
+                            });
+                        }
+                    });
+                });
+            }
+            // Others displace jobs of the scopes; then all that wait are dropped.
+            (0..round).for_each(|_| _ = pool.submit(|| ()));
+            assert!(pool.shutdown_now(LONG));
+        });
+        assert_eq!(ran.into_inner(), 80);
+        let stats = pool.stats();
+        assert_eq!(stats.submitted, stats.completed + stats.cancelled);
+        assert_eq!(stats.queue_len, 0);
+    }
+}

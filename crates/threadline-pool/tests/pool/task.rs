@@ -310,3 +310,38 @@ fn what_a_joiner_runs_itself_leaves_the_queue() {
     let stats = pool.stats();
     assert_eq!((stats.completed, stats.ran_in_caller, stats.cancelled), (11, 10, 0));
 }
+
+#[test]
+fn tasks_that_are_cancelled_while_threads_take_them_are_counted_once() {
+    for threads_min in [0, 2] {
+        let builder = ThreadPool::builder().threads_min(threads_min).threads_max(2);
+        let pool = builder.queue_len_max(16).build().expect("a pool");
+        let runs = Arc::new(AtomicUsize::new(0));
+        let cancelled = AtomicUsize::new(0);
+        thread::scope(|threads| {
+            for _ in 0..2 {
+                threads.spawn(|| {
+                    for n in 0..5_000 {
+                        let counted = Arc::clone(&runs);
+                        let job = move || _ = counted.fetch_add(1, Ordering::SeqCst);
+                        let Ok(task) = pool.spawn(job) else {
+                            thread::yield_now();
+                            continue;
+                        };
+                        if n % 3 > 0 && task.cancel() {
+                            cancelled.fetch_add(1, Ordering::SeqCst);
+                        }
+                    }
+                });
+            }
+        });
+        assert!(pool.shutdown(Duration::from_secs(60)));
+        let stats = pool.stats();
+        let (runs, cancelled) = (runs.load(Ordering::SeqCst), cancelled.into_inner());
+        assert_eq!(runs + cancelled, stats.submitted as usize);
+        assert_eq!(stats.submitted, stats.completed + stats.cancelled);
+        // One that a thread has taken just before it is cancelled counts as completed.
+        assert!(stats.cancelled as usize <= cancelled);
+        assert_eq!((stats.queue_len, stats.ran_in_caller), (0, 0));
+    }
+}
