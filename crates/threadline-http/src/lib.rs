@@ -42,6 +42,7 @@ mod date;
 mod exchange;
 mod extensions;
 pub mod extract;
+mod fault;
 pub mod files;
 mod handler;
 #[cfg(feature = "http")]

@@ -1,7 +1,7 @@
 //! What a handler answers: a status, header fields and a body.
 //!
-//! Framing, `Date` and `Connection` are not here: the service writes them. Fields are checked when
-//! the response is written, in one place; a bad one becomes a 500 and a line in the log.
+//! Framing, `Date` and `Connection` are not here: the service writes them. Status and fields are checked
+//! when the response is written, in one place (`write.rs`); a bad one becomes a 500 and a line in the log.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -17,6 +17,14 @@ pub(crate) const TEXT: &str = "text/plain; charset=utf-8";
 const BYTES: &str = "application/octet-stream";
 
 /// A response.
+///
+/// | status | what is sent |
+/// | --- | --- |
+/// | 200 to 599 | the response |
+/// | 204, 304 | no content and no length (RFC 9110 §8.6); a body is left out, with one warning for each route |
+/// | 205 | `content-length: 0` (RFC 9110 §15.3.6); a body is left out in the same way |
+/// | 101 | only what [`Response::upgrade`] makes |
+/// | any other | 500, and a line in the log: it cannot end a request |
 ///
 /// ```
 /// use threadline_http::{Response, Status};
@@ -68,7 +76,7 @@ impl Response {
         Response::text(format!("{status}: {hint}\n")).with_status(status)
     }
 
-    /// Sets the status.
+    /// Sets the status. [`Response`] says which ones can be sent.
     pub fn with_status(mut self, status: Status) -> Self {
         self.status = status;
         self
@@ -78,7 +86,9 @@ impl Response {
     ///
     /// Fields that the server writes itself (`content-length`, `transfer-encoding`, `connection`,
     /// `date` ...), names that are no tokens and values with control characters make the response a
-    /// 500.
+    /// 500. Only a handler of `HEAD` alone may say `content-length`: see [`Router::head`].
+    ///
+    /// [`Router::head`]: crate::Router::head
     pub fn with_header(
         mut self,
         name: impl Into<Cow<'static, str>>,
@@ -107,13 +117,18 @@ impl Response {
         self.headers.push((name, value));
     }
 
-    /// Adds a header field beside earlier ones of that name.
+    /// Adds a header field beside earlier ones of that name; `content-type` is replaced.
     pub fn append_header(
         &mut self,
         name: impl Into<Cow<'static, str>>,
         value: impl Into<Cow<'static, str>>,
     ) {
-        self.headers.push((name.into(), value.into()));
+        let (name, value) = (name.into(), value.into());
+        if name.eq_ignore_ascii_case("content-type") {
+            self.content_type = Some(value);
+            return;
+        }
+        self.headers.push((name, value));
     }
 
     /// Removes all header fields of that name.
@@ -175,10 +190,14 @@ impl Response {
         std::mem::take(&mut self.body)
     }
 
-    /// Whether it is bytes behind a head, and leaves the connection as it is.
+    /// Whether it is bytes behind a head, whose status can be sent with them, and leaves the connection as
+    /// it is.
     #[inline]
     pub(crate) fn is_plain(&self) -> bool {
-        matches!(self.body.0, Kind::Bytes(_)) && self.upgrade.is_none() && !self.close
+        let Kind::Bytes(content) = &self.body.0 else { return false };
+        let fits = self.status == Status::OK
+            || (self.status.is_final() && (content.is_empty() || !self.status.omits_content()));
+        fits && self.upgrade.is_none() && !self.close
     }
 
     /// Puts another body in place of this one.

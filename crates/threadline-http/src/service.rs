@@ -21,7 +21,8 @@ mod body;
 mod call;
 mod told;
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use matchit::Params;
 use threadline_engine::protocol::{
@@ -50,6 +51,20 @@ pub struct HttpService {
     settings: HttpSettings,
     /// The route of middleware around answers that have no route.
     unrouted: Arc<Route>,
+    /// The routes whose responses had content that was left out.
+    left_out: FirstTimes,
+}
+
+/// Routes of which something has been logged, so that it is logged once for each.
+#[derive(Debug, Default)]
+struct FirstTimes(Mutex<HashSet<usize>>);
+
+impl FirstTimes {
+    /// Whether it is the first time for this route. A service keeps its routes, so an address is a name.
+    fn is_first(&self, route: &Arc<Route>) -> bool {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.insert(Arc::as_ptr(route).addr())
+    }
 }
 
 /// A request as it has arrived, and how it is to be answered.
@@ -62,7 +77,8 @@ struct Message<'m, 'i> {
 
 impl HttpService {
     pub(crate) fn new(table: Table, settings: HttpSettings) -> Self {
-        HttpService { table, settings, unrouted: Route::new("no route") }
+        let (unrouted, left_out) = (Route::new("no route"), FirstTimes::default());
+        HttpService { table, settings, unrouted, left_out }
     }
 
     /// Its settings.
@@ -101,13 +117,18 @@ impl HttpService {
         if exchange.draining() {
             manner = manner.closing();
         }
-        let message = Message { head, input, manner };
+        let mut message = Message { head, input, manner };
         if !head.target.has_path() {
             return self.answer_unrouted(self.find_pathless(head), message, exchange);
         }
         let way = self.table.way(&head.target);
         match self.table.find(head.method, &way) {
-            Found::Endpoint(endpoint) => self.meet(endpoint, way.params(), &message, exchange),
+            Found::Endpoint(endpoint) => {
+                if !endpoint.answers_get {
+                    message.manner = manner.without_get();
+                }
+                self.meet(endpoint, way.params(), &message, exchange)
+            }
             found => self.answer_unrouted(found, message, exchange),
         }
     }

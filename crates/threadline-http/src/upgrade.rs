@@ -20,6 +20,13 @@ pub(crate) struct Upgrade {
 /// Has the connection to itself.
 pub(crate) type UpgradeHandler = dyn FnOnce(Connection) -> io::Result<()> + Send;
 
+impl Upgrade {
+    /// Whether the connection is to go on in the protocol.
+    pub(crate) fn is_offered(&self) -> bool {
+        self.handler.is_some()
+    }
+}
+
 impl fmt::Debug for Upgrade {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Upgrade").field("protocol", &self.protocol).finish_non_exhaustive()
@@ -32,7 +39,8 @@ impl Response {
     /// perhaps with a version behind a slash; header fields that it asks for can be added.
     ///
     /// A client that does not ask for the protocol ([`Request::upgrades`]) is answered `426` with its name,
-    /// and one that asks while the service drains, `503`.
+    /// and one that asks while the service drains, `503`. With another status than `101`, which a layer may
+    /// have set, the response is a 500 and a line in the log.
     ///
     /// ```
     /// use std::io::{self, Read, Write};
@@ -70,15 +78,18 @@ impl Response {
         let (handler, protocol) = (upgrade.handler.take()?, upgrade.protocol.clone());
         if !asked.any(|name| name.eq_ignore_ascii_case(&protocol)) {
             let hint = format_args!("ask for an upgrade to {protocol} here");
-            *self = Response::error(Status::UPGRADE_REQUIRED, hint);
+            *self = self.replaced_by(Response::error(Status::UPGRADE_REQUIRED, hint));
             self.upgrade = Some(Box::new(Upgrade { protocol, handler: None }));
             return None;
         }
         if closes {
             let hint = "the service is going down";
-            *self = Response::error(Status::SERVICE_UNAVAILABLE, hint).with_close();
+            *self =
+                self.replaced_by(Response::error(Status::SERVICE_UNAVAILABLE, hint)).with_close();
             return None;
         }
+        // The connection ends with the other protocol, whatever the response says.
+        self.close = false;
         Some(handler)
     }
 }

@@ -11,9 +11,10 @@ use threadline_proto::Method;
 use threadline_proto::request::{Head, Version};
 use threadline_proto::response::{HeadWriter, HeaderError, Payload, Persistence, Status};
 
-use crate::body::{BodySender, Kind, PushFraming, Start};
+use crate::body::{Body, BodySender, Kind, PushFraming, Start};
 use crate::date;
 use crate::exchange::Line;
+use crate::fault::Fault;
 use crate::response::Response;
 
 /// How a response is to be written, whatever it says.
@@ -27,15 +28,25 @@ pub(crate) struct Manner {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Content {
     Sent,
-    /// The request was a `HEAD`: all fields as for `GET`, and no content (RFC 9110 §9.3.2).
+    /// The request was a `HEAD`, and is answered by what answers `GET`: all fields as for that, and no
+    /// content (RFC 9110 §9.3.2).
     LeftOut,
+    /// The request was a `HEAD`, and its handler answers no `GET`: an empty body says nothing of the length
+    /// that the content of `GET` would have.
+    Undeclared,
+    /// The request was a `CONNECT`: behind a 2xx the client sees a tunnel (RFC 9110 §9.3.6).
+    Tunnel,
 }
 
 impl Manner {
     /// As fits a request.
     #[inline]
     pub(crate) fn answering(head: &Head<'_, '_>) -> Self {
-        let content = if head.method == Method::Head { Content::LeftOut } else { Content::Sent };
+        let content = match head.method {
+            Method::Head => Content::LeftOut,
+            Method::Connect => Content::Tunnel,
+            _ => Content::Sent,
+        };
         let persistence = match (head.keep_alive, head.version) {
             (false, _) => Persistence::Close,
             (true, Version::Http11) => Persistence::Implied,
@@ -49,6 +60,25 @@ impl Manner {
     pub(crate) fn refusing(input: &[u8]) -> Self {
         let content = if input.starts_with(b"HEAD ") { Content::LeftOut } else { Content::Sent };
         Manner { content, persistence: Persistence::Close }
+    }
+
+    /// As fits a handler that does not answer `GET`.
+    #[inline]
+    pub(crate) fn without_get(self) -> Self {
+        match self.content {
+            Content::LeftOut => Manner { content: Content::Undeclared, ..self },
+            _ => self,
+        }
+    }
+
+    /// Whether nothing has to be known but the response.
+    #[inline]
+    pub(crate) fn is_plain(self) -> bool {
+        matches!(self.content, Content::Sent | Content::LeftOut)
+    }
+
+    fn leaves_content_out(self) -> bool {
+        matches!(self.content, Content::LeftOut | Content::Undeclared)
     }
 
     /// The same, and the connection ends.
@@ -102,46 +132,86 @@ pub(crate) struct Responder<'e, L> {
 /// Why a response is not sent as the handler has made it.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// A header field is refused: nothing is sent.
-    Header(String, HeaderError),
+    /// It must not be sent: nothing of it is.
+    Refused(Fault),
     /// The client is gone.
     Line(io::Error),
     /// The body could not be made, or is not as long as it said.
     Body(io::Error),
 }
 
-impl Failure {
-    pub(crate) fn header((name, error): (&str, HeaderError)) -> Self {
-        Failure::Header(name.to_owned(), error)
+/// The length that a handler of `HEAD` alone declares: the field, or the body beside it. The field is taken
+/// out of the response; the writer writes it.
+fn declared(response: &mut Response) -> Result<Option<u64>, Fault> {
+    const NAME: &str = "content-length";
+    let is_unsaid = response.body.as_bytes().is_some_and(<[u8]>::is_empty);
+    let of_body = if is_unsaid { None } else { response.body.len() };
+    let (field, another) = {
+        let mut fields = response.headers().filter(|(name, _)| name.eq_ignore_ascii_case(NAME));
+        (fields.next(), fields.next())
+    };
+    let len = match (field, another) {
+        (None, _) => return Ok(of_body),
+        (Some((_, digits)), None) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+            digits.parse().map_err(|_| Fault::Length)?
+        }
+        _ => return Err(Fault::Length),
+    };
+    if !is_unsaid && of_body != Some(len) {
+        return Err(Fault::Length);
     }
+    response.remove_header(NAME);
+    Ok(Some(len))
 }
 
 impl<L: Line> Responder<'_, L> {
-    pub(crate) fn respond(mut self, response: Response) -> Result<After, Failure> {
-        if let Kind::Bytes(_) = response.body.0 {
-            write(self.out, &response, self.manner).map_err(Failure::header)?;
-            return Ok(self.manner.after());
+    /// Sends a response of any kind. When it is refused, its fields are left in `response`.
+    pub(crate) fn respond(mut self, response: &mut Response) -> Result<After, Failure> {
+        if let Some(fault) = self.status_fault(response) {
+            return Err(Failure::Refused(fault));
         }
-        self.stream(response)
-    }
-
-    fn stream(&mut self, mut response: Response) -> Result<After, Failure> {
+        let payload = self.payload(response).map_err(Failure::Refused)?;
         let body = response.take_body();
-        let chunked = body.len().is_none() && self.is_http_11;
-        if matches!(body.0, Kind::Push(_)) || (body.len().is_none() && !self.is_http_11) {
+        // Pushed content is the last of its connection, and so is content that only ends with it.
+        if matches!(body.0, Kind::Push(_)) || payload == Payload::UntilClose {
             self.manner = self.manner.closing();
         }
-        let payload = match body.len() {
-            Some(len) => Payload::Length(usize::try_from(len).unwrap_or(usize::MAX)),
-            None if chunked => Payload::Chunked,
-            None => Payload::UntilClose,
-        };
         let start = self.out.len();
-        write_head(self.out, &response, payload, self.manner.persistence).map_err(|refused| {
+        write_head(self.out, response, payload, self.manner.persistence).map_err(|refused| {
+            let fault = Fault::field(refused);
             self.out.truncate(start);
-            Failure::header(refused)
+            Failure::Refused(fault)
         })?;
-        if self.manner.content == Content::LeftOut || response.status.forbids_content() {
+        let is_whole = self.manner.leaves_content_out() || response.status.omits_content();
+        if is_whole || body.is_empty() {
+            return Ok(self.manner.after());
+        }
+        self.send(body, payload)
+    }
+
+    fn status_fault(&self, response: &Response) -> Option<Fault> {
+        let status = response.status;
+        match self.manner.content {
+            Content::Tunnel if (200..300).contains(&status.code()) => Some(Fault::Tunnel(status)),
+            _ => response.status_fault(),
+        }
+    }
+
+    fn payload(&self, response: &mut Response) -> Result<Payload, Fault> {
+        let is_undeclared = self.manner.content == Content::Undeclared;
+        let len = if is_undeclared { declared(response)? } else { response.body.len() };
+        Ok(match (len, &response.body.0) {
+            (Some(len), _) => Payload::Length(usize::try_from(len).unwrap_or(usize::MAX)),
+            (None, Kind::Bytes(_)) => Payload::Unsaid,
+            (None, _) if self.is_http_11 => Payload::Chunked,
+            (None, _) => Payload::UntilClose,
+        })
+    }
+
+    fn send(&mut self, body: Body, payload: Payload) -> Result<After, Failure> {
+        let chunked = payload == Payload::Chunked;
+        if let Kind::Bytes(bytes) = &body.0 {
+            self.out.extend_from_slice(bytes);
             return Ok(self.manner.after());
         }
         self.begun.set(true);

@@ -39,6 +39,8 @@ struct Upstream {
 enum Error {
     Unreachable(ureq::Error),
     TimedOut,
+    /// A status that cannot end a request.
+    Unexpected(u16),
 }
 
 fn main() -> threadline::Result<()> {
@@ -62,8 +64,9 @@ fn forward(State(upstream): State<Upstream>, request: &Request<'_>) -> Result<Re
     let query = request.query().map_or(String::new(), |query| format!("?{query}"));
     let target = format!("{}{}{query}", upstream.base, request.path());
     let mut asked = ureq::http::Request::builder().method(request.method().as_str()).uri(target);
+    let listed = listed(request.headers().all("connection"));
     for (name, value) in request.headers().iter() {
-        if !is_of_the_connection(name, request.header("connection")) {
+        if !is_of_the_connection(name, &listed) {
             asked = asked.header(name, value);
         }
     }
@@ -81,28 +84,44 @@ fn forward(State(upstream): State<Upstream>, request: &Request<'_>) -> Result<Re
     } else {
         upstream.agent.run(asked.body(())?)
     };
-    Ok(pass_on(answer?))
+    pass_on(request, answer?)
 }
 
-fn pass_on(answer: ureq::http::Response<ureq::Body>) -> Response {
+/// `ureq` reads over interim responses, but gives a 101, which nobody has asked for here.
+fn pass_on(
+    request: &Request<'_>,
+    answer: ureq::http::Response<ureq::Body>,
+) -> Result<Response, Error> {
     let (head, body) = answer.into_parts();
-    let status = Status::from_code(head.status.as_u16()).unwrap_or(Status::BAD_GATEWAY);
+    let code = head.status.as_u16();
+    let status = Status::from_code(code).filter(|status| status.is_final());
+    let status = status.ok_or(Error::Unexpected(code))?;
     let mut response = Response::new(status);
+    let listed = listed(head.headers.get_all("connection").iter().map(|value| value.as_bytes()));
     for (name, value) in &head.headers {
         let Ok(value) = value.to_str() else { continue };
-        if !is_of_the_connection(name.as_str(), None) {
-            response = response.with_header(name.as_str().to_owned(), value.to_owned());
+        // The length that GET would have, which only the service knows.
+        let declares = request.method() == Method::Head && name == "content-length";
+        if declares || !is_of_the_connection(name.as_str(), &listed) {
+            response.append_header(name.as_str().to_owned(), value.to_owned());
         }
     }
-    response.with_body(match body.content_length() {
-        Some(length) => Body::sized_reader(body.into_reader(), length),
-        None => Body::reader(body.into_reader()),
+    Ok(match body.content_length() {
+        _ if request.method() == Method::Head || status.omits_content() => response,
+        Some(length) => response.with_body(Body::sized_reader(body.into_reader(), length)),
+        None => response.with_body(Body::reader(body.into_reader())),
     })
 }
 
-fn is_of_the_connection(name: &str, connection: Option<&str>) -> bool {
-    let listed = connection.unwrap_or_default().split(',').map(str::trim);
-    NOT_FORWARDED.iter().copied().chain(listed).any(|known| name.eq_ignore_ascii_case(known))
+/// The names in all `Connection` fields, in lower case.
+fn listed<'v>(fields: impl Iterator<Item = &'v [u8]>) -> Vec<String> {
+    let fields = fields.flat_map(|field| field.split(|byte| *byte == b','));
+    fields.map(|name| String::from_utf8_lossy(name).trim().to_ascii_lowercase()).collect()
+}
+
+fn is_of_the_connection(name: &str, listed: &[String]) -> bool {
+    let name = name.to_ascii_lowercase();
+    NOT_FORWARDED.contains(&&*name) || listed.contains(&name)
 }
 
 impl From<ureq::Error> for Error {
@@ -126,6 +145,10 @@ impl IntoResponse for Error {
             Error::TimedOut => {
                 Response::error(Status::GATEWAY_TIMEOUT, "the service behind did not answer")
             }
+            Error::Unexpected(code) => {
+                eprintln!("upstream: status {code}, expected 200 to 599");
+                Response::error(Status::BAD_GATEWAY, "the service behind does not speak HTTP")
+            }
             Error::Unreachable(error) => {
                 limited!(error, "the service behind cannot be reached", error = %Escaped(error));
                 Response::error(Status::BAD_GATEWAY, "the service behind cannot be reached")
@@ -136,8 +159,88 @@ impl IntoResponse for Error {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
     use super::*;
     use threadline::TestServer;
+
+    /// What the proxy's client gets when the service behind answers these bytes.
+    fn answered(
+        method: Method<'_>,
+        answer: &'static str,
+    ) -> threadline::http::testing::TestResponse {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let base = format!("http://{}", listener.local_addr().expect("an address"));
+        let behind = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("the proxy");
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).expect("a request");
+                head.extend(byte);
+            }
+            // The proxy may hang up on an answer that it does not take.
+            let _ = stream.write_all(answer.as_bytes());
+        });
+        let proxy = TestServer::start(router(&base)).expect("a proxy");
+        let response = proxy.request(method, "/").send();
+        behind.join().expect("the service behind");
+        response
+    }
+
+    #[test]
+    fn a_status_that_cannot_end_a_request_is_a_502() {
+        for answer in [
+            "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n",
+            "HTTP/1.1 600 Odd\r\ncontent-length: 0\r\n\r\n",
+            "HTTP/1.1 999 Odd\r\ncontent-length: 1\r\n\r\na",
+        ] {
+            let response = answered(Method::Get, answer);
+            assert_eq!(response.status(), Status::BAD_GATEWAY, "{answer}");
+            assert_eq!(response.header("upgrade"), None);
+        }
+    }
+
+    #[test]
+    fn interim_responses_are_read_over() {
+        let answer = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n\
+                      HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\ndone";
+        let response = answered(Method::Get, answer);
+        assert_eq!((response.status(), response.text()), (Status::OK, "done"));
+        assert_eq!(response.header("link"), None);
+    }
+
+    #[test]
+    fn rfc9110_7_6_1_fields_of_the_other_connection_are_left_out() {
+        let answer = "HTTP/1.1 200 OK\r\nconnection: X-Hop, close\r\nConnection: x-other\r\n\
+                      x-hop: 1\r\nx-other: 2\r\nkeep-alive: timeout=5\r\nx-kept: 3\r\n\
+                      transfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n";
+        let response = answered(Method::Get, answer);
+        assert_eq!((response.text(), response.header("x-kept")), ("ok", Some("3")));
+        for name in ["x-hop", "x-other", "keep-alive"] {
+            assert_eq!(response.header(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn answers_without_content_stay_without() {
+        let head = "HTTP/1.1 200 OK\r\ncontent-length: 12345\r\n\r\n";
+        let response = answered(Method::Head, head);
+        assert_eq!(response.header("content-length"), Some("12345"));
+        for answer in [
+            "HTTP/1.1 204 No Content\r\ncontent-length: 5\r\n\r\n",
+            "HTTP/1.1 304 Not Modified\r\ncontent-length: 5\r\netag: \"1\"\r\n\r\n",
+            "HTTP/1.1 205 Reset Content\r\ncontent-length: 0\r\n\r\n",
+        ] {
+            let response = answered(Method::Get, answer);
+            assert_eq!(
+                response.status().to_string(),
+                answer[9..answer.find('\r').expect("a line")]
+            );
+            assert_eq!(response.bytes(), b"");
+        }
+    }
 
     #[test]
     fn requests_go_through_and_answers_come_back() {

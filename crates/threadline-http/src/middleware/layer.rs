@@ -9,6 +9,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::fault::internal_error;
 use crate::handler::IntoResponse;
 use crate::request::Request;
 use crate::response::Response;
@@ -89,13 +90,24 @@ impl<'n> Next<'n> {
         Next { layers: &layers.0, handler }
     }
 
-    /// Has the request answered: by the next layer, or by the handler.
+    /// Has the request answered: by the next layer, or by the handler. A response whose status cannot be
+    /// sent, such as a 1xx, is a 500 here already, and a line in the log.
     pub fn run(self, request: &Request<'_>) -> Response {
-        match self.layers.split_first() {
+        let response = match self.layers.split_first() {
             Some((layer, layers)) => layer.handle(request, Next { layers, ..self }),
             None => (self.handler)(request),
-        }
+        };
+        if response.has_sound_status() { response } else { refused(request, &response) }
     }
+}
+
+/// What is sent instead of a response whose status cannot be.
+#[cold]
+fn refused(request: &Request<'_>, response: &Response) -> Response {
+    if let Some(fault) = response.status_fault() {
+        fault.report(request.route());
+    }
+    response.replaced_by(internal_error())
 }
 
 impl fmt::Debug for Next<'_> {

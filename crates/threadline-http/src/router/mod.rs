@@ -91,7 +91,22 @@ impl Router {
         self.route(Method::Patch, pattern, handler)
     }
 
-    /// Answers `HEAD` otherwise than `GET` without its body.
+    /// Answers `HEAD` otherwise than `GET` without its body. An empty body says nothing of the length that
+    /// `GET` would send; to declare one, set `content-length`, or give a body, which is not sent. So too
+    /// where [`Router::fallback`] answers `HEAD`.
+    ///
+    /// ```
+    /// use threadline_http::testing::TestClient;
+    /// use threadline_http::{Method, Response, Router, Status};
+    ///
+    /// let router = Router::new()
+    ///     .get("/report", || "dear to make")
+    ///     .head("/report", || Response::new(Status::OK).with_header("content-length", "12"));
+    /// let client = TestClient::new(router)?;
+    /// let head = client.request(Method::Head, "/report").send();
+    /// assert_eq!(head.header("content-length"), Some("12"));
+    /// # Ok::<(), threadline_http::RouterError>(())
+    /// ```
     pub fn head<Args>(self, pattern: &str, handler: impl Handler<Args>) -> Self {
         self.route(Method::Head, pattern, handler)
     }
@@ -258,6 +273,7 @@ fn endpoint<Args>(name: String, handler: impl Handler<Args>) -> Endpoint {
         route: Route::new(name),
         params: handler.params(),
         needs,
+        answers_get: false,
         body_max: None,
         layers: Layers::default(),
         handler: erase(handler),

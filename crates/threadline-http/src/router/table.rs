@@ -23,6 +23,8 @@ pub(crate) struct Endpoint {
     /// How many path parameters the handler needs, where that is known.
     pub(super) params: Option<usize>,
     pub(super) needs: Needs,
+    /// Whether it is what answers `GET` at its place, and so `HEAD` too.
+    pub(crate) answers_get: bool,
     /// The longest body in bytes, where the service's setting does not hold.
     pub(crate) body_max: Option<u64>,
     /// Around the handler. The outermost first.
@@ -149,6 +151,7 @@ impl Table {
         check_pattern(&pattern)?;
         let params = count_params(&pattern);
         check_params(&endpoint, params)?;
+        endpoint.answers_get = method == Method::Get;
         let known = self.places.iter().position(|place| place.pattern == pattern);
         let place = match known {
             Some(known) => &mut self.places[known],

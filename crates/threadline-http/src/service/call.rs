@@ -14,9 +14,10 @@ use threadline_proto::response::Status;
 use super::body::Content;
 use super::told::{self, Told};
 use super::{HttpService, Message};
-use crate::body::{Arriving, Incoming};
+use crate::body::{Arriving, Body, Incoming};
 use crate::exchange::{Exchange, Line};
 use crate::extensions::Extensions;
+use crate::fault::internal_error;
 use crate::request::{Around, Request};
 use crate::response::Response;
 use crate::write::{After, Failure, Manner, Responder, write, write_own};
@@ -151,7 +152,7 @@ impl Call<'_, '_> {
         begun: &Cell<bool>,
     ) -> After {
         // What nearly every response is: bytes behind a head.
-        if response.is_plain() && write(out, &response, manner).is_ok() {
+        if response.is_plain() && manner.is_plain() && write(out, &response, manner).is_ok() {
             return manner.after();
         }
         self.respond_with(response, manner, line, out, begun)
@@ -168,15 +169,20 @@ impl Call<'_, '_> {
         begun: &Cell<bool>,
     ) -> After {
         let upgrade = match &response.upgrade {
-            None => None,
-            Some(_) => response.settle_upgrade(self.message.head.upgrades(), manner.closes()),
+            Some(_) if response.has_sound_status() => {
+                response.settle_upgrade(self.message.head.upgrades(), manner.closes())
+            }
+            _ => None,
         };
+        if response.status.omits_content() && !response.body.is_empty() {
+            self.leave_content_out(&mut response);
+        }
         let manner = if response.close { manner.closing() } else { manner };
         let is_http_11 = self.message.head.version == Version::Http11;
         let stall = self.service.settings.timeouts.write;
         let responder =
             Responder { line: &mut *line, out: &mut *out, manner, is_http_11, stall, begun };
-        match responder.respond(response) {
+        match responder.respond(&mut response) {
             Ok(after) => {
                 if let Some(handler) = upgrade {
                     line.hand_over(handler);
@@ -190,19 +196,28 @@ impl Call<'_, '_> {
                     out.clear();
                     return After::Close;
                 }
-                write_own(out, &internal_error(), manner);
+                write_own(out, &response.replaced_by(internal_error()), manner);
                 manner.after()
             }
         }
+    }
+
+    /// Content that the status has no place for is not sent (RFC 9110 §15.3.5, §15.3.6, §15.4.5).
+    #[cold]
+    fn leave_content_out(&self, response: &mut Response) {
+        if self.service.left_out.is_first(self.route) {
+            let (route, status) = (self.route.name(), response.status);
+            let hint = "a response of this status has no content; said once for this route";
+            limited!(warn, route: route, "the body of a response is not sent", %status, hint);
+        }
+        response.set_body(Body::EMPTY);
     }
 
     #[cold]
     fn report(&self, failure: &Failure) {
         let route = self.route.name();
         match failure {
-            Failure::Header(header, error) => {
-                limited!(error, route: route, "the response is not sent", ?header, %error);
-            }
+            Failure::Refused(fault) => fault.report(route),
             Failure::Body(error) => {
                 let error = Escaped(error);
                 limited!(error, route: route, "the response is cut off", %error);
@@ -211,8 +226,4 @@ impl Call<'_, '_> {
             Failure::Line(error) => tracing::debug!(route, "the client is gone: {error}"),
         }
     }
-}
-
-fn internal_error() -> Response {
-    Response::error(Status::INTERNAL_SERVER_ERROR, "the service's log says why")
 }

@@ -16,8 +16,8 @@ impl TestResponse {
         let mut bytes = bytes;
         loop {
             let (response, rest) = split_head(bytes);
-            // 100 Continue and the like come before the response.
-            if (100..200).contains(&response.status.code()) {
+            // 100 Continue and the like come before the response; a 101 is one.
+            if response.status.is_interim() && response.status != Status::SWITCHING_PROTOCOLS {
                 bytes = rest;
                 continue;
             }
@@ -118,6 +118,12 @@ mod tests {
         let response = TestResponse::parse(bytes, false);
         assert_eq!((response.status(), response.text()), (Status::OK, "abcd"));
         assert_eq!((response.header("X"), response.header("y")), (Some("1"), None));
+    }
+
+    #[test]
+    fn a_101_is_the_response() {
+        let response = TestResponse::parse(b"HTTP/1.1 101 Switching Protocols\r\n\r\n", false);
+        assert_eq!(response.status(), Status::SWITCHING_PROTOCOLS);
     }
 
     #[test]

@@ -39,7 +39,8 @@ pub struct HeadWriter<'o> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Payload {
     /// So many bytes, or the answer to a `HEAD` that would have had so many. Nothing is said of
-    /// them where the status forbids content (RFC 9110 §8.6).
+    /// them where the status forbids content (RFC 9110 §8.6). A `205` always has none, and says so,
+    /// whatever is asked for here (RFC 9110 §15.3.6).
     Length(usize),
     /// Chunks, written by [`chunked::Encoder`](crate::body::chunked::Encoder), or the answer to a
     /// `HEAD` that would have had them. Only for HTTP/1.1 clients (RFC 9112 §6.1); for those of
@@ -183,7 +184,7 @@ impl<'o> HeadWriter<'o> {
     #[inline(always)]
     pub fn finish(self, payload: Payload, persistence: Persistence) {
         let HeadWriter { out, status } = self;
-        let payload = if status.forbids_content() { Payload::Unsaid } else { payload };
+        let payload = if status == Status::OK { payload } else { payload_of(status, payload) };
         match payload {
             Payload::Length(length) => {
                 out.extend_from_slice(b"content-length: ");
@@ -217,6 +218,16 @@ impl<'o> HeadWriter<'o> {
         self.out.extend_from_slice(b": ");
         self.out.extend_from_slice(value);
         self.out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// What follows the head of a response of this status.
+#[inline]
+fn payload_of(status: Status, payload: Payload) -> Payload {
+    match status {
+        _ if status.forbids_content() => Payload::Unsaid,
+        Status::RESET_CONTENT => Payload::Length(0),
+        _ => payload,
     }
 }
 
@@ -257,6 +268,53 @@ mod tests {
             assert!(!head(status, Payload::Length(3), Persistence::Implied).contains("length"));
         }
         assert!(head(Status::OK, Payload::Length(0), Persistence::Implied).contains("length: 0\r"));
+    }
+
+    #[test]
+    fn rfc9110_15_3_6_a_205_says_that_it_has_no_content() {
+        let expected = "HTTP/1.1 205 Reset Content\r\ncontent-length: 0\r\n\r\n";
+        for payload in [Payload::Length(3), Payload::Chunked, Payload::UntilClose, Payload::Unsaid]
+        {
+            assert_eq!(head(Status::RESET_CONTENT, payload, Persistence::Implied), expected);
+        }
+    }
+
+    #[test]
+    fn a_head_begins_with_its_status_line_and_the_date() {
+        let preamble = Preamble::new(b"Sun, 06 Nov 1994 08:49:37 GMT");
+        for (status, line) in [(Status::OK, "200 OK"), (Status::NOT_FOUND, "404 Not Found")] {
+            let mut out = b"earlier".to_vec();
+            HeadWriter::with_date(&mut out, status, &preamble)
+                .finish(Payload::Length(0), Persistence::Implied);
+            let expected = format!(
+                "earlierHTTP/1.1 {line}\r\ndate: Sun, 06 Nov 1994 08:49:37 GMT\r\n\
+                 content-length: 0\r\n\r\n"
+            );
+            assert_eq!(String::from_utf8(out).expect("ASCII"), expected);
+        }
+    }
+
+    #[test]
+    fn every_media_type_is_written_or_refused() {
+        for media_type in
+            ["text/plain; charset=utf-8", "application/json", "text/html", "text/plain"]
+        {
+            let mut out = Vec::new();
+            let mut writer = HeadWriter::new(&mut out, Status::OK);
+            assert_eq!(writer.content_type(media_type), Ok(()));
+            writer.finish(Payload::Length(0), Persistence::Implied);
+            let expected = format!(
+                "HTTP/1.1 200 OK\r\ncontent-type: {media_type}\r\ncontent-length: 0\r\n\r\n"
+            );
+            assert_eq!(String::from_utf8(out).expect("ASCII"), expected);
+        }
+        for bad in ["text/plain\r\nx: y", "a\0", " text/plain", "text/plain\t"] {
+            let mut out = Vec::new();
+            let mut writer = HeadWriter::new(&mut out, Status::OK);
+            assert_eq!(writer.content_type(bad), Err(HeaderError::Value), "{bad:?}");
+            writer.finish(Payload::Length(0), Persistence::Implied);
+            assert_eq!(out, b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+        }
     }
 
     #[test]

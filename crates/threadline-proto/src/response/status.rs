@@ -96,9 +96,21 @@ impl Status {
         self.0 >= 400
     }
 
+    /// Whether a response that ends an exchange can have this status: 200 to 599 (RFC 9110 §15). `101` ends
+    /// one too, but only together with the switch to another protocol.
+    pub const fn is_final(self) -> bool {
+        self.0 >= 200 && self.0 <= 599
+    }
+
     /// Whether a response of this status never has content (RFC 9112 §6.3): 1xx, 204, 304.
     pub const fn forbids_content(self) -> bool {
         self.is_interim() || self.0 == 204 || self.0 == 304
+    }
+
+    /// Whether a response of this status is sent without content: those that forbid it, and `205`, which
+    /// says so with `content-length: 0` (RFC 9110 §15.3.6).
+    pub const fn omits_content(self) -> bool {
+        self.forbids_content() || self.0 == 205
     }
 }
 
@@ -121,6 +133,46 @@ mod tests {
         assert_eq!(Status::from_code(404), Some(Status::NOT_FOUND));
         assert_eq!(Status::from_code(99), None);
         assert_eq!(Status::from_code(1000), None);
+    }
+
+    #[test]
+    fn rfc9110_15_only_200_to_599_end_an_exchange() {
+        for (code, expected) in [(100, false), (199, false), (200, true), (599, true), (600, false)]
+        {
+            let status = Status::from_code(code).expect("three digits");
+            assert_eq!((status.is_final(), status.is_interim()), (expected, code < 200), "{code}");
+        }
+    }
+
+    #[test]
+    fn statuses_without_content() {
+        for (code, forbids, omits) in [
+            (100, true, true),
+            (101, true, true),
+            (200, false, false),
+            (203, false, false),
+            (204, true, true),
+            (205, false, true),
+            (206, false, false),
+            (303, false, false),
+            (304, true, true),
+            (305, false, false),
+            (404, false, false),
+        ] {
+            let status = Status::from_code(code).expect("three digits");
+            assert_eq!(
+                (status.forbids_content(), status.omits_content()),
+                (forbids, omits),
+                "{code}"
+            );
+        }
+    }
+
+    #[test]
+    fn errors_begin_at_400() {
+        for (code, expected) in [(399, false), (400, true), (599, true)] {
+            assert_eq!(Status::from_code(code).map(Status::is_error), Some(expected), "{code}");
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod hand_over;
 mod http;
 mod http_bodies;
 mod http_client;
+mod http_faults;
 mod http_middleware;
 mod http_stress;
 mod isolation;

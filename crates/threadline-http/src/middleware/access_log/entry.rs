@@ -89,7 +89,7 @@ impl<'r> Entry<'r> {
 
 /// How much of a response that is not streamed is sent, where that is known.
 pub(super) fn sent_len(request: &Request<'_>, response: &Response) -> Option<u64> {
-    let is_left_out = request.method() == Method::Head || response.status().forbids_content();
+    let is_left_out = request.method() == Method::Head || response.status().omits_content();
     match &response.body().0 {
         Kind::Push(_) if !is_left_out => None,
         _ if is_left_out => Some(0),

@@ -93,7 +93,7 @@ impl Compression {
         let body = response.body();
         !matches!(body.0, Kind::Push(_))
             && body.len().is_none_or(|len| len >= self.len_min.max(1))
-            && !response.status().forbids_content()
+            && !response.status().omits_content()
             && response.status() != Status::PARTIAL_CONTENT
             && !HINDRANCES.iter().any(|name| response.header(name).is_some())
             && !has_element(response, "cache-control", "no-transform")

@@ -1,5 +1,6 @@
 //! The service's rules on bytes alone: a scripted exchange stands in for the engine's turn.
 
+mod faults;
 mod messages;
 mod overrides;
 mod pieces;
