@@ -34,7 +34,7 @@ use threadline_proto::response::Status;
 
 use crate::exchange::Exchange;
 use crate::handler::IntoResponse;
-use crate::middleware::layer::Next;
+use crate::middleware::layer::{Layers, Next};
 use crate::middleware::method_override::BadOverride;
 use crate::refusal;
 use crate::response::Response;
@@ -119,7 +119,8 @@ impl HttpService {
         }
         let mut message = Message { head, input, manner };
         if !head.target.has_path() {
-            return self.answer_unrouted(self.find_pathless(head), message, exchange);
+            let found = self.find_pathless(head);
+            return self.answer_unrouted(found, self.table.layers(), message, exchange);
         }
         let way = self.table.way(&head.target);
         match self.table.find(head.method, &way) {
@@ -129,7 +130,7 @@ impl HttpService {
                 }
                 self.meet(endpoint, way.params(), &message, exchange)
             }
-            found => self.answer_unrouted(found, message, exchange),
+            found => self.answer_unrouted(found, self.table.layers_at(&way), message, exchange),
         }
     }
 
@@ -172,6 +173,7 @@ impl HttpService {
     fn answer_unrouted(
         &self,
         found: Found<'_>,
+        layers: &Layers,
         mut message: Message<'_, '_>,
         exchange: &mut impl Exchange,
     ) -> Step {
@@ -184,7 +186,6 @@ impl HttpService {
         let (route, body_max) = (&self.unrouted, self.settings.body_len_max);
         let failed = false.into();
         let call = Call { service: self, route, body_max, params: None, message: &message, failed };
-        let layers = self.table.layers();
         if layers.is_empty() {
             return call.answer_here(content, &unrouted(found), exchange);
         }

@@ -16,7 +16,8 @@ use crate::middleware::layer::{Middleware, Next};
 use crate::request::Request;
 use crate::response::Response;
 
-/// Middleware for requests of other origins' scripts. Put it around a whole router, so that it sees
+/// Middleware for requests of other origins' scripts. Put it around everything that may refuse a request
+/// (see the [order of layers](crate::middleware)), and around a whole router, so that it sees
 /// the preflights (`OPTIONS`) of all routes.
 ///
 /// ```

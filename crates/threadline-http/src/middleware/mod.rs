@@ -3,6 +3,14 @@
 //! A layer that is added later is around those before it. From the inside out, this order serves
 //! most services:
 //!
+//! * what changes content is next to the handler;
+//! * what refuses requests (authentication, limits) is around that, and so is what a panic becomes;
+//! * [`Cors`] is around all of these: a script of another site can read their 401, 429, 500 and 503 then, and
+//!   a preflight, which has no credentials, is answered before anything counts or refuses it;
+//! * what every response has, and the log, are outermost.
+//!
+//! `tests/layers/order.rs` holds this order to it.
+//!
 //! ```
 //! use std::time::Duration;
 //! use threadline_http::Router;
@@ -12,13 +20,17 @@
 //!
 //! let router = Router::new()
 //!     .get("/", || "front page")
+//!     // Here: BodyLimit.
 //!     .layer(Etag::new())
-//!     // Here: Compression, Decompression, TimeLimit, BasicAuth or BearerAuth.
-//!     .layer(Cors::origins(["https://app.example.org"]))
+//!     // Here: Compression, Decompression, TimeLimit, a RateLimit by user, and then one of BasicAuth,
+//!     // BearerAuth and SignedRequests.
 //!     .layer(RateLimit::new(100, Duration::from_secs(60)))
 //!     .layer(ConcurrencyLimit::new(500))
-//!     .layer(SecurityHeaders::new())
+//!     // Here: HttpsRedirect.
 //!     .layer(CatchPanic::new())
+//!     // Here: Problems.
+//!     .layer(Cors::origins(["https://app.example.org"]))
+//!     .layer(SecurityHeaders::new())
 //!     .layer(AccessLog::new())
 //!     .layer(RequestIds::new());
 //! # router.build().unwrap();

@@ -215,7 +215,8 @@ impl Router {
     }
 
     /// Takes over the routes of another router, behind a prefix such as `/api`. Its layers stay
-    /// around its routes alone; its states are shared where this router has none of the type; its
+    /// around its routes alone, and around what is answered at their paths without a handler (405, and
+    /// `OPTIONS`, preflights included); a 404 has the layers of this router. Its states are shared where this router has none of the type; its
     /// fallback and settings are left behind.
     ///
     /// ```

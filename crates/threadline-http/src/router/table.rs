@@ -208,6 +208,16 @@ impl Table {
         }
     }
 
+    /// What is around an answer there that no handler gives: the layers of the place's first route, which
+    /// are those of its router, or those around everything.
+    pub(crate) fn layers_at(&self, way: &Way<'_, '_>) -> &Layers {
+        let place = match way {
+            Way::Fixed(place) | Way::Pattern(place, _) => &self.places[*place],
+            Way::Nowhere => return &self.layers,
+        };
+        place.endpoints.first().map_or(&self.layers, |(_, endpoint)| &endpoint.layers)
+    }
+
     /// The methods of all routes, for `OPTIONS *`.
     pub(crate) fn allow(&self) -> &str {
         &self.allow
