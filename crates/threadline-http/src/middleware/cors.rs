@@ -154,14 +154,19 @@ impl Cors {
         self
     }
 
-    /// The value of `Access-Control-Allow-Origin` for an origin, if its scripts may ask.
-    fn allow(&self, origin: &str) -> Option<Cow<'static, str>> {
+    /// The value of `Access-Control-Allow-Origin` for a request, if scripts of its origin may ask.
+    fn allow(&self, request: &Request<'_>) -> Option<Cow<'static, str>> {
+        let origin = request.header("origin");
         let allowed = match &self.origins {
+            // Also where there is no origin: a cache gives this response to scripts, too (Fetch Standard,
+            // "CORS protocol and HTTP caches").
             Origins::Any => return Some(Cow::Borrowed("*")),
-            Origins::These(origins) => origins.iter().any(|known| known == origin),
-            Origins::Where(allowed) => allowed(origin),
+            Origins::These(origins) => {
+                origin.filter(|origin| origins.iter().any(|known| known == origin))
+            }
+            Origins::Where(allowed) => origin.filter(|origin| allowed(origin)),
         };
-        allowed.then(|| Cow::Owned(origin.to_owned()))
+        allowed.map(|origin| Cow::Owned(origin.to_owned()))
     }
 
     fn preflight(&self, request: &Request<'_>) -> Response {
@@ -191,9 +196,7 @@ impl Cors {
             // Also where there is no origin: a cache must not give this response to a script.
             add_vary(response, "origin");
         }
-        let Some(allow) = request.header("origin").and_then(|origin| self.allow(origin)) else {
-            return false;
-        };
+        let Some(allow) = self.allow(request) else { return false };
         response.set_header("access-control-allow-origin", allow);
         if self.credentials == Credentials::Allowed {
             response.set_header("access-control-allow-credentials", "true");
@@ -263,7 +266,10 @@ mod tests {
         assert_eq!(allowed(&response), Some("*"));
         assert_eq!(response.header("vary"), None);
         assert_eq!(response.header("access-control-allow-credentials"), None);
-        assert_eq!(allowed(&simple(Cors::any_origin(), "")), None);
+        // Nor does it depend on the request, which caches are not told of.
+        assert_eq!(allowed(&simple(Cors::any_origin(), "")), Some("*"));
+        let exposed = simple(Cors::any_origin().expose(["x-a"]), "");
+        assert_eq!(exposed.header("access-control-expose-headers"), Some("x-a"));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use threadline_proto::response::Status;
 
-use crate::middleware::fields::elements;
+use crate::middleware::fields::{add_vary, elements};
 use crate::middleware::layer::{Middleware, Next};
 use crate::request::Request;
 use crate::response::Response;
@@ -95,11 +95,16 @@ impl HttpsRedirect {
 
 impl Middleware for HttpsRedirect {
     fn handle(&self, request: &Request<'_>, next: Next<'_>) -> Response {
-        let is_excepted = self.exceptions.iter().any(|start| request.path().starts_with(start));
-        if is_excepted || self.is_secure(request) {
+        if self.exceptions.iter().any(|start| request.path().starts_with(start)) {
             return next.run(request);
         }
-        self.redirect(request)
+        let is_secure = self.is_secure(request);
+        let mut response = if is_secure { next.run(request) } else { self.redirect(request) };
+        if !self.proxies.is_empty() {
+            // A proxy that caches must not send clients around in circles.
+            add_vary(&mut response, "x-forwarded-proto");
+        }
+        response
     }
 }
 
@@ -177,6 +182,16 @@ mod tests {
         assert_eq!(status(proxy, "https, http"), Status::PERMANENT_REDIRECT);
         assert_eq!(status(proxy, "http"), Status::PERMANENT_REDIRECT);
         assert_eq!(status(stranger, "https"), Status::PERMANENT_REDIRECT);
+    }
+
+    #[test]
+    fn rfc9110_12_5_5_caches_are_told_that_it_depends_on_the_proxy() {
+        for proto in ["http", "https"] {
+            let input = format!("GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-Proto: {proto}\r\n\r\n");
+            let trusting = HttpsRedirect::new(["a"]).trust([IpAddr::from([192, 0, 2, 7])]);
+            assert_eq!(run(trusting, &input).header("vary"), Some("x-forwarded-proto"), "{proto}");
+            assert_eq!(run(HttpsRedirect::new(["a"]), &input).header("vary"), None);
+        }
     }
 
     #[test]
