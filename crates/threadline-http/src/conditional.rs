@@ -1,37 +1,52 @@
 //! Whether a client needs what it asks for: conditional requests (RFC 9110 §13), as pure text.
 //!
-//! Called for each file before any of it is read. Takes the fields and what is known of the file,
-//! says what to answer, and never looks at a clock. A date that cannot be read is as good as none.
+//! Called for each file before any of it is sent, and by the layer `Etag`. Takes the fields of the request
+//! and what is known of the representation, says what to answer, and never looks at a clock. A date that
+//! cannot be read is as good as none. Also here: the tag that content itself has.
 
+use std::hash::{DefaultHasher, Hasher};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use threadline_proto::request::Headers;
 
 /// What a representation is told from its other versions by.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Validators {
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Validators {
     /// The entity tag with its quotes, and `W/` if it is weak.
-    pub(super) etag: String,
+    pub(crate) etag: Option<String>,
     /// When it was last changed. Only whole seconds are compared: that is all a date can say.
-    pub(super) modified: Option<SystemTime>,
+    pub(crate) modified: Option<SystemTime>,
     /// Whether it was last changed so long ago that the date tells it from every other version.
-    pub(super) is_settled: bool,
+    pub(crate) is_settled: bool,
 }
+
+/// What a request means to do with the representation that its conditions are about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// `GET` and `HEAD`.
+    Read,
+    /// Any other method: whoever has the current version must not change it again (§13.1.2).
+    Change,
+}
+
+/// The hash that tells one content from another: made of its bytes in order, however they are cut.
+#[derive(Debug, Default)]
+pub(crate) struct ContentHash(DefaultHasher);
 
 /// The fields of a request that say under which condition it is meant.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Conditions<'i> {
+pub(crate) struct Conditions<'i> {
     /// Lists may come as several fields; they count as one (§5.3).
-    pub(super) if_match: Vec<&'i str>,
-    pub(super) if_none_match: Vec<&'i str>,
-    pub(super) if_unmodified_since: Option<&'i str>,
-    pub(super) if_modified_since: Option<&'i str>,
-    pub(super) if_range: Option<&'i str>,
+    pub(crate) if_match: Vec<&'i str>,
+    pub(crate) if_none_match: Vec<&'i str>,
+    pub(crate) if_unmodified_since: Option<&'i str>,
+    pub(crate) if_modified_since: Option<&'i str>,
+    pub(crate) if_range: Option<&'i str>,
 }
 
 /// What to answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     /// As if there were no condition.
     Go,
     /// 304: the client has it.
@@ -41,7 +56,7 @@ pub(super) enum Verdict {
 }
 
 impl<'i> Conditions<'i> {
-    pub(super) fn of(headers: Headers<'_, 'i>) -> Self {
+    pub(crate) fn of(headers: Headers<'_, 'i>) -> Self {
         // A tag may have bytes that are no text; none of ours has.
         let list = |name| {
             headers.all(name).map(|value| std::str::from_utf8(value).unwrap_or_default()).collect()
@@ -55,32 +70,54 @@ impl<'i> Conditions<'i> {
         }
     }
 
-    /// Looks at them in the order of RFC 9110 §13.2.2, for `GET` and `HEAD`.
-    pub(super) fn judge(&self, current: &Validators) -> Verdict {
-        let unmodified_since = |date: Option<&str>| Some(current.seconds()? <= seconds_of(date?)?);
+    /// Whether there are none that [`Conditions::judge`] looks at.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.if_match.is_empty()
+            && self.if_none_match.is_empty()
+            && self.if_unmodified_since.is_none()
+            && self.if_modified_since.is_none()
+    }
+
+    /// Looks at them in the order of RFC 9110 §13.2.2. `current` is `None` where there is no
+    /// representation.
+    pub(crate) fn judge(&self, current: Option<&Validators>, access: Access) -> Verdict {
+        let etag = current.and_then(|current| current.etag.as_deref());
+        let unmodified_since = |date: Option<&str>| Some(current?.seconds()? <= seconds_of(date?)?);
+        let has_tag = |fields: &[&str], compare: fn(&str, &str) -> bool| {
+            let is_meant = |tag: &str| etag.is_some_and(|etag| compare(tag, etag));
+            current.is_some() && has_tag(fields, is_meant)
+        };
         let is_meant = if self.if_match.is_empty() {
             unmodified_since(self.if_unmodified_since).unwrap_or(true)
         } else {
-            has_tag(&self.if_match, |tag| is_same(tag, &current.etag))
+            has_tag(&self.if_match, is_same)
         };
         if !is_meant {
             return Verdict::Failed;
         }
-        let is_known = if self.if_none_match.is_empty() {
-            unmodified_since(self.if_modified_since).unwrap_or(false)
-        } else {
-            has_tag(&self.if_none_match, |tag| opaque(tag) == opaque(&current.etag))
+        let is_known = match access {
+            _ if !self.if_none_match.is_empty() => {
+                has_tag(&self.if_none_match, |tag, current| opaque(tag) == opaque(current))
+            }
+            Access::Read => unmodified_since(self.if_modified_since).unwrap_or(false),
+            // Means nothing to other methods (§13.1.3).
+            Access::Change => false,
         };
-        if is_known { Verdict::NotModified } else { Verdict::Go }
+        match access {
+            _ if !is_known => Verdict::Go,
+            Access::Read => Verdict::NotModified,
+            Access::Change => Verdict::Failed,
+        }
     }
 
-    /// Whether `Range` is to be followed: the client has parts of this very version (§13.1.5). A date
-    /// must be exactly ours, and tell versions apart for certain.
-    pub(super) fn allow_range(&self, current: &Validators) -> bool {
+    /// Whether `Range` is to be followed. Who says which version the parts that it has are of (§13.1.5) gets
+    /// a part only of that very version: the tag must be strong, and a date must be exactly ours and tell
+    /// versions apart for certain. Who does not say it can tell by the tag of what comes.
+    pub(crate) fn allow_range(&self, current: &Validators) -> bool {
         match self.if_range {
             None => true,
             Some(tag) if tag.starts_with(['"', 'W']) && tag.ends_with('"') => {
-                is_same(tag, &current.etag)
+                current.etag.as_deref().is_some_and(|etag| is_same(tag, etag))
             }
             Some(date) => {
                 current.is_settled
@@ -95,6 +132,31 @@ impl Validators {
     fn seconds(&self) -> Option<u64> {
         seconds(self.modified?)
     }
+}
+
+impl ContentHash {
+    /// Looks at the next bytes.
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        self.0.write(bytes);
+    }
+
+    /// The hash. Not keyed by chance, so that all workers, the next start and other machines agree.
+    pub(crate) fn finish(self) -> u64 {
+        self.0.finish()
+    }
+}
+
+/// The strong tag of content: its length and a 64-bit hash. Other content has another one, but for a
+/// chance of one in 2^64.
+pub(crate) fn content_tag(content: &[u8]) -> String {
+    let mut hash = ContentHash::default();
+    hash.update(content);
+    format!("\"{}\"", tag_text(content.len() as u64, hash.finish()))
+}
+
+/// What stands in the quotes of a tag.
+pub(crate) fn tag_text(len: u64, hash: u64) -> String {
+    format!("{len:x}-{hash:016x}")
 }
 
 /// Whether `*` or one of these tags is in the list.
@@ -148,7 +210,7 @@ mod tests {
     /// Changed half a second after `THEN`, which a date cannot say.
     fn current() -> Validators {
         Validators {
-            etag: "\"v2\"".to_owned(),
+            etag: Some("\"v2\"".to_owned()),
             modified: Some(UNIX_EPOCH + Duration::from_millis(784_111_777_500)),
             is_settled: true,
         }
@@ -171,11 +233,81 @@ mod tests {
             ("", Verdict::Failed),
         ] {
             let conditions = Conditions { if_match: vec![list], ..none() };
-            assert_eq!(conditions.judge(&current()), expected, "{list}");
+            assert_eq!(conditions.judge(Some(&current()), Access::Read), expected, "{list}");
         }
-        let weak = Validators { etag: "W/\"v2\"".to_owned(), ..current() };
+        let weak = Validators { etag: Some("W/\"v2\"".to_owned()), ..current() };
         let conditions = Conditions { if_match: vec!["W/\"v2\""], ..none() };
-        assert_eq!(conditions.judge(&weak), Verdict::Failed);
+        assert_eq!(conditions.judge(Some(&weak), Access::Read), Verdict::Failed);
+    }
+
+    #[test]
+    fn rfc9110_13_1_2_who_has_the_version_must_not_change_it_again() {
+        for (list, expected) in [
+            ("*", Verdict::Failed),
+            ("\"v2\"", Verdict::Failed),
+            ("W/\"v2\"", Verdict::Failed),
+            ("\"v1\"", Verdict::Go),
+        ] {
+            let conditions = Conditions { if_none_match: vec![list], ..none() };
+            assert_eq!(conditions.judge(Some(&current()), Access::Change), expected, "{list}");
+        }
+        // Only reading has If-Modified-Since (§13.1.3).
+        let conditions = Conditions { if_modified_since: Some(LATER), ..none() };
+        assert_eq!(conditions.judge(Some(&current()), Access::Change), Verdict::Go);
+        let conditions = Conditions { if_unmodified_since: Some(BEFORE), ..none() };
+        assert_eq!(conditions.judge(Some(&current()), Access::Change), Verdict::Failed);
+    }
+
+    #[test]
+    fn rfc9110_13_1_where_there_is_nothing_any_version_is_absent() {
+        let untagged = Validators { etag: None, ..current() };
+        for (list, of_nothing, of_untagged) in
+            [("*", false, true), ("\"v2\"", false, false), ("W/\"v2\"", false, false)]
+        {
+            for access in [Access::Read, Access::Change] {
+                let meant = Conditions { if_match: vec![list], ..none() };
+                let known = Conditions { if_none_match: vec![list], ..none() };
+                for (current, has) in [(None, of_nothing), (Some(&untagged), of_untagged)] {
+                    let failed = meant.judge(current, access) == Verdict::Failed;
+                    let goes = known.judge(current, access) == Verdict::Go;
+                    assert_eq!((failed, goes), (!has, !has), "{list} {current:?}");
+                }
+            }
+        }
+        let dates = Conditions {
+            if_unmodified_since: Some(BEFORE),
+            if_modified_since: Some(LATER),
+            ..none()
+        };
+        assert_eq!(dates.judge(None, Access::Read), Verdict::Go);
+    }
+
+    #[test]
+    fn other_content_has_another_tag_however_it_is_cut() {
+        assert_ne!(content_tag(b"a"), content_tag(b"b"));
+        assert_ne!(content_tag(b""), content_tag(b"\0"));
+        let mut pieces = ContentHash::default();
+        for piece in [&b"hel"[..], b"", b"lo, wor", b"ld"] {
+            pieces.update(piece);
+        }
+        let tag = content_tag(b"hello, world");
+        assert_eq!(tag, format!("\"{}\"", tag_text(12, pieces.finish())));
+        assert!(tag.starts_with("\"c-") && tag.len() == 20, "{tag}");
+    }
+
+    #[test]
+    fn a_request_may_have_no_conditions() {
+        assert!(none().is_empty());
+        assert!(Conditions { if_range: Some(THEN), ..none() }.is_empty());
+        let one = Some(THEN);
+        for conditions in [
+            Conditions { if_match: vec!["*"], ..none() },
+            Conditions { if_none_match: vec!["*"], ..none() },
+            Conditions { if_unmodified_since: one, ..none() },
+            Conditions { if_modified_since: one, ..none() },
+        ] {
+            assert!(!conditions.is_empty(), "{conditions:?}");
+        }
     }
 
     #[test]
@@ -190,10 +322,10 @@ mod tests {
             ("w/\"v2\"", Verdict::Go),
         ] {
             let conditions = Conditions { if_none_match: vec![list], ..none() };
-            assert_eq!(conditions.judge(&current()), expected, "{list}");
+            assert_eq!(conditions.judge(Some(&current()), Access::Read), expected, "{list}");
         }
         let two = Conditions { if_none_match: vec!["\"v1\"", "\"v2\""], ..none() };
-        assert_eq!(two.judge(&current()), Verdict::NotModified);
+        assert_eq!(two.judge(Some(&current()), Access::Read), Verdict::NotModified);
     }
 
     #[test]
@@ -207,9 +339,9 @@ mod tests {
             ("yesterday", Verdict::Go, Verdict::Go),
         ] {
             let conditions = Conditions { if_modified_since: Some(date), ..none() };
-            assert_eq!(conditions.judge(&current()), modified, "{date}");
+            assert_eq!(conditions.judge(Some(&current()), Access::Read), modified, "{date}");
             let conditions = Conditions { if_unmodified_since: Some(date), ..none() };
-            assert_eq!(conditions.judge(&current()), unmodified, "{date}");
+            assert_eq!(conditions.judge(Some(&current()), Access::Read), unmodified, "{date}");
         }
     }
 
@@ -243,7 +375,11 @@ mod tests {
                 Verdict::Failed,
             ),
         ] {
-            assert_eq!(conditions.judge(&current()), expected, "{conditions:?}");
+            assert_eq!(
+                conditions.judge(Some(&current()), Access::Read),
+                expected,
+                "{conditions:?}"
+            );
         }
     }
 
@@ -253,10 +389,10 @@ mod tests {
         for date in [BEFORE, LATER] {
             let (since, range) = (Some(date), Some(date));
             let conditions = Conditions { if_modified_since: since, if_range: range, ..none() };
-            assert_eq!(conditions.judge(&timeless), Verdict::Go);
+            assert_eq!(conditions.judge(Some(&timeless), Access::Read), Verdict::Go);
             assert!(!conditions.allow_range(&timeless));
             let conditions = Conditions { if_unmodified_since: since, ..none() };
-            assert_eq!(conditions.judge(&timeless), Verdict::Go);
+            assert_eq!(conditions.judge(Some(&timeless), Access::Read), Verdict::Go);
         }
     }
 
@@ -278,6 +414,14 @@ mod tests {
             assert_eq!(conditions.allow_range(&current()), expected, "{value}");
         }
         assert!(none().allow_range(&current()));
+        // Parts of one version must not be put together with parts of another.
+        for etag in [Some("W/\"v2\"".to_owned()), None] {
+            let unsure = Validators { etag, ..current() };
+            for if_range in [Some("W/\"v2\""), Some("\"v2\"")] {
+                assert!(!Conditions { if_range, ..none() }.allow_range(&unsure), "{if_range:?}");
+            }
+            assert!(none().allow_range(&unsure));
+        }
         let fresh = Validators { is_settled: false, ..current() };
         assert!(!Conditions { if_range: Some(THEN), ..none() }.allow_range(&fresh));
     }

@@ -15,6 +15,9 @@ thread_local! {
         const { Cell::new((0, Preamble::new(b"Thu, 01 Jan 1970 00:00:00 GMT"))) };
 }
 
+/// The last second of the year 9999 since 1970: what the format, and `httpdate`, can express.
+pub(crate) const LAST_SECOND: u64 = 253_402_300_799;
+
 /// The present time, as a response begins with it.
 #[inline]
 pub(crate) fn preamble() -> Preamble {
@@ -40,8 +43,7 @@ pub(crate) fn text(time: SystemTime) -> String {
 
 /// An IMF-fixdate (RFC 9110 §5.6.7), for example `Sun, 06 Nov 1994 08:49:37 GMT`.
 fn format(second: u64) -> [u8; 29] {
-    // The last second of the year 9999: what the format, and `httpdate`, can express.
-    let second = second.min(253_402_300_799);
+    let second = second.min(LAST_SECOND);
     let text = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(second));
     // Always 29 bytes, by RFC 9110 §5.6.7; were it not, the epoch is a valid date too.
     text.as_bytes().try_into().unwrap_or(*b"Thu, 01 Jan 1970 00:00:00 GMT")

@@ -37,6 +37,7 @@
 #![forbid(unsafe_code)]
 
 mod body;
+mod conditional;
 pub mod cookies;
 mod date;
 mod exchange;
@@ -57,6 +58,7 @@ mod reply;
 mod request;
 mod response;
 mod router;
+mod selected;
 mod service;
 mod settings;
 pub mod testing;

@@ -9,6 +9,7 @@ use std::fmt;
 use threadline_proto::response::Status;
 
 use crate::body::{Body, Kind};
+use crate::selected::Selected;
 use crate::upgrade::Upgrade;
 
 /// What plain text is sent as.
@@ -46,6 +47,8 @@ pub struct Response {
     pub(crate) close: bool,
     /// Another protocol, in which the connection is to go on. Boxed: hardly any response has one.
     pub(crate) upgrade: Option<Box<Upgrade>>,
+    /// Of a 304 or a 206: what the layers around cannot see of it.
+    pub(crate) selected: Option<Box<Selected>>,
 }
 
 impl Response {
@@ -56,7 +59,15 @@ impl Response {
 
     /// The common part, without anything that would be made only to be replaced.
     const fn with(status: Status, content_type: Option<Cow<'static, str>>, body: Body) -> Self {
-        Response { status, content_type, headers: Vec::new(), body, close: false, upgrade: None }
+        Response {
+            status,
+            content_type,
+            headers: Vec::new(),
+            body,
+            close: false,
+            upgrade: None,
+            selected: None,
+        }
     }
 
     /// 200 with plain text.

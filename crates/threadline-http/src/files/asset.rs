@@ -6,11 +6,13 @@
 use std::fs::{File, Metadata};
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::{FileExt, MetadataExt};
-use std::time::{Duration, SystemTime};
+use std::os::unix::fs::FileExt;
+use std::time::SystemTime;
 
-use super::conditional::Validators;
+use super::hashes::Hashes;
+use super::stamp::{Stamp, Time};
 use crate::body::Body;
+use crate::conditional::{Validators, tag_text};
 
 /// A file that has been found.
 #[derive(Debug)]
@@ -18,7 +20,7 @@ pub(super) struct Asset {
     pub(super) content: Content,
     /// In bytes, when it was found.
     pub(super) len: u64,
-    pub(super) validators: Validators,
+    version: Version,
 }
 
 /// Where the bytes are.
@@ -28,32 +30,90 @@ pub(super) enum Content {
     Static(&'static [u8]),
 }
 
-/// A file that has been changed more recently may change again without a difference in its date: its
-/// validators are weak (RFC 9110 §8.8.1). A date counts seconds, and clocks are a little apart.
-const SETTLES_IN: Duration = Duration::from_secs(2);
+/// What tells it from its other versions.
+#[derive(Debug)]
+enum Version {
+    Stamp(Stamp),
+    /// The hash of its content, which cannot change.
+    Hash(u64),
+}
+
+/// How validators are made of files.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tagging<'h> {
+    pub(super) hashes: &'h Hashes,
+    /// The longest file in bytes whose content is read for its tag.
+    pub(super) len_max: u64,
+}
 
 impl Asset {
     /// An open file.
     pub(super) fn of_file(file: File, metadata: &Metadata) -> Self {
-        let modified = metadata.modified().ok();
-        let is_settled = modified.is_some_and(|then| {
-            SystemTime::now().duration_since(then).is_ok_and(|age| age >= SETTLES_IN)
-        });
-        let weakness = if is_settled { "" } else { "W/" };
-        // Not the inode: the same file has the same tag on every machine behind a balancer.
-        let (seconds, nanoseconds) = (metadata.mtime(), metadata.mtime_nsec());
-        let len = metadata.len();
-        let etag = format!("{weakness}\"{seconds:x}.{nanoseconds:x}-{len:x}\"");
-        Asset {
-            content: Content::File(file),
-            len,
-            validators: Validators { etag, modified, is_settled },
+        let version = Version::Stamp(Stamp::of(metadata));
+        Asset { content: Content::File(file), len: metadata.len(), version }
+    }
+
+    /// A file of the program.
+    pub(super) fn of_static(content: &'static [u8], hash: u64) -> Self {
+        let len = content.len() as u64;
+        Asset { content: Content::Static(content), len, version: Version::Hash(hash) }
+    }
+
+    /// When it says that it was last changed, to be compared with other files; never, if it is part of the
+    /// program.
+    pub(super) fn modified(&self) -> Option<Time> {
+        match &self.version {
+            Version::Stamp(stamp) => Some(stamp.modified),
+            Version::Hash(_) => None,
         }
     }
 
-    /// When it was last changed, if that is not in the future (RFC 9110 §8.8.2.1).
-    pub(super) fn last_modified(&self) -> Option<SystemTime> {
-        self.validators.modified.map(|then| then.min(SystemTime::now()))
+    /// What it is told from its other versions by. `coding` is that of a compressed sibling, whose tag must
+    /// not be that of the file as it is (RFC 9110 §8.8.3.3).
+    ///
+    /// | the file | tag | date |
+    /// | --- | --- | --- |
+    /// | part of the program | of its content | none |
+    /// | up to `Tagging::len_max` | of its content | `mtime`, if it can be believed |
+    /// | longer | of its inode and dates | the same |
+    /// | longer, and has changed a moment ago | none yet | the same |
+    /// | longer, and the kernel has no date of its own | none | none |
+    ///
+    /// The tag of a file whose content was changed a moment ago is weak.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub(super) fn validators(
+        &self,
+        coding: Option<&str>,
+        tagging: Tagging<'_>,
+        now: SystemTime,
+    ) -> io::Result<Validators> {
+        let tag = |number, is_strong| {
+            let weakness = if is_strong { "" } else { "W/" };
+            let (text, coding) = (tag_text(self.len, number), coding.unwrap_or_default());
+            let dash = if coding.is_empty() { "" } else { "-" };
+            format!("{weakness}\"{text}{dash}{coding}\"")
+        };
+        let stamp = match &self.version {
+            Version::Hash(hash) => {
+                let etag = Some(tag(*hash, true));
+                return Ok(Validators { etag, modified: None, is_settled: true });
+            }
+            Version::Stamp(stamp) => stamp,
+        };
+        let (is_settled, is_certain) = (stamp.is_settled(now), stamp.is_certain(now));
+        let number = match &self.content {
+            Content::File(file) if self.len <= tagging.len_max => {
+                Some(tagging.hashes.of(file, stamp, now)?)
+            }
+            _ => is_certain.then(|| stamp.number()),
+        };
+        Ok(Validators {
+            etag: number.map(|number| tag(number, is_settled || is_certain)),
+            modified: stamp.last_modified(),
+            is_settled,
+        })
     }
 }
 
@@ -88,41 +148,91 @@ fn slice(bytes: &'static [u8], part: &Range<u64>) -> &'static [u8] {
 
 #[cfg(test)]
 mod tests {
-    use std::time::UNIX_EPOCH;
+    use std::io::Write;
+    use std::time::{Duration, UNIX_EPOCH};
 
     use super::*;
 
-    fn asset(age: Duration) -> Asset {
-        let file = tempfile::tempfile().expect("a file");
-        file.set_modified(SystemTime::now() - age).expect("a date");
+    /// What is said of a file of this content and date, `later` after it was made.
+    fn validators(content: &str, date: SystemTime, len_max: u64, later: Duration) -> Validators {
+        let mut file = tempfile::tempfile().expect("a file");
+        file.write_all(content.as_bytes()).expect("written");
+        file.set_modified(date).expect("a date");
         let metadata = file.metadata().expect("metadata");
-        Asset::of_file(file, &metadata)
+        let tagging = Tagging { hashes: &Hashes::new(1), len_max };
+        let now = SystemTime::now() + later;
+        Asset::of_file(file, &metadata).validators(None, tagging, now).expect("read")
     }
+
+    fn is_strong(validators: &Validators) -> bool {
+        validators.etag.as_ref().is_some_and(|etag| etag.starts_with('"'))
+    }
+
+    fn then() -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(784_111_777)
+    }
+
+    const AT_ONCE: Duration = Duration::ZERO;
+    const LATER: Duration = Duration::from_secs(60);
 
     #[test]
     fn rfc9110_8_8_1_a_file_that_has_just_changed_has_a_weak_tag() {
-        let fresh = asset(Duration::ZERO).validators;
-        assert!(fresh.etag.starts_with("W/\"") && !fresh.is_settled, "{fresh:?}");
-        let old = asset(Duration::from_secs(60)).validators;
-        assert!(old.etag.starts_with('"') && old.is_settled, "{old:?}");
+        let fresh = validators("abc", SystemTime::now(), 9, AT_ONCE);
+        assert!(fresh.etag.as_ref().is_some_and(|etag| etag.starts_with("W/\"")), "{fresh:?}");
+        assert!(!fresh.is_settled);
+        for len_max in [0, 9] {
+            let old = validators("abc", then(), len_max, LATER);
+            assert!(is_strong(&old) && old.is_settled, "{old:?}");
+            // Nobody has written there since; only the date cannot be relied on.
+            let future = validators("abc", SystemTime::now() + 2 * LATER, len_max, LATER);
+            assert!(is_strong(&future) && !future.is_settled, "{future:?}");
+        }
+        // What is said of content is certain, what the kernel says of it is not yet.
+        assert!(is_strong(&validators("abc", then(), 3, AT_ONCE)));
+        assert_eq!(validators("abc", then(), 2, AT_ONCE).etag, None);
     }
 
     #[test]
-    fn rfc9110_8_8_2_1_no_date_is_in_the_future() {
-        let file = tempfile::tempfile().expect("a file");
-        file.set_modified(SystemTime::now() + Duration::from_secs(1000)).expect("a date");
-        let metadata = file.metadata().expect("metadata");
-        let asset = Asset::of_file(file, &metadata);
-        assert!(asset.last_modified().expect("a date") <= SystemTime::now());
-        assert!(!asset.validators.is_settled);
+    fn rfc9110_8_8_1_other_content_has_another_tag_whatever_the_date() {
+        let dates = [UNIX_EPOCH, UNIX_EPOCH + Duration::from_secs(1), then()];
+        for date in dates {
+            for later in [AT_ONCE, LATER] {
+                let etag = |content| validators(content, date, 3, later).etag;
+                assert!(etag("one").is_some());
+                assert_ne!(etag("one"), etag("two"), "{date:?} {later:?}");
+                assert_eq!(etag("long").is_some(), later == LATER, "{date:?}");
+            }
+        }
+        // The same content has the same tag, on every machine.
+        let etag = |date| validators("one", date, 9, LATER).etag;
+        assert!(dates.windows(2).all(|pair| etag(pair[0]) == etag(pair[1])));
     }
 
     #[test]
-    fn a_date_before_1970_has_a_tag_too() {
-        let file = tempfile::tempfile().expect("a file");
-        file.set_modified(UNIX_EPOCH - Duration::from_secs(1000)).expect("a date");
-        let metadata = file.metadata().expect("metadata");
-        assert!(Asset::of_file(file, &metadata).validators.etag.starts_with('"'));
+    fn a_date_that_cannot_be_believed_is_none() {
+        for date in [UNIX_EPOCH - LATER, UNIX_EPOCH, UNIX_EPOCH + LATER] {
+            for len_max in [0, 9] {
+                let found = validators("one", date, len_max, LATER);
+                assert_eq!(found.modified, None, "{date:?}");
+                assert!(is_strong(&found), "{date:?}");
+            }
+        }
+        assert_eq!(validators("one", then(), 0, LATER).modified, Some(then()));
+        assert_eq!(validators("one", then(), 9, LATER).modified, Some(then()));
+    }
+
+    #[test]
+    fn rfc9110_8_8_3_3_a_coding_has_a_tag_of_its_own() {
+        let asset = Asset::of_static(b"abc", 7);
+        let tagging = Tagging { hashes: &Hashes::new(0), len_max: 0 };
+        let etag = |coding| {
+            let found = asset.validators(coding, tagging, SystemTime::now()).expect("known");
+            assert_eq!((found.modified, found.is_settled), (None, true));
+            found.etag.expect("a tag")
+        };
+        assert_eq!(etag(None), "\"3-0000000000000007\"");
+        assert_eq!(etag(Some("br")), "\"3-0000000000000007-br\"");
+        assert_eq!(asset.modified(), None);
     }
 
     #[test]

@@ -18,7 +18,7 @@ use rustix::io::Errno;
 use threadline_engine::log::limited;
 
 use super::asset::Asset;
-use super::listing::Entry;
+use super::listing::{Entry, time_of};
 use super::{Found, Hidden};
 
 /// Which symbolic links are followed. Whoever makes a link decides what it shows: one that leads to a
@@ -127,12 +127,11 @@ impl Root {
             // Removed since its name was read.
             Err(error) => return absent(error.into()),
         };
-        let seconds = u64::try_from(stat.st_mtime).ok();
         let entry = |is_directory| Entry {
             name: name.to_owned(),
             is_directory,
             len: u64::try_from(stat.st_size).unwrap_or(0),
-            modified: seconds.map(super::listing::time_of),
+            modified: time_of(stat.st_mtime),
         };
         Ok(match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => Some(entry(false)),

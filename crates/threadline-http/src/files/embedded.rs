@@ -3,20 +3,18 @@
 //! Searched for every request; sorted once. Directories are what paths have in common. Nothing here
 //! can change while the service runs, so every file has a strong validator and no date.
 
-use std::hash::{DefaultHasher, Hasher};
-
-use super::asset::{Asset, Content};
-use super::conditional::Validators;
+use super::asset::Asset;
 use super::listing::Entry;
 use super::resolve::check_name;
 use super::{Found, Hidden};
+use crate::conditional::ContentHash;
 
 /// One file of the program.
 #[derive(Debug, Clone)]
 struct File {
     path: &'static str,
     content: &'static [u8],
-    etag: String,
+    hash: u64,
 }
 
 /// The program's files.
@@ -86,21 +84,14 @@ impl File {
     fn new(path: &'static str, content: &'static [u8]) -> Self {
         let is_plain = path.split('/').all(|name| check_name(name).is_ok());
         assert!(is_plain, "the embedded path `{path}` cannot be asked for: write it as `a/b.txt`");
-        File { path, content, etag: etag(content) }
+        let mut hash = ContentHash::default();
+        hash.update(content);
+        File { path, content, hash: hash.finish() }
     }
 
     fn asset(&self) -> Asset {
-        let validators = Validators { etag: self.etag.clone(), modified: None, is_settled: true };
-        Asset { content: Content::Static(self.content), len: self.content.len() as u64, validators }
+        Asset::of_static(self.content, self.hash)
     }
-}
-
-/// Length and a 64-bit hash: other content has another one, but for a chance of one in 2^64.
-fn etag(content: &[u8]) -> String {
-    // Not keyed by chance, so that all workers and the next start agree.
-    let mut hasher = DefaultHasher::new();
-    hasher.write(content);
-    format!("\"{:x}-{:016x}\"", content.len(), hasher.finish())
 }
 
 #[cfg(test)]
@@ -141,9 +132,9 @@ mod tests {
     }
 
     #[test]
-    fn other_content_has_another_tag() {
-        assert_ne!(etag(b"a"), etag(b"b"));
-        assert_eq!(etag(b"a"), etag(b"a"));
+    fn other_content_has_another_hash() {
+        assert_ne!(File::new("a", b"a").hash, File::new("a", b"b").hash);
+        assert_eq!(File::new("a", b"a").hash, File::new("b", b"a").hash);
     }
 
     #[test]

@@ -8,7 +8,6 @@ use std::fmt::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::Found;
-use super::asset::Asset;
 use super::resolve::encode;
 use crate::date;
 use crate::response::Response;
@@ -29,7 +28,9 @@ impl Entry {
     /// What a symbolic link leads to, under the link's name.
     pub(super) fn of(name: &str, found: &Found) -> Self {
         let (is_directory, len, modified) = match found {
-            Found::File(Asset { len, validators, .. }) => (false, *len, validators.modified),
+            Found::File(asset) => {
+                (false, asset.len, asset.modified().and_then(|time| time_of(time.seconds)))
+            }
             Found::Directory => (true, 0, None),
         };
         Entry { name: name.to_owned(), is_directory, len, modified }
@@ -41,10 +42,10 @@ impl Entry {
     }
 }
 
-/// A time as files have it.
-pub(super) fn time_of(seconds: u64) -> SystemTime {
-    // Beyond what the clock can say, the epoch is as good as any other date.
-    UNIX_EPOCH.checked_add(Duration::from_secs(seconds)).unwrap_or(UNIX_EPOCH)
+/// A time as files have it: `None` before 1970 and after 9999, which a date of HTTP cannot say.
+pub(super) fn time_of(seconds: i64) -> Option<SystemTime> {
+    let seconds = u64::try_from(seconds).ok().filter(|seconds| *seconds <= date::LAST_SECOND)?;
+    UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
 }
 
 /// The listing of the directory at `path` below the root: a page, or JSON for a client that would
@@ -183,7 +184,7 @@ mod tests {
     fn names_are_escaped_in_json() {
         let entries = [
             entry("d", true),
-            Entry { modified: Some(time_of(784_111_777)), ..entry("\"\\\u{1}ä", false) },
+            Entry { modified: time_of(784_111_777), ..entry("\"\\\u{1}ä", false) },
         ];
         assert_eq!(
             json(&entries),
@@ -195,7 +196,12 @@ mod tests {
     }
 
     #[test]
-    fn times_that_no_clock_can_say_do_no_harm() {
-        assert_eq!(time_of(u64::MAX), UNIX_EPOCH);
+    fn times_that_no_date_can_say_are_left_out() {
+        for seconds in [i64::MIN, -1, 253_402_300_800, i64::MAX] {
+            assert_eq!(time_of(seconds), None, "{seconds}");
+        }
+        assert_eq!(time_of(0), Some(UNIX_EPOCH));
+        let last = time_of(253_402_300_799).map(date::text);
+        assert_eq!(last.as_deref(), Some("Fri, 31 Dec 9999 23:59:59 GMT"));
     }
 }

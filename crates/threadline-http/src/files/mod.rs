@@ -15,20 +15,21 @@
 //! | `embedded.rs` | files that are part of the program |
 //! | `source.rs` | one or the other |
 //! | `serve.rs` | from a request to its response |
-//! | `asset.rs` | a file that has been found, whichever source it is from |
+//! | `asset.rs` | a file that has been found, whichever source it is from, and its validators |
+//! | `stamp.rs` | what the file system says of a file's version |
+//! | `hashes.rs` | the hashes of files' content, each made once |
 //! | `precompressed.rs` | which compressed siblings the client would rather have |
 //! | `mime.rs` | which media type a file is sent as |
 //! | `cache.rs` | what `Cache-Control` says |
 //! | `reply.rs` | the response |
-//! | `conditional.rs` | whether the client needs it |
 //! | `range.rs`, `multipart.rs` | which parts the client asks for; several in one response |
 //! | `listing.rs` | what is in a directory, as a page or as JSON |
 
 mod asset;
 mod cache;
-mod conditional;
 mod dir;
 mod embedded;
+mod hashes;
 mod listing;
 mod mime;
 mod multipart;
@@ -38,13 +39,16 @@ mod reply;
 mod resolve;
 mod serve;
 mod source;
+mod stamp;
 
 use std::borrow::Cow;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use cache::CachePolicy;
+use hashes::Hashes;
 use mime::MediaTypes;
 use source::{Found, Hidden, Source};
 
@@ -83,10 +87,20 @@ pub use serve::ServesFiles;
 /// | [`cache`](Files::cache), [`cache_control`](Files::cache_control) | `no-cache`: kept, and asked for each time |
 /// | [`immutable`](Files::immutable) | nothing is |
 /// | [`ranges_max`](Files::ranges_max) | 16 in one request, then 416 |
+/// | [`hashed_len_max`](Files::hashed_len_max) | 1 MB |
+/// | [`hashes_max`](Files::hashes_max) | 16 384 files |
 /// | [`dotfiles`](Files::dotfiles) | [`Dotfiles::Hidden`] |
 /// | [`symlinks`](Files::symlinks) | [`Symlinks::Inside`] |
 /// | [`media_type`](Files::media_type) | by extension; `application/octet-stream` |
 /// | [`charset`](Files::charset) | `utf-8`, for text |
+///
+/// # Validators
+/// A file of up to [`hashed_len_max`](Files::hashed_len_max) bytes has an `ETag` made of its content, which
+/// is read once for each version. A longer one has a tag made of its inode and dates, which is not the same on
+/// two machines. `Last-Modified` is left out where the file's date cannot be that of its content: before
+/// 1990, as all files of images have that are built reproducibly, and after 9999. A file that was changed
+/// within the last two seconds has a weak tag, or none if it is long, so that no client puts parts of two
+/// versions together (RFC 9111 §3.4).
 #[derive(Debug, Clone)]
 #[must_use = "files are served by a router only"]
 pub struct Files {
@@ -97,6 +111,9 @@ pub struct Files {
     precompressed: bool,
     cache: CachePolicy,
     ranges_max: usize,
+    /// Shared by the clones.
+    hashes: Arc<Hashes>,
+    hashed_len_max: u64,
     dotfiles: Dotfiles,
     media_types: MediaTypes,
 }
@@ -147,6 +164,8 @@ impl Files {
             precompressed: false,
             cache: CachePolicy::default(),
             ranges_max: 16,
+            hashes: Arc::new(Hashes::new(16_384)),
+            hashed_len_max: 1024 * 1024,
             dotfiles: Dotfiles::default(),
             media_types: MediaTypes::default(),
         }
@@ -203,6 +222,21 @@ impl Files {
     /// that overlap are joined. 0: there are no ranges at all.
     pub fn ranges_max(mut self, ranges: usize) -> Self {
         self.ranges_max = ranges;
+        self
+    }
+
+    /// Sets the longest file in bytes whose content is read to make its `ETag`, once for each version. With
+    /// 0, no file is read for that. Behind a balancer, raise it to where the tags of long files have to be the
+    /// same on all machines. Default 1 MB.
+    pub fn hashed_len_max(mut self, bytes: u64) -> Self {
+        self.hashed_len_max = bytes;
+        self
+    }
+
+    /// Sets for how many files the hash of the content is kept, at some 100 bytes each. With more files than
+    /// that, some are read again for their `ETag`. Default 16 384.
+    pub fn hashes_max(mut self, files: usize) -> Self {
+        self.hashes = Arc::new(Hashes::new(files));
         self
     }
 

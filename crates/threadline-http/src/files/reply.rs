@@ -6,21 +6,24 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
+use std::time::SystemTime;
 
 use threadline_proto::Method;
 
 use super::asset::Asset;
-use super::conditional::{Conditions, Verdict};
 use super::multipart::{byteranges, content_range};
 use super::range::{Selection, select};
+use crate::conditional::{Access, Conditions, Validators, Verdict};
 use crate::date;
 use crate::request::Request;
 use crate::response::Response;
+use crate::selected::{CodedAround, Selected};
 use crate::{Body, Status};
 
 /// How a file is described, apart from itself.
 #[derive(Debug)]
 pub(super) struct Description {
+    pub(super) validators: Validators,
     pub(super) media_type: Cow<'static, str>,
     pub(super) cache_control: Cow<'static, str>,
     /// The coding of a compressed sibling.
@@ -34,9 +37,12 @@ pub(super) struct Description {
 /// Answers a `GET` or `HEAD` with a file.
 pub(super) fn respond(request: &Request<'_>, asset: Asset, about: Description) -> Response {
     let conditions = Conditions::of(request.headers());
-    match conditions.judge(&asset.validators) {
+    match conditions.judge(Some(&about.validators), Access::Read) {
         Verdict::Go => {}
-        Verdict::NotModified => return described(Status::NOT_MODIFIED, &asset, &about),
+        Verdict::NotModified => {
+            let selected = selected(&asset, &about);
+            return described(Status::NOT_MODIFIED, &about).with_selected(selected);
+        }
         Verdict::Failed => {
             let hint = "the file is not the version that the request is meant for";
             return Response::error(Status::PRECONDITION_FAILED, hint);
@@ -64,7 +70,9 @@ fn asked_range(
     };
     match field {
         Some(field)
-            if request.method() == Method::Get && conditions.allow_range(&asset.validators) =>
+            if request.method() == Method::Get
+                && conditions.allow_range(&about.validators)
+                && !is_coded_around(request, asset, about) =>
         {
             select(field.trim(), asset.len, about.ranges_max)
         }
@@ -72,12 +80,35 @@ fn asked_range(
     }
 }
 
+/// Whether a layer around codes the file, so that there are no parts of it.
+fn is_coded_around(request: &Request<'_>, asset: &Asset, about: &Description) -> bool {
+    let coded = request.extensions().get::<CodedAround>();
+    coded.is_some_and(|coded| coded.applies(&selected(asset, about)))
+}
+
+/// What the layers around have to know of a file that is not sent, or not as a whole.
+fn selected(asset: &Asset, about: &Description) -> Selected {
+    Selected {
+        media_type: Some(about.media_type.clone()),
+        len: Some(asset.len),
+        is_fixed: about.coding.is_some() || is_no_transform(&about.cache_control),
+    }
+}
+
+fn is_no_transform(cache_control: &str) -> bool {
+    cache_control.split(',').any(|element| element.trim().eq_ignore_ascii_case("no-transform"))
+}
+
 /// Everything that a 200 and a 304 have in common (§15.4.5).
-fn described(status: Status, asset: &Asset, about: &Description) -> Response {
-    let mut response = Response::new(status)
-        .with_header("etag", asset.validators.etag.clone())
-        .with_header("cache-control", about.cache_control.clone());
-    if let Some(modified) = asset.last_modified() {
+fn described(status: Status, about: &Description) -> Response {
+    let mut response =
+        Response::new(status).with_header("cache-control", about.cache_control.clone());
+    if let Some(etag) = &about.validators.etag {
+        response.append_header("etag", etag.clone());
+    }
+    if let Some(modified) = about.validators.modified {
+        // Never in the future (§8.8.2.1).
+        let modified = modified.min(SystemTime::now());
         response.append_header("last-modified", date::text(modified));
     }
     if about.varies {
@@ -87,8 +118,8 @@ fn described(status: Status, asset: &Asset, about: &Description) -> Response {
 }
 
 /// What is said of content, besides.
-fn with_content(status: Status, asset: &Asset, about: &Description) -> Response {
-    let mut response = described(status, asset, about)
+fn with_content(status: Status, about: &Description) -> Response {
+    let mut response = described(status, about)
         .with_header("accept-ranges", "bytes")
         .with_header("x-content-type-options", "nosniff");
     if let Some(coding) = about.coding {
@@ -98,13 +129,14 @@ fn with_content(status: Status, asset: &Asset, about: &Description) -> Response 
 }
 
 fn whole(asset: Asset, about: Description) -> Response {
-    let response = with_content(Status::OK, &asset, &about);
+    let response = with_content(Status::OK, &about);
     let all = 0..asset.len;
     response.with_content_type(about.media_type).with_body(asset.content.into_body(all))
 }
 
 fn partial(asset: Asset, about: Description, parts: &[Range<u64>]) -> Response {
-    let mut response = with_content(Status::PARTIAL_CONTENT, &asset, &about);
+    let selected = selected(&asset, &about);
+    let mut response = with_content(Status::PARTIAL_CONTENT, &about).with_selected(selected);
     let (media_type, body): (Cow<'static, str>, Body) = match parts {
         [part] => {
             response.append_header("content-range", content_range(part, asset.len));

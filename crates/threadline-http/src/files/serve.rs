@@ -3,12 +3,13 @@
 //! Called by the router. May block on the disk, as every handler may.
 
 use std::io;
+use std::time::SystemTime;
 
 use rustix::io::Errno;
 use threadline_engine::log::limited;
 use threadline_proto::Method;
 
-use super::asset::Asset;
+use super::asset::{Asset, Tagging};
 use super::precompressed::acceptable;
 use super::reply::{self, Description};
 use super::resolve::{Refusal, resolve};
@@ -69,7 +70,9 @@ impl Files {
             Some((sibling, coding)) => (sibling, Some(coding)),
             None => (asset, None),
         };
+        let tagging = Tagging { hashes: &self.hashes, len_max: self.hashed_len_max };
         let about = Description {
+            validators: asset.validators(coding, tagging, SystemTime::now())?,
             media_type: self.media_types.of(path),
             cache_control: self.cache.value(path),
             coding,
@@ -91,8 +94,7 @@ impl Files {
         for coding in acceptable(request.headers()) {
             let sibling = self.source.find_file(&format!("{path}{}", coding.suffix))?;
             // An older one is of another version.
-            let is_current =
-                |sibling: &Asset| sibling.validators.modified >= asset.validators.modified;
+            let is_current = |sibling: &Asset| sibling.modified() >= asset.modified();
             if let Some(sibling) = sibling.filter(is_current) {
                 return Ok(Some((sibling, coding.name)));
             }

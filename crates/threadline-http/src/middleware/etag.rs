@@ -1,24 +1,36 @@
-//! [`Etag`]: what has not changed is not sent again.
+//! [`Etag`]: what has not changed is not sent again, and what has changed is not written over.
 //!
-//! Two halves: a validator for content in memory that has none, and the answer 304 to clients that
-//! have that content already (RFC 9110 §8.8.3, §13.1.2). The handler runs all the same: this saves
-//! bytes on the way, not work. Never reads content that is made while it is sent.
+//! A validator for content in memory that has none, and the answers to the conditions of a request (RFC
+//! 9110 §13): 304 for clients that have that content already, 412 for those that mean another version. To
+//! `GET` and `HEAD` the handler runs all the same, as the content has to be known: this saves bytes on the
+//! way, not work. Never reads content that is made while it is sent.
 
-use std::hash::{DefaultHasher, Hasher};
+use std::fmt;
+use std::sync::Arc;
 
 use threadline_proto::Method;
-use threadline_proto::request::Headers;
 use threadline_proto::response::Status;
 
 use crate::body::Body;
+use crate::conditional::{Access, Conditions, Validators, Verdict, content_tag};
 use crate::middleware::fields::has_element;
 use crate::middleware::layer::{Middleware, Next};
 use crate::request::Request;
 use crate::response::Response;
 
-/// Middleware that gives 200s to `GET` and `HEAD` a strong `ETag`, made of their content, and answers
-/// 304 where `If-None-Match` has it. An `ETag` that the handler has set is used as it is, also for
-/// content that is streamed.
+/// Middleware that gives 200s to `GET` and `HEAD` a strong `ETag`, made of their content, and judges the
+/// conditions of requests in the order of RFC 9110 §13.2.2. An `ETag` or `Last-Modified` that the handler has
+/// set is used as it is, also for content that is streamed.
+///
+/// | condition of a `GET` or `HEAD` | answer |
+/// | --- | --- |
+/// | `If-Match` without this tag (compared strongly); or else `If-Unmodified-Since` before `Last-Modified` | 412 |
+/// | `If-None-Match` with this tag (compared weakly); or else `If-Modified-Since` not before `Last-Modified` | 304 |
+///
+/// A request that changes something must be judged before it does: say which version there is by
+/// [`Etag::current`]. Without that, other methods pass through, and their handlers can compare by
+/// themselves: [`IfMatch`](crate::extract::header::IfMatch),
+/// [`IfNoneMatch`](crate::extract::header::IfNoneMatch).
 ///
 /// ```
 /// use threadline_http::Router;
@@ -27,10 +39,14 @@ use crate::response::Response;
 /// let router = Router::new().get("/", || "seldom anything new").layer(Etag::new());
 /// # router.build().unwrap();
 /// ```
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone)]
 pub struct Etag {
     len_max: usize,
+    current: Option<Arc<Current>>,
 }
+
+/// The tag of the representation that a request is about.
+type Current = dyn Fn(&Request<'_>) -> Option<String> + Send + Sync;
 
 impl Default for Etag {
     fn default() -> Self {
@@ -41,12 +57,43 @@ impl Default for Etag {
 impl Etag {
     /// For content of up to 1 MB.
     pub const fn new() -> Self {
-        Etag { len_max: 1024 * 1024 }
+        Etag { len_max: 1024 * 1024, current: None }
     }
 
     /// Sets the longest content in bytes that an `ETag` is made for: all of it is read for that.
     pub const fn len_max(mut self, bytes: usize) -> Self {
         self.len_max = bytes;
+        self
+    }
+
+    /// Has conditions of requests that change something (`PUT`, `PATCH`, `POST`, `DELETE` and others) judged
+    /// before their handler runs: 412 if `If-Match` does not have the current tag, or `If-None-Match` has it.
+    /// `current` says which tag the representation has now, with its quotes; `None` if there is none. It is
+    /// called for requests with conditions alone, and may block.
+    ///
+    /// Between this and the handler another request may come in between: where that matters, the handler
+    /// compares once more while it holds its lock.
+    ///
+    /// ```
+    /// use threadline_http::middleware::Etag;
+    /// use threadline_http::testing::TestClient;
+    /// use threadline_http::{Router, Status};
+    ///
+    /// let current = |request: &threadline_http::Request<'_>| {
+    ///     (request.path() == "/note").then(|| "\"v2\"".to_owned())
+    /// };
+    /// let router = Router::new().put("/note", || ()).layer(Etag::new().current(current));
+    /// let client = TestClient::new(router)?;
+    /// let put = |known: &str| client.put("/note").header("if-match", known).send().status();
+    /// assert_eq!(put("\"v1\""), Status::PRECONDITION_FAILED);
+    /// assert_eq!(put("\"v2\""), Status::NO_CONTENT);
+    /// # Ok::<(), threadline_http::RouterError>(())
+    /// ```
+    pub fn current(
+        mut self,
+        current: impl Fn(&Request<'_>) -> Option<String> + Send + Sync + 'static,
+    ) -> Self {
+        self.current = Some(Arc::new(current));
         self
     }
 
@@ -58,62 +105,83 @@ impl Etag {
         // No content at all may be a handler of `HEAD`, which does not have that of `GET`.
         let is_tagged = |content: &&[u8]| (1..=self.len_max).contains(&content.len());
         let content = response.body().as_bytes().filter(is_tagged);
-        if let Some(etag) = content.map(etag) {
+        if let Some(etag) = content.map(content_tag) {
             response.set_header("etag", etag);
         }
+    }
+
+    /// Answers a request that only reads.
+    fn read(&self, request: &Request<'_>, next: Next<'_>) -> Response {
+        let mut response = next.run(request);
+        if response.status() != Status::OK {
+            return response;
+        }
+        self.tag(&mut response);
+        let conditions = Conditions::of(request.headers());
+        if conditions.is_empty() {
+            return response;
+        }
+        match conditions.judge(Some(&validators(&response)), Access::Read) {
+            Verdict::Go => response,
+            Verdict::NotModified => not_modified(response),
+            Verdict::Failed => failed(),
+        }
+    }
+
+    /// Whether a request that changes something is meant for another version.
+    fn is_meant_otherwise(&self, request: &Request<'_>) -> bool {
+        let Some(current) = &self.current else { return false };
+        let conditions = Conditions::of(request.headers());
+        if conditions.is_empty() {
+            return false;
+        }
+        let current =
+            current(request).map(|etag| Validators { etag: Some(etag), ..Validators::default() });
+        conditions.judge(current.as_ref(), Access::Change) != Verdict::Go
     }
 }
 
 impl Middleware for Etag {
     fn handle(&self, request: &Request<'_>, next: Next<'_>) -> Response {
-        let mut response = next.run(request);
-        let is_read = matches!(request.method(), Method::Get | Method::Head);
-        if !is_read || response.status() != Status::OK {
-            return response;
+        match request.method() {
+            Method::Get | Method::Head => self.read(request, next),
+            // These are about no representation (RFC 9110 §13.2.1).
+            Method::Options | Method::Trace | Method::Connect => next.run(request),
+            _ if self.is_meant_otherwise(request) => failed(),
+            _ => next.run(request),
         }
-        self.tag(&mut response);
-        let known = response.header("etag").is_some_and(|etag| is_known(request.headers(), etag));
-        if known { not_modified(response) } else { response }
     }
 }
 
-/// Length and a 64-bit hash: other content has another one, but for a chance of one in 2^64.
-fn etag(content: &[u8]) -> String {
-    // Not keyed by chance, so that all workers and the next start agree.
-    let mut hasher = DefaultHasher::new();
-    hasher.write(content);
-    format!("\"{:x}-{:016x}\"", content.len(), hasher.finish())
+impl fmt::Debug for Etag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Etag").field("len_max", &self.len_max).finish_non_exhaustive()
+    }
 }
 
-/// Whether `If-None-Match` has this validator, by the weak comparison (RFC 9110 §8.8.3.2).
-fn is_known(headers: Headers<'_, '_>, etag: &str) -> bool {
-    let opaque = etag.strip_prefix("W/").unwrap_or(etag);
-    headers
-        .all("if-none-match")
-        .filter_map(|value| std::str::from_utf8(value).ok())
-        .any(|value| value.trim() == "*" || opaque_tags(value).any(|known| known == opaque))
-}
-
-/// The tags of a list with their quotes, without `W/`. They may have commas in them. Ends at the
-/// first that is malformed.
-fn opaque_tags(mut list: &str) -> impl Iterator<Item = &str> {
-    std::iter::from_fn(move || {
-        list = list.trim_start_matches([' ', '\t', ',']);
-        let tag = list.strip_prefix("W/").unwrap_or(list);
-        let end = tag.strip_prefix('"')?.find('"')? + 2;
-        let (tag, rest) = tag.split_at(end);
-        list = rest;
-        Some(tag)
-    })
+/// What the response says of itself.
+fn validators(response: &Response) -> Validators {
+    let date = response.header("last-modified");
+    Validators {
+        etag: response.header("etag").map(str::to_owned),
+        modified: date.and_then(|date| httpdate::parse_http_date(date).ok()),
+        is_settled: false,
+    }
 }
 
 /// RFC 9110 §15.4.5: what describes the content alone goes with it.
 fn not_modified(mut response: Response) -> Response {
+    let selected = response.as_selected();
     for name in ["content-type", "content-encoding", "content-language", "accept-ranges"] {
         response.remove_header(name);
     }
     response.set_body(Body::EMPTY);
-    response.with_status(Status::NOT_MODIFIED)
+    response.with_status(Status::NOT_MODIFIED).with_selected(selected)
+}
+
+fn failed() -> Response {
+    let hint = "there is another version than the request is meant for";
+    Response::error(Status::PRECONDITION_FAILED, hint)
 }
 
 #[cfg(test)]
@@ -164,6 +232,83 @@ mod tests {
     }
 
     #[test]
+    fn rfc9110_13_1_1_another_version_than_is_meant_is_refused() {
+        let tag = tag_of("a");
+        let status = |fields: &str| get(fields, |_| "a".into_response()).status();
+        for (list, expected) in [
+            (tag.clone(), Status::OK),
+            ("*".to_owned(), Status::OK),
+            (format!("\"x\", {tag}"), Status::OK),
+            (tag_of("b"), Status::PRECONDITION_FAILED),
+            (format!("W/{tag}"), Status::PRECONDITION_FAILED),
+        ] {
+            assert_eq!(status(&format!("If-Match: {list}\r\n")), expected, "{list}");
+            let head = Stack::of(Etag::new())
+                .run(request("HEAD /", &format!("If-Match: {list}\r\n")), |_| "a");
+            assert_eq!(head.status(), expected, "HEAD {list}");
+        }
+        // The order of §13.2.2.
+        let both = format!("If-Match: \"x\"\r\nIf-None-Match: {tag}\r\n");
+        assert_eq!(status(&both), Status::PRECONDITION_FAILED);
+        let both = format!("If-Match: {tag}\r\nIf-None-Match: {tag}\r\n");
+        assert_eq!(status(&both), Status::NOT_MODIFIED);
+        // What has no tag is meant by `*` alone.
+        let untagged = |fields: &str| get(fields, |_| "a".repeat(101).into_response()).status();
+        assert_eq!(untagged("If-Match: *\r\n"), Status::OK);
+        assert_eq!(untagged("If-Match: \"x\"\r\n"), Status::PRECONDITION_FAILED);
+    }
+
+    #[test]
+    fn rfc9110_13_1_3_and_4_a_handlers_date_is_compared() {
+        let dated = |_: &Request<'_>| {
+            "a".into_response().with_header("Last-Modified", "Sun, 06 Nov 1994 08:49:37 GMT")
+        };
+        let before = "Sun, 06 Nov 1994 08:49:36 GMT";
+        let then = "Sun, 06 Nov 1994 08:49:37 GMT";
+        for (fields, expected) in [
+            (format!("If-Modified-Since: {then}\r\n"), Status::NOT_MODIFIED),
+            (format!("If-Modified-Since: {before}\r\n"), Status::OK),
+            (format!("If-Unmodified-Since: {then}\r\n"), Status::OK),
+            (format!("If-Unmodified-Since: {before}\r\n"), Status::PRECONDITION_FAILED),
+            (format!("If-None-Match: \"x\"\r\nIf-Modified-Since: {then}\r\n"), Status::OK),
+        ] {
+            assert_eq!(get(&fields, dated).status(), expected, "{fields}");
+        }
+        let undated = get(&format!("If-Modified-Since: {then}\r\n"), |_| "a".into_response());
+        assert_eq!(undated.status(), Status::OK);
+    }
+
+    #[test]
+    fn rfc9110_13_1_changes_are_judged_before_they_are_made() {
+        let run = |line: &str, fields: &str, current: Option<&'static str>| {
+            let etag = Etag::new().current(move |_| current.map(str::to_owned));
+            let response = Stack::of(etag).run(request(line, fields), |_| "changed");
+            let is_changed = response.body().as_bytes() == Some(b"changed");
+            assert_eq!(response.status() != Status::PRECONDITION_FAILED, is_changed);
+            is_changed
+        };
+        for line in ["PUT /", "POST /", "DELETE /", "PATCH /", "MERGE /"] {
+            for (fields, of_v1, of_nothing) in [
+                ("", true, true),
+                ("If-Match: \"v1\"\r\n", true, false),
+                ("If-Match: \"v0\"\r\n", false, false),
+                ("If-Match: W/\"v1\"\r\n", false, false),
+                ("If-Match: *\r\n", true, false),
+                ("If-None-Match: *\r\n", false, true),
+                ("If-None-Match: W/\"v1\"\r\n", false, true),
+                ("If-None-Match: \"v0\"\r\n", true, true),
+                ("If-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT\r\n", true, true),
+            ] {
+                assert_eq!(run(line, fields, Some("\"v1\"")), of_v1, "{line} {fields}");
+                assert_eq!(run(line, fields, None), of_nothing, "{line} {fields}");
+            }
+        }
+        for line in ["OPTIONS /", "TRACE /"] {
+            assert!(run(line, "If-Match: \"v0\"\r\n", Some("\"v1\"")), "{line}");
+        }
+    }
+
+    #[test]
     fn what_the_client_does_not_have_is_sent() {
         let tag = tag_of("a");
         for list in
@@ -196,6 +341,7 @@ mod tests {
         assert!(!is_tagged(get("", |_| Response::new(Status::OK))));
         let reader = |_: &Request<'_>| Response::new(Status::OK).with_body(Body::reader(&b"a"[..]));
         assert!(!is_tagged(get("", reader)));
+        // Nobody has said which version there is.
         let posted = Stack::of(Etag::new()).run(request("POST /", "If-None-Match: *\r\n"), |_| "a");
         assert_eq!(posted.status(), Status::OK);
         assert!(!is_tagged(posted));

@@ -33,7 +33,7 @@ pub(crate) fn add_vary(response: &mut Response, name: &'static str) {
 }
 
 /// Whether a field of the response that is a list has this element, in any case.
-pub(super) fn has_element(response: &Response, name: &str, element: &str) -> bool {
+pub(crate) fn has_element(response: &Response, name: &str, element: &str) -> bool {
     response
         .headers()
         .filter(|(known, _)| known.eq_ignore_ascii_case(name))

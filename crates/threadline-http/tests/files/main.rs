@@ -8,6 +8,7 @@
 //! | `outside.rs` | what must not be served: paths, links, dotfiles, devices |
 //! | `precompressed.rs` | compressed siblings |
 //! | `embedded.rs` | files of the program |
+//! | `validators.rs` | that another version never looks like the one before |
 
 mod conditions;
 mod content;
@@ -15,6 +16,7 @@ mod directories;
 mod embedded;
 mod outside;
 mod precompressed;
+mod validators;
 
 use std::fs::{self, File};
 use std::path::PathBuf;

@@ -60,6 +60,27 @@ fn siblings_are_versions_of_their_own() {
 }
 
 #[test]
+fn rfc9110_8_8_3_3_siblings_of_the_same_bytes_have_other_tags() {
+    let tree = Tree::of(&[("a", "same"), ("a.br", "same"), ("a.gz", "same")]);
+    let client = client(tree.files().precompressed());
+    let tags = ["identity", "br", "gzip"].map(|accept| {
+        let response = ask(&client, "/a", accept);
+        response.header("etag").expect("a tag").to_owned()
+    });
+    assert!(tags[0] != tags[1] && tags[1] != tags[2] && tags[0] != tags[2], "{tags:?}");
+}
+
+#[test]
+fn siblings_without_a_date_of_their_own_are_sent() {
+    let tree = tree();
+    for name in ["a.js", "a.js.br", "a.js.gz"] {
+        set_age(&tree.path(name), SystemTime::UNIX_EPOCH);
+    }
+    let response = ask(&client(tree.files().precompressed()), "/a.js", "br");
+    assert_eq!((response.text(), response.header("last-modified")), ("brotli", None));
+}
+
+#[test]
 fn siblings_are_not_looked_for_unless_asked() {
     let tree = tree();
     let response = ask(&tree.client(), "/a.js", "br");

@@ -2,6 +2,8 @@
 //!
 //! | file | |
 //! | --- | --- |
+//! | `metadata.rs` | that each layer says the same in a 200, its 206, its 304 and the answer to a `HEAD` |
 //! | `order.rs` | the order that `middleware` documents: what refusals say, and what preflights pass |
 
+mod metadata;
 mod order;

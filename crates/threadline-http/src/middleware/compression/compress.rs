@@ -5,16 +5,19 @@
 //! `Content-Encoding` is left alone.
 
 use threadline_engine::log::{Escaped, limited};
+use threadline_proto::Method;
 use threadline_proto::response::Status;
 
 use crate::body::{Body, Kind};
+use crate::fault::internal_error;
 use crate::middleware::compression::coding::negotiate;
 use crate::middleware::compression::encoder::{Encoder, Encoding, Exact, encode};
 use crate::middleware::compression::{Coding, Effort};
-use crate::middleware::fields::{add_vary, has_element};
+use crate::middleware::fields::add_vary;
 use crate::middleware::layer::{Middleware, Next};
 use crate::request::Request;
 use crate::response::Response;
+use crate::selected::{CodedAround, Selected};
 
 /// Middleware that compresses responses for clients that want it (`Accept-Encoding` with its
 /// weights, RFC 9110 §12.5.3).
@@ -25,7 +28,9 @@ use crate::response::Response;
 /// with a digest of itself in its fields, and pushed content, server-sent events included.
 ///
 /// A strong `ETag` becomes a weak one, as the bytes are no longer those it names (RFC 9110 §8.8.1),
-/// and `Vary: accept-encoding` is added whether or not this client gets it compressed.
+/// and `Vary: accept-encoding` is added whether or not this client gets it compressed. A 304, a 206 and the
+/// answer to a `HEAD` say the same as the 200 would (RFC 9110 §15.3.7, §15.4.5). Of files that a client gets
+/// compressed it gets no ranges: parts of the file as it is would be none of what it has.
 ///
 /// Do not compress secrets together with what an attacker chooses: the length gives them away
 /// (BREACH).
@@ -88,19 +93,47 @@ impl Compression {
         self
     }
 
-    /// Whether a client that wants it would get it compressed.
-    fn is_eligible(&self, response: &Response) -> bool {
-        let body = response.body();
-        !matches!(body.0, Kind::Push(_))
-            && body.len().is_none_or(|len| len >= self.len_min.max(1))
-            && !response.status().omits_content()
-            && response.status() != Status::PARTIAL_CONTENT
-            && !HINDRANCES.iter().any(|name| response.header(name).is_some())
-            && !has_element(response, "cache-control", "no-transform")
-            && response.content_type().is_some_and(|media_type| {
+    /// Whether a representation is compressed for clients that want it.
+    fn is_eligible(&self, selected: &Selected) -> bool {
+        !selected.is_fixed
+            && selected.len.is_none_or(|len| len >= self.len_min.max(1))
+            && selected.media_type.as_deref().is_some_and(|media_type| {
                 let (essence, _) = media_type.split_once(';').unwrap_or((media_type, ""));
                 (self.worth)(&essence.trim().to_ascii_lowercase())
             })
+    }
+
+    /// What the response is, or stands for. `None` if it has no content that could be compressed.
+    fn selected(&self, request: &Request<'_>, response: &Response) -> Option<Selected> {
+        if let Some(selected) = &response.selected {
+            return Some(Selected::clone(selected));
+        }
+        let selected = response.as_selected();
+        match response.status() {
+            Status::PARTIAL_CONTENT => Some(Selected { len: whole_len(response), ..selected }),
+            Status::NOT_MODIFIED => Some(Selected { len: None, ..selected }),
+            status if status.omits_content() => None,
+            _ if matches!(response.body().0, Kind::Push(_)) => None,
+            // Its handler declares the length that the content of `GET` has.
+            _ if request.method() == Method::Head && response.body().is_empty() => {
+                let len = response.header("content-length")?.parse().ok();
+                Some(Selected { len, ..selected })
+            }
+            _ => Some(selected),
+        }
+    }
+
+    /// Whether what the response stands for is compressed for clients that want it. Where a handler's 304 or
+    /// 206 does not say what that is, it may be: a field too many does no harm.
+    fn is_compressed(&self, response: &Response, selected: &Selected) -> bool {
+        let is_unknown = match (response.status(), selected.media_type.as_deref()) {
+            (Status::NOT_MODIFIED, None) => true,
+            (Status::PARTIAL_CONTENT, Some(media_type)) => {
+                media_type.starts_with("multipart/byteranges")
+            }
+            _ => false,
+        };
+        if is_unknown { !selected.is_fixed } else { self.is_eligible(selected) }
     }
 
     /// Compresses the content. `None` if that does not make it shorter.
@@ -122,39 +155,50 @@ impl Compression {
 
 impl Middleware for Compression {
     fn handle(&self, request: &Request<'_>, next: Next<'_>) -> Response {
-        let mut response = next.run(request);
-        if response.status() == Status::NOT_MODIFIED {
-            // It says what the whole response would have said (RFC 9110 §15.4.5).
-            add_vary(&mut response, "accept-encoding");
+        let wanted = negotiate(request.headers(), &self.codings);
+        if wanted.is_some() && request.headers().get("range").is_some() {
+            let policy = self.clone();
+            let is_coded = move |selected: &Selected| policy.is_eligible(selected);
+            request.extensions().insert(CodedAround::new(is_coded));
         }
-        if !self.is_eligible(&response) {
+        let mut response = next.run(request);
+        let selected = self.selected(request, &response);
+        if !selected.is_some_and(|selected| self.is_compressed(&response, &selected)) {
             return response;
         }
         add_vary(&mut response, "accept-encoding");
-        let Some(coding) = negotiate(request.headers(), &self.codings) else { return response };
+        let Some(coding) = wanted else { return response };
+        // Whether or not it gets shorter: a 304 cannot know that, and has to say the same.
+        weaken_etag(&mut response);
+        if matches!(response.status(), Status::PARTIAL_CONTENT | Status::NOT_MODIFIED) {
+            return response;
+        }
+        response.remove_header("accept-ranges");
+        if request.method() == Method::Head && response.body().is_empty() {
+            response.remove_header("content-length");
+            response.set_header("content-encoding", coding.name());
+            return response;
+        }
         match self.compress(&mut response, coding) {
             Ok(Some(body)) => {
                 response.set_body(body);
                 response.set_header("content-encoding", coding.name());
-                response.remove_header("accept-ranges");
-                weaken_etag(&mut response);
             }
             Ok(None) => {}
             Err(error) => {
                 let error = Escaped(error);
                 limited!(error, route: request.route(), "the response is not sent", %error);
-                let hint = "the service's log says why";
-                return Response::error(Status::INTERNAL_SERVER_ERROR, hint);
+                return internal_error();
             }
         }
         response
     }
 }
 
-/// Fields of responses whose bytes must stay what they are: coded already, a part, or with a digest
-/// (RFC 9530, RFC 3230).
-const HINDRANCES: [&str; 6] =
-    ["content-encoding", "content-range", "content-digest", "repr-digest", "digest", "content-md5"];
+/// How long the whole is that a 206 is a part of (RFC 9110 §14.4).
+fn whole_len(response: &Response) -> Option<u64> {
+    response.header("content-range")?.rsplit_once('/')?.1.parse().ok()
+}
 
 /// RFC 9110 §8.8.1: other bytes of the same meaning have a weak validator.
 fn weaken_etag(response: &mut Response) {

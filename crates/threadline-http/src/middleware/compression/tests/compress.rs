@@ -180,6 +180,108 @@ fn rfc9110_8_8_1_a_strong_etag_becomes_weak() {
     assert_eq!(tagged("W/\"v1\"").as_deref(), Some("W/\"v1\""));
 }
 
+/// A response's validator and `Vary`, for a client that takes a coding and for one that does not.
+fn said(line: &str, handler: impl Fn() -> Response) -> [(Option<String>, Option<String>); 2] {
+    [format!("Accept-Encoding: {}\r\n", Coding::ALL[0]), String::new()].map(|fields| {
+        let stack = Stack::of(Compression::new());
+        let response = stack.run(request(line, &fields), |_| handler());
+        let header = |name| response.header(name).map(str::to_owned);
+        (header("etag"), header("vary"))
+    })
+}
+
+fn varies(etags: [&str; 2]) -> [(Option<String>, Option<String>); 2] {
+    etags.map(|etag| (Some(etag.to_owned()), Some("accept-encoding".to_owned())))
+}
+
+fn does_not_vary() -> [(Option<String>, Option<String>); 2] {
+    ["", ""].map(|_| (Some("\"v1\"".to_owned()), None))
+}
+
+#[test]
+fn rfc9110_15_4_5_a_handlers_own_304_says_what_may_be() {
+    let bare = || Response::new(Status::NOT_MODIFIED).with_header("etag", "\"v1\"");
+    let coded = varies(["W/\"v1\"", "\"v1\""]);
+    assert_eq!(said("GET /", bare), coded);
+    assert_eq!(said("GET /", || bare().with_content_type("text/html")), coded);
+    assert_eq!(said("GET /", || bare().with_content_type("image/png")), does_not_vary());
+    let fixed = || bare().with_header("cache-control", "no-transform");
+    assert_eq!(said("GET /", fixed), does_not_vary());
+}
+
+#[test]
+fn rfc9110_15_3_7_a_handlers_own_206_says_what_the_200_says() {
+    let part = |media_type: &'static str, range: &'static str| {
+        let response = Response::bytes(&b"a part"[..]).with_status(Status::PARTIAL_CONTENT);
+        response
+            .with_header("etag", "\"v1\"")
+            .with_header("content-range", range)
+            .with_content_type(media_type)
+    };
+    let coded = varies(["W/\"v1\"", "\"v1\""]);
+    assert_eq!(said("GET /", || part("text/html", "bytes 0-5/1024")), coded);
+    assert_eq!(said("GET /", || part("text/html", "bytes 0-5/*")), coded);
+    assert_eq!(said("GET /", || part("text/html", "bytes 0-5/1023")), does_not_vary());
+    assert_eq!(said("GET /", || part("image/png", "bytes 0-5/1024")), does_not_vary());
+    let several = || part("multipart/byteranges; boundary=x", "");
+    assert_eq!(said("GET /", several), coded);
+    let other = || part("multipart/mixed", "bytes 0-5/1024");
+    assert_eq!(said("GET /", other), does_not_vary());
+    // Its bytes are those of the content as it is.
+    let response = get(Coding::ALL[0], |_| part("text/html", "bytes 0-5/9000"));
+    assert_eq!(response.body().as_bytes(), Some(&b"a part"[..]));
+    assert_eq!(response.header("content-encoding"), None);
+}
+
+#[test]
+fn rfc9110_9_3_2_a_declared_length_of_head_stands_for_the_content() {
+    let declared = |len: &'static str| {
+        let response = Response::new(Status::OK).with_content_type("text/html");
+        response.with_header("etag", "\"v1\"").with_header("content-length", len)
+    };
+    assert_eq!(said("HEAD /", || declared("1024")), varies(["W/\"v1\"", "\"v1\""]));
+    assert_eq!(said("HEAD /", || declared("1023")), does_not_vary());
+    let fields = format!("Accept-Encoding: {}\r\n", Coding::ALL[0]);
+    let head = |fields: &str| {
+        Stack::of(Compression::new()).run(request("HEAD /", fields), |_| declared("5000"))
+    };
+    let (coded, plain) = (head(&fields), head(""));
+    assert_eq!(coded.header("content-encoding"), Some(Coding::ALL[0].name()));
+    assert_eq!(coded.header("content-length"), None);
+    assert_eq!(plain.header("content-encoding"), None);
+    assert_eq!(plain.header("content-length"), Some("5000"));
+    // Without a length nobody knows whether GET is compressed.
+    let undeclared = || {
+        let response = Response::new(Status::OK).with_content_type("text/html");
+        response.with_header("etag", "\"v1\"")
+    };
+    assert_eq!(said("HEAD /", undeclared), does_not_vary());
+    let of_get = get(Coding::ALL[0], |_| declared("5000"));
+    assert_eq!((of_get.header("vary"), of_get.header("content-encoding")), (None, None));
+}
+
+#[test]
+fn a_206_or_304_of_a_layer_within_says_what_the_200_says() {
+    let fields = format!("Accept-Encoding: {}\r\n", Coding::ALL[0]);
+    for (media_type, len, vary) in [
+        ("text/html", 5000, Some("accept-encoding")),
+        ("text/html", 1023, None),
+        ("image/png", 5000, None),
+    ] {
+        let stack = Stack::of(Etag::new()).around(Compression::new());
+        let handler = |_: &Request<'_>| Response::text(text(len)).with_content_type(media_type);
+        let first = stack.run(request("GET /", &fields), handler);
+        let etag = first.header("etag").expect("a tag");
+        let again = format!("{fields}If-None-Match: {etag}\r\n");
+        let second = stack.run(request("GET /", &again), handler);
+        assert_eq!(second.status(), Status::NOT_MODIFIED);
+        for name in ["etag", "vary"] {
+            assert_eq!(second.header(name), first.header(name), "{media_type} {len}");
+        }
+        assert_eq!(first.header("vary"), vary);
+    }
+}
+
 #[test]
 fn a_compressed_response_is_revalidated() {
     let stack = Stack::of(Etag::new()).around(Compression::new());
