@@ -25,7 +25,7 @@ pub(crate) struct Validators {
 pub(crate) enum Access {
     /// `GET` and `HEAD`.
     Read,
-    /// Any other method: whoever has the current version must not change it again (§13.1.2).
+    /// Any other method: `If-None-Match` with the current tag refuses the change (§13.1.2).
     Change,
 }
 
@@ -110,9 +110,9 @@ impl<'i> Conditions<'i> {
         }
     }
 
-    /// Whether `Range` is to be followed. Who says which version the parts that it has are of (§13.1.5) gets
-    /// a part only of that very version: the tag must be strong, and a date must be exactly ours and tell
-    /// versions apart for certain. Who does not say it can tell by the tag of what comes.
+    /// Whether `Range` is to be followed. With `If-Range` (§13.1.5), only for the version that it names: the
+    /// tag must be strong, and a date must be equal to ours and tell versions apart for certain. Without it,
+    /// always: the client compares the tag of the part with the one it has.
     pub(crate) fn allow_range(&self, current: &Validators) -> bool {
         match self.if_range {
             None => true,
@@ -414,6 +414,11 @@ mod tests {
             assert_eq!(conditions.allow_range(&current()), expected, "{value}");
         }
         assert!(none().allow_range(&current()));
+        // A date that begins as a weak tag does.
+        let wednesday = UNIX_EPOCH + Duration::from_secs(784_370_977);
+        let changed = Validators { modified: Some(wednesday), ..current() };
+        let if_range = Some("Wed, 09 Nov 1994 08:49:37 GMT");
+        assert!(Conditions { if_range, ..none() }.allow_range(&changed));
         // Parts of one version must not be put together with parts of another.
         for etag in [Some("W/\"v2\"".to_owned()), None] {
             let unsure = Validators { etag, ..current() };

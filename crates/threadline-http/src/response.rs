@@ -201,8 +201,8 @@ impl Response {
         std::mem::take(&mut self.body)
     }
 
-    /// Whether it is bytes behind a head, whose status can be sent with them, and leaves the connection as
-    /// it is.
+    /// Whether it is a head and bytes, with a status that can be sent with them, and leaves the connection
+    /// as it is.
     #[inline]
     pub(crate) fn is_plain(&self) -> bool {
         let Kind::Bytes(content) = &self.body.0 else { return false };

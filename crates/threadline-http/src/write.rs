@@ -34,7 +34,7 @@ pub(crate) enum Content {
     /// The request was a `HEAD`, and its handler answers no `GET`: an empty body says nothing of the length
     /// that the content of `GET` would have.
     Undeclared,
-    /// The request was a `CONNECT`: behind a 2xx the client sees a tunnel (RFC 9110 §9.3.6).
+    /// The request was a `CONNECT`: the client takes what follows a 2xx for a tunnel (RFC 9110 §9.3.6).
     Tunnel,
 }
 

@@ -87,7 +87,7 @@ fn forward(State(upstream): State<Upstream>, request: &Request<'_>) -> Result<Re
     pass_on(request, answer?)
 }
 
-/// `ureq` reads over interim responses, but gives a 101, which nobody has asked for here.
+/// `ureq` reads over interim responses but returns a 101, although the proxy asks for no upgrade.
 fn pass_on(
     request: &Request<'_>,
     answer: ureq::http::Response<ureq::Body>,
@@ -147,7 +147,7 @@ impl IntoResponse for Error {
             }
             Error::Unexpected(code) => {
                 eprintln!("upstream: status {code}, expected 200 to 599");
-                Response::error(Status::BAD_GATEWAY, "the service behind does not speak HTTP")
+                Response::error(Status::BAD_GATEWAY, "the upstream answered with an invalid status")
             }
             Error::Unreachable(error) => {
                 limited!(error, "the service behind cannot be reached", error = %Escaped(error));
@@ -165,7 +165,7 @@ mod tests {
     use super::*;
     use threadline::TestServer;
 
-    /// What the proxy's client gets when the service behind answers these bytes.
+    /// What the proxy's client gets when the upstream answers with these bytes.
     fn answered(
         method: Method<'_>,
         answer: &'static str,

@@ -183,7 +183,7 @@ mod tests {
         for len_max in [0, 9] {
             let old = validators("abc", then(), len_max, LATER);
             assert!(is_strong(&old) && old.is_settled, "{old:?}");
-            // Nobody has written there since; only the date cannot be relied on.
+            // The kernel has seen no write since; only the date cannot be relied on.
             let future = validators("abc", SystemTime::now() + 2 * LATER, len_max, LATER);
             assert!(is_strong(&future) && !future.is_settled, "{future:?}");
         }

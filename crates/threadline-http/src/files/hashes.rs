@@ -19,8 +19,8 @@ use crate::conditional::ContentHash;
 pub(super) struct Hashes {
     /// By device and inode: the version whose hash it is, and the hash.
     known: RwLock<HashMap<(u64, u64), (Stamp, u64)>>,
-    /// How many files are known at most. When another one comes, all are forgotten: that costs reading
-    /// them once more, and no list of who was asked for last.
+    /// The number of files that are known at most. When another one comes, all are forgotten: each is read
+    /// once more then, and no order of use has to be kept.
     files_max: usize,
 }
 

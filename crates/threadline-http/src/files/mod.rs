@@ -226,8 +226,8 @@ impl Files {
     }
 
     /// Sets the longest file in bytes whose content is read to make its `ETag`, once for each version. With
-    /// 0, no file is read for that. Behind a balancer, raise it to where the tags of long files have to be the
-    /// same on all machines. Default 1 MB.
+    /// 0, only empty files have an `ETag` of their content. If several machines serve the same long files,
+    /// raise it to the length of the longest: tags of content are the same on all of them. Default 1 MB.
     pub fn hashed_len_max(mut self, bytes: u64) -> Self {
         self.hashed_len_max = bytes;
         self

@@ -193,6 +193,8 @@ mod tests {
         let five = "bytes=0-0,100-100,200-200,300-300,400-400";
         assert_eq!(select(five, 1000, 4), Selection::Unsatisfiable);
         assert_eq!(select("bytes=0-0", 1000, 0), Selection::Unsatisfiable);
+        // Also of a file without bytes.
+        assert_eq!(select("bytes=-5", 0, 0), Selection::Unsatisfiable);
         // Overlapping ones count before they are joined.
         assert_eq!(select("bytes=0-,0-,0-,0-,0-", 1000, 4), Selection::Unsatisfiable);
     }

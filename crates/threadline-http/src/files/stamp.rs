@@ -2,8 +2,8 @@
 //!
 //! The date of the last change (`mtime`) is whatever a tool has set it to: images that are built
 //! reproducibly have 0, 1 or a date of the 1980s for all files of all versions, `cp -p` and `rsync -a` keep
-//! that of another file. So a tag is made of the content where that is not too long, and of what nobody
-//! can set otherwise: the inode and its last change (`ctime`, inode(7)). Never reads the file.
+//! that of another file. So a tag is made of the content where that is not too long, and otherwise of what
+//! only the kernel sets: the inode and its last change (`ctime`, inode(7)). Never reads the file.
 
 use std::fs::Metadata;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -19,9 +19,9 @@ pub(super) struct Stamp {
     pub(super) inode: u64,
     /// In bytes.
     pub(super) len: u64,
-    /// The last change of the content, as anybody may have set it.
+    /// The last change of the content. Any tool can set it.
     pub(super) modified: Time,
-    /// The last change of the content or of anything else, as the kernel has set it.
+    /// The last change of the content or of the inode. Only the kernel sets it.
     pub(super) changed: Time,
 }
 

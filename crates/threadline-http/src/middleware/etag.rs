@@ -341,7 +341,7 @@ mod tests {
         assert!(!is_tagged(get("", |_| Response::new(Status::OK))));
         let reader = |_: &Request<'_>| Response::new(Status::OK).with_body(Body::reader(&b"a"[..]));
         assert!(!is_tagged(get("", reader)));
-        // Nobody has said which version there is.
+        // Without `Etag::current` the layer does not know the version.
         let posted = Stack::of(Etag::new()).run(request("POST /", "If-None-Match: *\r\n"), |_| "a");
         assert_eq!(posted.status(), Status::OK);
         assert!(!is_tagged(posted));

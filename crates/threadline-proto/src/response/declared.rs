@@ -105,6 +105,7 @@ mod tests {
             assert_eq!(declared.count(len), Ok(()));
         }
         assert_eq!((declared.remaining(), declared.finish()), (0, Ok(())));
+        assert_eq!(Declared::new(7).remaining(), 7);
         assert_eq!(Declared::new(0).finish(), Ok(()));
     }
 

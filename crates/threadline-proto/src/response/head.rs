@@ -394,6 +394,18 @@ mod tests {
     }
 
     #[test]
+    fn an_error_says_what_is_expected() {
+        for (error, part) in [
+            (HeaderError::Name, "must be a token"),
+            (HeaderError::Value, "no control characters"),
+            (HeaderError::Reserved, "written by the server"),
+            (HeaderError::Trailer, "before the content"),
+        ] {
+            assert!(error.to_string().contains(part), "{error}");
+        }
+    }
+
+    #[test]
     fn a_refused_field_leaves_no_trace() {
         let mut out = Vec::new();
         let mut writer = HeadWriter::new(&mut out, Status::OK);

@@ -155,8 +155,8 @@ impl Compression {
 
 impl Middleware for Compression {
     fn handle(&self, request: &Request<'_>, next: Next<'_>) -> Response {
-        let wanted = negotiate(request.headers(), &self.codings);
-        if wanted.is_some() && request.headers().get("range").is_some() {
+        let wanted = || negotiate(request.headers(), &self.codings);
+        if request.headers().get("range").is_some() && wanted().is_some() {
             let policy = self.clone();
             let is_coded = move |selected: &Selected| policy.is_eligible(selected);
             request.extensions().insert(CodedAround::new(is_coded));
@@ -167,7 +167,7 @@ impl Middleware for Compression {
             return response;
         }
         add_vary(&mut response, "accept-encoding");
-        let Some(coding) = wanted else { return response };
+        let Some(coding) = wanted() else { return response };
         // Whether or not it gets shorter: a 304 cannot know that, and has to say the same.
         weaken_etag(&mut response);
         if matches!(response.status(), Status::PARTIAL_CONTENT | Status::NOT_MODIFIED) {

@@ -3,22 +3,24 @@
 use super::*;
 use crate::{Body, Next, Response};
 
-/// Every kind of body, of one byte.
-fn bodies() -> Vec<(&'static str, Body)> {
-    let file = || {
-        let mut file = tempfile::tempfile().expect("a file");
-        std::io::Write::write_all(&mut file, b"b").expect("written");
-        file
-    };
-    vec![
-        ("empty", Body::EMPTY),
-        ("bytes", Body::from("b")),
-        ("reader", Body::reader(&b"b"[..])),
-        ("sized", Body::sized_reader(&b"b"[..], 1)),
-        ("chunks", Body::chunks([vec![b'b']])),
-        ("file", Body::file(file()).expect("a body")),
-        ("push", Body::push(|_| panic!("started"))),
-    ]
+/// Every kind of body.
+const KINDS: [&str; 7] = ["empty", "bytes", "reader", "sized", "chunks", "file", "push"];
+
+/// A body of that kind, of one byte unless it is empty.
+fn body(kind: &str) -> Body {
+    match kind {
+        "empty" => Body::EMPTY,
+        "bytes" => Body::from("b"),
+        "reader" => Body::reader(&b"b"[..]),
+        "sized" => Body::sized_reader(&b"b"[..], 1),
+        "chunks" => Body::chunks([vec![b'b']]),
+        "file" => {
+            let mut file = tempfile::tempfile().expect("a file");
+            std::io::Write::write_all(&mut file, b"b").expect("written");
+            Body::file(file).expect("a body")
+        }
+        _ => Body::push(|_| panic!("started")),
+    }
 }
 
 fn status(code: u16) -> Status {
@@ -62,10 +64,8 @@ const ARRANGEMENTS: [Arrangement; 4] = [routed, layered, as_a_layer, as_the_fall
 fn rfc9110_15_a_status_that_cannot_end_a_request_is_a_500() {
     for arrangement in ARRANGEMENTS {
         for code in [100, 101, 102, 103, 199, 600, 700, 999] {
-            for (kind, _) in bodies() {
-                let body = move || bodies().into_iter().find(|(known, _)| *known == kind);
-                let make =
-                    move || Response::new(status(code)).with_body(body().expect("of that kind").1);
+            for kind in KINDS {
+                let make = move || Response::new(status(code)).with_body(body(kind));
                 for method in ["GET", "HEAD"] {
                     let request = format!("{method} / HTTP/1.1");
                     let (step, response) = answer(arrangement, &request, make);
@@ -93,10 +93,8 @@ fn the_ends_of_what_is_allowed_are_sent() {
 fn rfc9110_6_4_1_statuses_without_content_have_neither_content_nor_framing() {
     for arrangement in ARRANGEMENTS {
         for (code, framing) in [(204, ""), (304, ""), (205, "content-length: 0\r\n")] {
-            for (kind, _) in bodies() {
-                let body = move || bodies().into_iter().find(|(known, _)| *known == kind);
-                let make =
-                    move || Response::new(status(code)).with_body(body().expect("of that kind").1);
+            for kind in KINDS {
+                let make = move || Response::new(status(code)).with_body(body(kind));
                 for (request, persistence) in [
                     ("GET / HTTP/1.1", ""),
                     ("HEAD / HTTP/1.1", ""),
@@ -133,12 +131,9 @@ fn framing_fields_of_handlers_are_refused_whatever_the_status() {
             ("trailer", "x"),
             ("keep-alive", "timeout=5"),
         ] {
-            for (kind, _) in bodies() {
-                let body = move || bodies().into_iter().find(|(known, _)| *known == kind);
+            for kind in KINDS {
                 let make = move || {
-                    Response::new(status(code))
-                        .with_header(name, value)
-                        .with_body(body().expect("of that kind").1)
+                    Response::new(status(code)).with_header(name, value).with_body(body(kind))
                 };
                 let (_, response) = answer(routed, "GET / HTTP/1.1", make);
                 assert_eq!(status_of(&response), "500", "{code} {name} {kind}");
@@ -198,12 +193,9 @@ fn rfc9110_8_6_a_declared_length_that_is_wrong_is_a_500() {
             .with_header("Content-Length", "1")
     };
     assert_eq!(status_of(&answer(own_head, head, twice).1), "500");
-    for (kind, _) in bodies().into_iter().skip(1) {
-        let body = move || bodies().into_iter().find(|(known, _)| *known == kind);
+    for kind in &KINDS[1..] {
         let make = move || {
-            Response::new(Status::OK)
-                .with_header("content-length", "2")
-                .with_body(body().expect("of that kind").1)
+            Response::new(Status::OK).with_header("content-length", "2").with_body(body(kind))
         };
         let (_, response) = answer(own_head, head, make);
         assert_eq!(status_of(&response), "500", "{kind}");

@@ -250,7 +250,7 @@ fn rfc9110_9_3_2_a_declared_length_of_head_stands_for_the_content() {
     assert_eq!(coded.header("content-length"), None);
     assert_eq!(plain.header("content-encoding"), None);
     assert_eq!(plain.header("content-length"), Some("5000"));
-    // Without a length nobody knows whether GET is compressed.
+    // Without a length it is not known whether GET is compressed.
     let undeclared = || {
         let response = Response::new(Status::OK).with_content_type("text/html");
         response.with_header("etag", "\"v1\"")
