@@ -59,6 +59,10 @@ impl Phase {
     pub(crate) fn is_draining(self) -> bool {
         self >= Phase::Draining
     }
+
+    pub(crate) fn is_closing(self) -> bool {
+        self == Phase::Closing
+    }
 }
 
 impl Shared {
