@@ -7,10 +7,10 @@
 //!
 //! It must never take a line end, a size or an extension that another decoder could read differently.
 
-use memchr::memchr;
+use std::mem;
 
 use crate::body::chunked::extension::Part;
-use crate::body::trailers::check_line;
+use crate::body::trailers::{Part as TrailerPart, is_refused_line};
 use crate::body::{BodyError, Limits, Step, Trailers};
 
 /// Finds the content in a chunked body.
@@ -51,14 +51,24 @@ enum State {
     Content {
         remaining: u64,
     },
-    /// In the trailer section, which begins with the next byte that is not consumed. The lines in its
-    /// first `checked` bytes are right, and there are `fields` of them.
-    Trailers {
-        checked: usize,
-        fields: usize,
-    },
+    Trailers(Section),
     Done,
     Failed(BodyError),
+}
+
+/// How far the trailer section has been followed. It begins with the next byte that is not consumed.
+#[derive(Debug, Clone, Copy)]
+struct Section {
+    /// Where its last line begins, counted from its start, and where the next byte stands.
+    line: usize,
+    at: usize,
+    part: TrailerPart,
+    /// How many lines have begun.
+    fields: usize,
+}
+
+impl Section {
+    const START: Section = Section { line: 0, at: 0, part: TrailerPart::Line, fields: 0 };
 }
 
 /// What is taken byte by byte.
@@ -145,9 +155,7 @@ impl Decoder {
                     return Ok(Step::Partial { consumed: at });
                 }
                 State::Content { remaining } => return Ok(self.content(input, at, remaining)),
-                State::Trailers { checked, fields } => {
-                    return self.trailers(input, at, checked, fields);
-                }
+                State::Trailers(section) => return self.trailers(input, at, section),
                 State::Done => return Ok(Step::Done { consumed: at, trailers: Trailers::NONE }),
                 State::Failed(error) => return Err(error),
             }
@@ -169,7 +177,7 @@ impl Decoder {
             (Framing::Size { size, digits }, _) => Self::size(size, digits, byte)?,
             (Framing::Extension { size, len, part }, _) => self.extension(size, len, part, byte)?,
             (Framing::SizeLf { size: 0 }, b'\n') => {
-                return Ok(State::Trailers { checked: 0, fields: 0 });
+                return Ok(State::Trailers(Section::START));
             }
             (Framing::SizeLf { size }, b'\n') => return Ok(State::Content { remaining: size }),
             (Framing::SizeLf { .. }, _) => return Err(BodyError::LineEnd),
@@ -219,38 +227,41 @@ impl Decoder {
         }
     }
 
-    /// Checks the lines of the trailer section, which begins at `at`, as far as they have come.
+    /// Follows the trailer section, which begins at `begin`, as far as it has come. Each byte is looked at
+    /// once, however they come.
     fn trailers<'i>(
         &mut self,
         input: &'i [u8],
-        at: usize,
-        mut checked: usize,
-        mut fields: usize,
+        begin: usize,
+        mut section: Section,
     ) -> Result<Step<'i>, BodyError> {
-        let section = &input[at..];
-        // A line that comes byte by byte is searched again with each: bounded by the section's limit.
-        while let Some(line_len) = memchr(b'\n', section.get(checked..).unwrap_or_default()) {
-            let end = checked + line_len + 1;
-            if end > self.limits.trailers_len_max {
-                return Err(BodyError::TrailersTooLarge);
-            }
-            let line = section[checked..end].strip_suffix(b"\r\n").ok_or(BodyError::LineEnd)?;
-            if line.is_empty() {
-                self.state = State::Done;
-                let trailers = Trailers::of_checked(&section[..checked]);
-                return Ok(Step::Done { consumed: at + end, trailers });
-            }
-            fields += 1;
-            if fields > self.limits.trailers_max {
+        let (text, max) = (&input[begin..], self.limits.trailers_len_max);
+        let within = &text[..text.len().min(max)];
+        while section.at < within.len() {
+            let is_first = section.part == TrailerPart::Line && within[section.at] != b'\r';
+            if is_first && section.fields >= self.limits.trailers_max {
                 return Err(BodyError::TooManyTrailers);
             }
-            check_line(line)?;
-            checked = end;
+            section.fields += usize::from(is_first);
+            let (len, next) = section.part.follow(&within[section.at..])?;
+            let part = mem::replace(&mut section.part, next);
+            section.at += len;
+            if next == TrailerPart::End {
+                self.state = State::Done;
+                let trailers = Trailers::of_checked(&text[..section.line]);
+                return Ok(Step::Done { consumed: begin + section.at, trailers });
+            }
+            if part == TrailerPart::Lf {
+                if is_refused_line(&text[section.line..section.at]) {
+                    return Err(BodyError::TrailerForbidden);
+                }
+                section.line = section.at;
+            }
         }
-        if section.len() > self.limits.trailers_len_max {
+        if text.len() > max {
             return Err(BodyError::TrailersTooLarge);
         }
-        self.state = State::Trailers { checked, fields };
-        Ok(Step::Partial { consumed: at })
+        self.state = State::Trailers(section);
+        Ok(Step::Partial { consumed: begin })
     }
 }
