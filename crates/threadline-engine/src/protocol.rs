@@ -36,6 +36,19 @@ pub trait Protocol: Send + Sync + 'static {
     /// a thread that may block.
     fn step(&self, input: &[u8], turn: &mut Turn<'_>) -> Step;
 
+    /// Looks at what is left of a message that is not whole when the peer sends no more. The peer may
+    /// still read: it is told what it gets.
+    ///
+    /// `input` is never empty, and [`Protocol::step`] has said [`Step::Partial`] of it. As in a step, user
+    /// code runs only inside [`Turn::call`], and [`CallError::Offload`] is answered by [`Step::Offload`].
+    /// After [`Step::Next`] the connection closes once the reply is written. While
+    /// [`Turn::draining`] is true the end may be the service's own: what is left is then no message of the
+    /// peer. By default it is dropped.
+    fn end_of_input(&self, input: &[u8], turn: &mut Turn<'_>) -> Step {
+        let _ = (input, turn);
+        Step::Close
+    }
+
     /// Appends to `out` what the peer is told when the engine turns it away or gives up on it.
     ///
     /// `input` holds what has arrived of the current message, and may be empty.

@@ -20,6 +20,7 @@ pub struct Turn<'t> {
     pub(crate) out: &'t mut Vec<u8>,
     pub(crate) place: &'t mut (dyn Place + 't),
     pub(crate) seen: usize,
+    pub(crate) memo: &'t mut Option<Box<dyn Any + Send>>,
     pub(crate) draining: bool,
     pub(crate) counters: &'t Counters,
     /// How long the last call took, if that is to be logged.
@@ -149,6 +150,12 @@ impl Turn<'_> {
     /// How many bytes of the input an earlier step has already seen; 0 on the first look.
     pub fn seen(&self) -> usize {
         self.seen
+    }
+
+    /// What the protocol has learned of a message that is not whole, for its next look at it: `None` on the
+    /// first look, and dropped when the message has its answer.
+    pub fn memo(&mut self) -> &mut Option<Box<dyn Any + Send>> {
+        self.memo
     }
 
     /// How many bytes have come behind the input and can be read without waiting; 0 if that cannot be

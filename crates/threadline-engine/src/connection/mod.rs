@@ -12,6 +12,7 @@ mod session;
 mod socket;
 mod waiting;
 
+use std::any::Any;
 use std::cell::UnsafeCell;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -49,6 +50,8 @@ pub(crate) struct State {
     pub(crate) want: usize,
     /// How many bytes of `partial` the protocol has already seen.
     pub(crate) seen: usize,
+    /// What the protocol has noted about them. `None` between messages.
+    pub(crate) memo: Option<Box<dyn Any + Send>>,
     /// What is being waited for; `None` between messages.
     pub(crate) phase: Option<Phase>,
     /// When that phase began, or lingering did. Meaningful only then.
@@ -72,6 +75,7 @@ impl State {
             partial: Vec::new(),
             want: 0,
             seen: 0,
+            memo: None,
             phase: None,
             phase_began: 0,
             unread: false,

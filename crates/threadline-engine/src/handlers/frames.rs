@@ -19,7 +19,8 @@ const PREFIX: usize = 4;
 /// A service of binary frames: four bytes of length (big-endian, the length itself not counted),
 /// then so many bytes. Each is answered by a frame, and between frames the connection is parked.
 ///
-/// A frame that is too long is answered by an empty frame, and the connection is closed.
+/// A frame that is too long is answered by an empty frame, and the connection is closed; likewise one that
+/// is cut off, because the client sends no more.
 ///
 /// ```
 /// use threadline_engine::Frames;
@@ -144,6 +145,18 @@ impl Protocol for Frames {
             Some(frame) => self.answer(frame, turn),
             None => Step::Partial { phase: Phase::Body, want: PREFIX + length },
         }
+    }
+
+    fn end_of_input(&self, input: &[u8], turn: &mut Turn<'_>) -> Step {
+        // While the service drains, it may have ended the input itself.
+        if !turn.draining() {
+            turn.count(Offence::Malformed);
+            let (route, peer) = (self.route.name(), turn.peer_addr().map(display));
+            let bytes = input.len();
+            tracing::debug!(peer, route, bytes, "frame refused: the client sends no more of it");
+        }
+        append(turn.out(), &[]);
+        Step::Close
     }
 
     fn refuse(&self, why: Refusal, input: &[u8], out: &mut Vec<u8>) -> AfterRefusal {

@@ -19,7 +19,8 @@ type Closed = dyn Fn(&mut Session) + Send + Sync;
 /// A service of text lines: each is answered, and between lines the connection is parked.
 ///
 /// A line ends with `\n` or `\r\n`, which the handler does not see; a reply gets a `\n` if it lacks
-/// one. A line that is too long or is not UTF-8 is answered by an error line, and the connection is
+/// one. The last line of a client that sends no more may lack its end; while the service drains, one without
+/// its end is answered by an error line. A line that is too long or is not UTF-8 is answered by an error line, and the connection is
 /// closed unless [`Lines::on_invalid`] says otherwise.
 ///
 /// ```
@@ -176,7 +177,8 @@ impl Protocol for Lines {
         let end = memchr::memchr(b'\n', &input[from..]).map(|at| from + at);
         let (line, consumed) = match end {
             Some(end) => (input[..end].strip_suffix(b"\r").unwrap_or(&input[..end]), end + 1),
-            None => (input, 0),
+            // A `\r` at the end may be half of the line's end.
+            None => (input.strip_suffix(b"\r").unwrap_or(input), 0),
         };
         if line.len() > self.length_max {
             let message = format!("error: the line is longer than {} bytes\n", self.length_max);
@@ -192,6 +194,22 @@ impl Protocol for Lines {
             Some(_) => self.answer(line, consumed, turn),
             None => Step::Partial { phase: Phase::Head, want: 0 },
         }
+    }
+
+    fn end_of_input(&self, input: &[u8], turn: &mut Turn<'_>) -> Step {
+        if turn.draining() {
+            // The service may have ended the input in the middle of the line.
+            let (route, peer) = (self.route.name(), turn.peer_addr().map(display));
+            tracing::debug!(
+                peer,
+                route,
+                bytes = input.len(),
+                "line refused: a drain may have cut it off"
+            );
+            turn.out().extend_from_slice(b"error: shutting down, the line is not whole\n");
+            return Step::Close;
+        }
+        self.answer(input.strip_suffix(b"\r").unwrap_or(input), input.len(), turn)
     }
 
     fn refuse(&self, why: Refusal, input: &[u8], out: &mut Vec<u8>) -> AfterRefusal {

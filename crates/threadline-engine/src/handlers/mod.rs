@@ -11,3 +11,6 @@ pub mod stream;
 pub use frames::Frames;
 pub use lines::{Invalid, Lines};
 pub use stream::{Connection, StreamOptions};
+
+#[cfg(all(test, not(loom)))]
+mod pieces;

@@ -146,7 +146,7 @@ impl Conversation<'_> {
         let len = self.desk.input.len();
         let most = if self.state.want > 0 { len } else { FIRST_READ.min(len) };
         let count = match rustix::net::recv(fd, &mut self.desk.input[..most], RecvFlags::empty()) {
-            Ok((0, _)) => return Ok(Some(Pause::Over)),
+            Ok((0, _)) => return self.end_of_input(),
             Ok((count, _)) => count,
             Err(Errno::AGAIN) => {
                 self.state.unread = false;
@@ -230,16 +230,48 @@ impl Conversation<'_> {
         (used, Eaten::WantMore)
     }
 
+    /// The peer sends no more. What has come of a message that is not whole is for the protocol to judge.
+    /// Once nothing of it is left, the next read finds the end again; so does the thread that it is
+    /// offloaded to.
+    #[cold]
+    fn end_of_input(&mut self) -> io::Result<Option<Pause>> {
+        if self.state.partial.is_empty() {
+            return Ok(Some(Pause::Over));
+        }
+        let input = mem::take(&mut self.state.partial);
+        let step = self.ask(|protocol, turn| protocol.end_of_input(&input, turn));
+        let eaten = match step {
+            Step::Next { .. } if self.state.session.is_last_reply() => self.last_reply(),
+            Step::Next { .. } => Eaten::WantMore,
+            Step::Push => Eaten::Push,
+            Step::Offload { .. } => {
+                self.state.partial = input;
+                Eaten::Offload
+            }
+            // There is no more to be waited for.
+            Step::Close | Step::Partial { .. } | Step::Streamed { .. } => Eaten::Close,
+        };
+        self.between_messages();
+        self.answer(eaten)
+    }
+
     fn last_reply(&self) -> Eaten {
         if self.state.session.closes() { Eaten::Close } else { Eaten::HandOver }
     }
 
+    #[inline(always)]
     fn step(&mut self, input: &[u8]) -> Step {
+        self.ask(|protocol, turn| protocol.step(input, turn))
+    }
+
+    #[inline(always)]
+    fn ask(&mut self, ask: impl FnOnce(&dyn Protocol, &mut Turn<'_>) -> Step) -> Step {
         let mut turn = Turn {
             session: &mut self.state.session,
             out: &mut self.desk.output,
             place: &mut *self.place,
             seen: self.state.seen,
+            memo: &mut self.state.memo,
             draining: self.shard.shared.phase().is_draining(),
             counters: &self.shard.home.counters,
             took: None,
@@ -247,11 +279,14 @@ impl Conversation<'_> {
         // User code inside is contained already; this is for a protocol that panics itself. Whether its
         // reply is whole nobody knows: the connection ends.
         let protocols = &self.shard.shared.protocols;
-        let step = contain_protocol(protocols, || self.protocol.step(input, &mut turn));
+        let step = contain_protocol(protocols, || ask(self.protocol, &mut turn));
         step.unwrap_or(Step::Close)
     }
 
     fn between_messages(&mut self) {
+        if self.state.seen > 0 {
+            self.state.memo = None;
+        }
         self.state.seen = 0;
         self.state.want = 0;
         self.state.phase = None;

@@ -33,6 +33,22 @@ every_model! {
         assert_eq!(service.counts().too_long_messages, 1);
     }
 
+    fn a_frame_that_is_cut_off_is_an_empty_frame_and_a_close(model) {
+        let echo = Frames::new(|frame, _| Some(frame.to_vec()));
+        let service = start(server(model).frames(ANY, echo));
+        for (number, cut_off) in [&b"\0"[..], b"\0\0\0\x02", b"\0\0\0\x02a"].into_iter().enumerate() {
+            let mut client = Client::to(&service);
+            client.send([&frame(b"whole")[..], cut_off].concat());
+            client.stream().shutdown(std::net::Shutdown::Write).expect("half-closes");
+            assert_eq!(client.rest(), [frame(b"whole"), frame(b"")].concat());
+            assert_eq!(service.counts().malformed, number as u64 + 1);
+        }
+        let mut client = Client::to(&service);
+        client.send(frame(b"whole"));
+        client.stream().shutdown(std::net::Shutdown::Write).expect("half-closes");
+        assert_eq!(client.rest(), frame(b"whole"), "and nothing more");
+    }
+
     fn a_large_frame_arrives_whole(model) {
         let sum = Frames::new(|frame, _| {
             let sum: u64 = frame.iter().map(|byte| u64::from(*byte)).sum();

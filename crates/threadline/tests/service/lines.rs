@@ -51,6 +51,51 @@ every_model! {
         assert_eq!(service.counts().too_long_messages, 1);
     }
 
+    fn a_line_at_the_limit_may_have_its_end_in_two_packets(model) {
+        let service = echo(model);
+        let mut client = Client::to(&service);
+        let longest = "x".repeat(100);
+        for _ in 0..100 {
+            client.send(format!("{longest}\r"));
+            client.send("\n");
+            assert_eq!(client.line().as_ref(), Some(&longest));
+        }
+        assert_eq!(service.counts().too_long_messages, 0);
+    }
+
+    fn a_last_line_without_its_end_is_answered(model) {
+        let service = echo(model);
+        // The first on the pool, where that is, and the last inline.
+        for number in 0..100 {
+            let mut client = Client::to(&service);
+            client.send(format!("first\nlast {number}"));
+            client.stream().shutdown(std::net::Shutdown::Write).expect("half-closes");
+            assert_eq!(client.rest(), format!("first\nlast {number}\n").as_bytes());
+        }
+        let mut client = Client::to(&service);
+        client.send(b"cut \xc3");
+        client.stream().shutdown(std::net::Shutdown::Write).expect("half-closes");
+        assert_eq!(client.rest(), b"error: the line is not UTF-8\n");
+        assert_eq!(service.counts().malformed, 1);
+    }
+
+    fn a_last_line_without_its_end_may_be_slow_and_its_reply_large(model) {
+        let gate = std::sync::Arc::new(crate::common::Gate::default());
+        let at_gate = std::sync::Arc::clone(&gate);
+        let lines = Lines::new(move |line, _| {
+            at_gate.wait();
+            Some(line.repeat(1_000_000))
+        });
+        let service = start(server(model).lines(ANY, lines));
+        let mut client = Client::to(&service);
+        client.send("abcd");
+        client.stream().shutdown(std::net::Shutdown::Write).expect("half-closes");
+        gate.await_arrivals(1);
+        gate.open();
+        let reply = client.rest();
+        assert_eq!((reply.len(), reply.last()), (4_000_001, Some(&b'\n')));
+    }
+
     fn a_line_that_is_not_utf8_is_an_error_and_a_close(model) {
         let service = echo(model);
         let mut client = Client::to(&service);
