@@ -1,25 +1,19 @@
 //! The same bytes, whole and in pieces: however they are cut, the verdict is the same.
 //!
 //! The first byte of the input says how many of the next bytes are lengths of pieces; what follows is
-//! the wire. The pieces are fed as the HTTP service feeds them: `worth_parsing` first, then `parse`.
+//! the wire. The pieces are fed as the HTTP service feeds them: `HeadWatch` first, then `parse`.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use threadline_proto::request::{self, Body, HeaderSlots, Limits, Parsed};
+use threadline_proto::request::{self, Body, HeadWatch, HeaderSlots, Limits, ParseError, Parsed};
 
 /// What a verdict comes down to, without borrowing from the input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
     Partial,
-    Head {
-        len: usize,
-        body: Body,
-        keep_alive: bool,
-        headers: usize,
-    },
-    /// Which rule is found broken first may depend on how much is there; that one is does not.
-    Refused,
+    Head { len: usize, body: Body, keep_alive: bool, headers: usize },
+    Refused(ParseError),
 }
 
 fn verdict(input: &[u8]) -> Verdict {
@@ -32,7 +26,7 @@ fn verdict(input: &[u8]) -> Verdict {
             keep_alive: head.keep_alive,
             headers: head.headers.len(),
         },
-        Err(_) => Verdict::Refused,
+        Err(error) => Verdict::Refused(error),
     }
 }
 
@@ -42,27 +36,24 @@ fuzz_target!(|input: &[u8]| {
     let whole = verdict(wire);
 
     // In pieces, until there is a verdict or all is there.
-    let (mut arrived, mut seen) = (0, 0);
+    let (mut arrived, mut watch) = (0, HeadWatch::new());
     let mut lengths = lengths.iter();
     let in_pieces = loop {
         let next = lengths.next().map_or(1, |length| usize::from(*length).max(1));
+        let is_first = arrived == 0;
         arrived = (arrived + next).min(wire.len());
-        if arrived == 0 || request::worth_parsing(&wire[..arrived], seen, &Limits::default()) {
+        let is_due = watch.is_due(&wire[..arrived], &Limits::default());
+        if is_first || is_due {
             match verdict(&wire[..arrived]) {
                 Verdict::Partial => {}
                 decided => break decided,
             }
         }
-        seen = arrived;
         if arrived == wire.len() {
             break Verdict::Partial;
         }
     };
-    match (in_pieces, whole) {
-        // A fault behind the last line end is seen with the next one.
-        (Verdict::Partial, Verdict::Refused) => {}
-        (in_pieces, whole) => assert_eq!(in_pieces, whole, "cut differently"),
-    }
+    assert_eq!(in_pieces, whole, "cut differently");
 
     // And every true prefix of a head is partial: it is never taken for a shorter one.
     if let Verdict::Head { len, .. } = whole {

@@ -3,6 +3,7 @@
 //! [`Turn`] is the only implementation that serves anybody. Tests have another, so that the
 //! service's rules are tested on bytes alone, without an engine.
 
+use std::any::Any;
 use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
@@ -36,6 +37,8 @@ pub(crate) trait Exchange {
     fn draining(&self) -> bool;
 
     fn seen(&self) -> usize;
+
+    fn memo(&mut self) -> &mut Option<Box<dyn Any + Send>>;
 
     fn unread_len(&self) -> u64;
 
@@ -86,6 +89,10 @@ impl Exchange for Turn<'_> {
 
     fn seen(&self) -> usize {
         Turn::seen(self)
+    }
+
+    fn memo(&mut self) -> &mut Option<Box<dyn Any + Send>> {
+        Turn::memo(self)
     }
 
     fn unread_len(&self) -> u64 {

@@ -66,6 +66,6 @@ fn try_later(hint: &'static str) -> Response {
 }
 
 /// Nothing, or the blank line that may come behind a body.
-fn is_blank(input: &[u8]) -> bool {
+pub(crate) fn is_blank(input: &[u8]) -> bool {
     matches!(input, b"" | b"\r" | b"\r\n")
 }

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //!            +--> parse error -------------------> its status, Close
-//!   parse ---+--> Partial -----------------------> Partial(Head)
+//!   parse ---+--> Partial -----------------------> Partial(Head); 400, Close if that is all
 //!            +--> Head --+--> no endpoint -------> 404 405 501, Next or Close
 //!                        +--> body too large ----> 413, Close
 //!                        +--> small, not whole --> (100 Continue) Partial(Body)
@@ -29,7 +29,7 @@ use threadline_engine::protocol::{
     AfterRefusal, Offence, Phase, Protocol, Refusal, Step, Timeouts,
 };
 use threadline_engine::{Route, Turn};
-use threadline_proto::request::{self, Form, Head, HeaderSlots, Limits, Parsed};
+use threadline_proto::request::{self, Form, Head, HeadWatch, HeaderSlots, Limits, Parsed};
 use threadline_proto::response::Status;
 
 use crate::exchange::Exchange;
@@ -41,7 +41,7 @@ use crate::response::Response;
 use crate::router::{Endpoint, Found, Table};
 use crate::settings::HttpSettings;
 use crate::write::{Manner, write_own};
-use body::{Before, Content};
+use body::{Before, Chunks, Content};
 use call::Call;
 
 /// A router with its settings, ready to be served.
@@ -92,9 +92,11 @@ impl HttpService {
     }
 
     pub(crate) fn answer(&self, input: &[u8], exchange: &mut impl Exchange) -> Step {
-        let (seen, limits) = (exchange.seen(), &self.settings.limits);
-        if !request::worth_parsing(input, seen, limits) {
-            return Step::Partial { phase: Phase::Head, want: 0 };
+        let limits = &self.settings.limits;
+        if exchange.seen() > 0
+            && let Some(step) = wait_further(input, limits, exchange)
+        {
+            return step;
         }
         let mut slots = HeaderSlots::new();
         // Here and below, what is large is looked at where it was made: to move it takes longer than
@@ -102,11 +104,10 @@ impl HttpService {
         let mut parsed = request::parse(input, &mut slots, limits);
         let head = match &mut parsed {
             Ok(Parsed::Head(head)) => head,
-            Ok(Parsed::Partial) => return Step::Partial { phase: Phase::Head, want: 0 },
+            Ok(Parsed::Partial) => return wait_for_head(input, limits, exchange),
             Err(error) => {
                 let response = Response::error(error.status(), error);
-                let (manner, limits) = (Manner::refusing(input), &self.settings.limits);
-                return refuse(&response, manner, input, limits, exchange);
+                return refuse(&response, Manner::refusing(input), input, limits, exchange);
             }
         };
         let mut manner = Manner::answering(head);
@@ -132,6 +133,18 @@ impl HttpService {
             }
             found => self.answer_unrouted(found, self.table.layers_at(&way), message, exchange),
         }
+    }
+
+    /// Answers a request that is cut off: its client sends no more (RFC 9112 §8).
+    pub(crate) fn answer_end(&self, input: &[u8], exchange: &mut impl Exchange) -> Step {
+        // While the service drains, it may have ended the input itself. A client whose request gets no
+        // answer may send it again; one that gets a 400 will not.
+        if refusal::is_blank(input) || exchange.draining() {
+            return Step::Close;
+        }
+        let hint = "the connection ended before the request was whole";
+        let response = Response::error(Status::BAD_REQUEST, hint);
+        refuse(&response, Manner::refusing(input), input, &self.settings.limits, exchange)
     }
 
     /// Answers a request that has an endpoint, once enough of its body is here.
@@ -195,6 +208,30 @@ impl HttpService {
     }
 }
 
+/// Waits for the rest of a head. The watch sees to it that each byte is looked at once more, and not with
+/// every byte that comes.
+#[cold]
+fn wait_for_head(input: &[u8], limits: &Limits, exchange: &mut impl Exchange) -> Step {
+    if exchange.seen() == 0 {
+        let mut watch = HeadWatch::new();
+        watch.is_due(input, limits);
+        *exchange.memo() = Some(Box::new(watch));
+    }
+    Step::Partial { phase: Phase::Head, want: 0 }
+}
+
+/// Waits on, where no more can be said of a message than when it was looked at last.
+#[cold]
+fn wait_further(input: &[u8], limits: &Limits, exchange: &mut impl Exchange) -> Option<Step> {
+    let memo = exchange.memo().as_deref_mut()?;
+    if let Some(watch) = memo.downcast_mut::<HeadWatch>() {
+        return (!watch.is_due(input, limits))
+            .then_some(Step::Partial { phase: Phase::Head, want: 0 });
+    }
+    let chunks = memo.downcast_mut::<Chunks>()?;
+    (!chunks.is_due(input)).then_some(Step::Partial { phase: Phase::Body, want: input.len() + 1 })
+}
+
 /// What a request without an endpoint is answered.
 fn unrouted(found: Found<'_>) -> Response {
     match found {
@@ -242,6 +279,10 @@ impl Protocol for HttpService {
 
     fn step(&self, input: &[u8], turn: &mut Turn<'_>) -> Step {
         self.answer(input, turn)
+    }
+
+    fn end_of_input(&self, input: &[u8], turn: &mut Turn<'_>) -> Step {
+        self.answer_end(input, turn)
     }
 
     fn refuse(&self, why: Refusal, input: &[u8], out: &mut Vec<u8>) -> AfterRefusal {

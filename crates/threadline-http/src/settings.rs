@@ -27,7 +27,8 @@ pub struct HttpSettings {
     /// 2 MB.
     pub body_len_max: u64,
     /// Up to so many bytes a body is whole before its handler is called; the handler reads a longer
-    /// one while it arrives, on a thread that may wait. Default 64 KB.
+    /// one while it arrives, on a thread that may wait. So too a chunked one with more than 4 KB around its
+    /// content beyond that. Default 64 KB.
     pub body_buffer_max: usize,
     /// How long each phase of a connection may take.
     pub timeouts: Timeouts,

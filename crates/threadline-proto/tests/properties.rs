@@ -3,7 +3,7 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use threadline_proto::request::{self, Body, HeaderSlots, Limits, ParseError, Parsed};
+use threadline_proto::request::{self, Body, HeadWatch, HeaderSlots, Limits, ParseError, Parsed};
 
 /// What a head says, without borrowing from it.
 #[derive(Debug, Clone, PartialEq)]
@@ -107,6 +107,59 @@ fn byte() -> impl Strategy<Value = u8> {
     prop_oneof![any::<u8>(), prop::sample::select(b"\r\n\0 \t:,;/?#%-".to_vec())]
 }
 
+/// The verdict on these bytes and how many they are, once there is one.
+fn decided(input: &[u8], limits: &Limits) -> Option<(usize, Result<usize, ParseError>)> {
+    let mut slots = HeaderSlots::new();
+    match request::parse(input, &mut slots, limits) {
+        Ok(Parsed::Partial) => None,
+        Ok(Parsed::Head(head)) => Some((input.len(), Ok(head.len))),
+        Err(error) => Some((input.len(), Err(error))),
+    }
+}
+
+/// A head that arrives in pieces, as a service looks at it.
+#[derive(Default)]
+struct Arriving {
+    watch: Option<HeadWatch>,
+    parsed: usize,
+    verdict: Option<(usize, Result<usize, ParseError>)>,
+}
+
+impl Arriving {
+    /// Pieces that end at these places.
+    fn all(wire: &[u8], limits: &Limits, ends: impl IntoIterator<Item = usize>) -> Arriving {
+        let mut arriving = Arriving::default();
+        for end in ends {
+            arriving.look(&wire[..end], limits);
+            if arriving.verdict.is_some() {
+                break;
+            }
+        }
+        arriving
+    }
+
+    fn look(&mut self, input: &[u8], limits: &Limits) {
+        if self.watch.as_mut().is_some_and(|watch| !watch.is_due(input, limits)) {
+            return;
+        }
+        self.parsed += 1;
+        self.verdict = decided(input, limits);
+        if self.watch.is_none() {
+            let mut watch = HeadWatch::new();
+            watch.is_due(input, limits);
+            self.watch = Some(watch);
+        }
+    }
+}
+
+/// The default limits, or ones that are met.
+fn limits() -> impl Strategy<Value = Limits> {
+    let tight = (0_usize..120, 0_usize..5, 0_usize..12).prop_map(|(head, headers, target)| {
+        Limits::default().head_len_max(head).headers_max(headers).target_len_max(target)
+    });
+    prop_oneof![2 => Just(Limits::default()), 1 => tight]
+}
+
 proptest! {
     #[test]
     fn another_parser_reads_the_same(
@@ -134,33 +187,35 @@ proptest! {
         }
     }
 
-    /// One byte of a valid request replaced: most are refused, and none is cut off differently when
-    /// it comes in pieces.
+    /// Some bytes of a valid request replaced: most are refused, and in pieces for the same reason, at the
+    /// first byte that breaks a rule.
     #[test]
-    fn pieces_make_the_same_verdict(
+    fn pieces_make_the_same_verdict_at_the_first_byte_that_decides(
         (_, mut wire) in request(),
-        at in any::<prop::sample::Index>(),
-        byte in byte(),
+        changes in vec((any::<prop::sample::Index>(), byte()), 0..3),
+        behind in "[ -~\r\n]{0,20}",
+        limits in limits(),
+        pieces in vec(1_usize..40, 1..20),
     ) {
-        let at = at.index(wire.len());
-        wire[at] = byte;
-        let whole = parse(&wire);
-        let mut seen = 0;
-        for end in 1..=wire.len() {
-            if !request::worth_parsing(&wire[..end], seen, &Limits::default()) {
-                seen = end;
-                continue;
-            }
-            match parse(&wire[..end]) {
-                Ok(None) => seen = end,
-                verdict => {
-                    prop_assert_eq!(&verdict, &whole, "cut at {}", end);
-                    return Ok(());
-                }
-            }
+        for (at, byte) in changes {
+            let at = at.index(wire.len());
+            wire[at] = byte;
         }
-        // A fault behind the last line end is seen with the next one.
-        prop_assert!(whole == Ok(None) || whole.is_err());
+        wire.extend(behind.bytes());
+        let decided = (1..=wire.len()).find_map(|end| decided(&wire[..end], &limits));
+        let byte_by_byte = Arriving::all(&wire, &limits, 1..=wire.len());
+        prop_assert_eq!(&byte_by_byte.verdict, &decided);
+        // Three times a line: when its version ends or it is one too many, and when it ends itself.
+        let lines = wire.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let most = 3 * lines + 2;
+        prop_assert!(byte_by_byte.parsed <= most, "parsed {} times", byte_by_byte.parsed);
+
+        let mut at = 0;
+        let ends = pieces.iter().cycle().map(|len| { at += len; at });
+        let ends = ends.take_while(|end| *end < wire.len()).collect::<Vec<_>>();
+        let in_pieces = Arriving::all(&wire, &limits, ends.into_iter().chain([wire.len()]));
+        let verdict = in_pieces.verdict.map(|(_, verdict)| verdict);
+        prop_assert_eq!(verdict, decided.map(|(_, verdict)| verdict));
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! When a request's body is enough to call its handler.
 
 use threadline_engine::protocol::{Phase, Step, Waiting};
-use threadline_proto::body::{self, BodyError as FramingError, Limits, Reader};
+use threadline_proto::body::{self, BodyError as FramingError, Reader};
 use threadline_proto::request::Body;
 
 use super::{HttpService, Message};
 use crate::body::BodyError;
 use crate::exchange::Exchange;
+use crate::settings::HttpSettings;
 
 /// How a handler gets its request's body.
 #[derive(Clone, Copy)]
@@ -25,10 +26,9 @@ pub(super) enum Before {
     Refuse(BodyError),
 }
 
-/// How much of a chunked body is waited for on the shard, each time from its beginning, before its
-/// handler reads it. Framing is looked at byte by byte: a large one that comes in small pieces would
-/// cost too much.
-const CHUNKED_LOOK_MAX: usize = 4096;
+/// How many bytes a chunked body may have beyond its content and still be waited for as a whole. Whether it
+/// is must not depend on how it comes, so this much is waited for wherever it may be a small body.
+const FRAMING_LEN_MAX: usize = 4096;
 
 impl HttpService {
     /// The body of a request, of at most `max` bytes, or what has to happen first. There is room for
@@ -68,19 +68,24 @@ impl HttpService {
         exchange: &mut impl Exchange,
     ) -> Result<Content<'c>, Before> {
         let Message { head, input, .. } = message;
-        let raw = input.get(head.len..).unwrap_or_default();
-        let content_max =
-            if may_wait(exchange) { max.min(self.settings.body_buffer_max as u64) } else { max };
-        match decode(raw, content_max, decoded, &self.settings.chunk_limits) {
-            Ok(Decoded::Whole { len }) => Ok(Content { body: Some(decoded), len: head.len + len }),
+        let mut chunks = Chunks::new(head.len, max, &self.settings);
+        if may_wait(exchange) {
+            let buffer_max = self.settings.body_buffer_max;
+            chunks.content_max = max.min(buffer_max as u64);
+            chunks.raw_max = buffer_max.saturating_add(FRAMING_LEN_MAX);
+        }
+        let content_max = chunks.content_max;
+        match chunks.advance(input, |piece| decoded.extend_from_slice(piece)) {
+            Ok(Decoded::Whole { len }) => Ok(Content { body: Some(decoded), len }),
             Err(error) => Err(Before::Refuse(BodyError::Malformed(error))),
-            Ok(Decoded::Partial) if raw.len() < CHUNKED_LOOK_MAX || !may_wait(exchange) => {
+            Ok(Decoded::Partial) => {
+                *exchange.memo() = Some(Box::new(chunks));
                 Err(Before::Step(wait(message, input.len() + 1, exchange)))
             }
             Ok(Decoded::TooLarge) if content_max == max => {
                 Err(Before::Refuse(BodyError::TooLarge { max }))
             }
-            Ok(Decoded::Partial | Decoded::TooLarge) => read_by_handler(message, exchange),
+            Ok(Decoded::TooLarge) => read_by_handler(message, exchange),
         }
     }
 
@@ -110,35 +115,68 @@ fn has_come(message: &Message<'_, '_>, exchange: &impl Exchange) -> bool {
 
 /// What one look at a chunked body gives.
 enum Decoded {
-    /// All of it, in so many bytes.
+    /// All of it, in a message of so many bytes.
     Whole {
         len: usize,
     },
     Partial,
-    /// More content than asked for.
+    /// More content than asked for, or too much around it.
     TooLarge,
 }
 
-fn decode(
-    raw: &[u8],
+/// How far the chunked body of a message has been looked at. It is looked at once while it comes, and once
+/// more when it is whole, to be decoded then.
+#[derive(Debug)]
+pub(super) struct Chunks {
+    reader: Reader,
+    /// How many bytes of the message are consumed, its head included.
+    at: usize,
+    /// How many of those are content.
+    content_len: u64,
     content_max: u64,
-    content: &mut Vec<u8>,
-    limits: &Limits,
-) -> Result<Decoded, FramingError> {
-    let mut reader = Reader::new(Body::Chunked, limits);
-    let mut at = 0;
-    loop {
-        match reader.advance(&raw[at..])? {
-            body::Step::Content(range) => {
-                content.extend_from_slice(&raw[at..][range.clone()]);
-                at += range.end;
-                if content.len() as u64 > content_max {
-                    return Ok(Decoded::TooLarge);
+    /// How many bytes behind the head are looked at.
+    raw_max: usize,
+    head_len: usize,
+}
+
+impl Chunks {
+    fn new(head_len: usize, content_max: u64, settings: &HttpSettings) -> Self {
+        let reader = Reader::new(Body::Chunked, &settings.chunk_limits);
+        Chunks { reader, at: head_len, content_len: 0, content_max, raw_max: usize::MAX, head_len }
+    }
+
+    /// Whether the message is worth another look, now that all of `input` has come of it.
+    pub(super) fn is_due(&mut self, input: &[u8]) -> bool {
+        !matches!(self.advance(input, |_| {}), Ok(Decoded::Partial))
+    }
+
+    /// Goes on where it stopped. `take` gets the content that is new.
+    fn advance(
+        &mut self,
+        input: &[u8],
+        mut take: impl FnMut(&[u8]),
+    ) -> Result<Decoded, FramingError> {
+        let end = input.len().min(self.head_len.saturating_add(self.raw_max));
+        loop {
+            let rest = input.get(self.at..end).unwrap_or_default();
+            match self.reader.advance(rest)? {
+                body::Step::Content(range) => {
+                    self.at += range.end;
+                    self.content_len += range.len() as u64;
+                    if self.content_len > self.content_max {
+                        return Ok(Decoded::TooLarge);
+                    }
+                    take(&rest[range]);
                 }
-            }
-            body::Step::Partial { .. } => return Ok(Decoded::Partial),
-            body::Step::Done { consumed, .. } => {
-                return Ok(Decoded::Whole { len: at + consumed });
+                body::Step::Partial { consumed } => {
+                    self.at += consumed;
+                    let is_all = end - self.head_len < self.raw_max;
+                    return Ok(if is_all { Decoded::Partial } else { Decoded::TooLarge });
+                }
+                body::Step::Done { consumed, .. } => {
+                    self.at += consumed;
+                    return Ok(Decoded::Whole { len: self.at });
+                }
             }
         }
     }

@@ -3,6 +3,7 @@
 //! Everything runs here and may wait here, as under `ThreadPerConnection`. The client has sent all it
 //! will send: whoever waits for more finds the end.
 
+use std::any::Any;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::mem;
@@ -46,7 +47,11 @@ impl Transport for InProcess {
             match step {
                 Step::Next { consumed } => drop(input.drain(..consumed)),
                 Step::Streamed { rest } => input = rest,
-                // The client sends no more, and the service goes on waiting: that is its answer.
+                Step::Partial { .. } => {
+                    self.service.answer_end(&input, &mut turn);
+                    turn.line.push(&turn.out);
+                    break;
+                }
                 _ => break,
             }
         }
@@ -58,6 +63,7 @@ impl Transport for InProcess {
 struct InProcessTurn {
     out: Vec<u8>,
     line: InProcessLine,
+    memo: Option<Box<dyn Any + Send>>,
 }
 
 /// What the service has said, shared with those who push.
@@ -110,6 +116,10 @@ impl Exchange for InProcessTurn {
 
     fn seen(&self) -> usize {
         0
+    }
+
+    fn memo(&mut self) -> &mut Option<Box<dyn Any + Send>> {
+        &mut self.memo
     }
 
     fn unread_len(&self) -> u64 {

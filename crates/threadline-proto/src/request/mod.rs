@@ -2,7 +2,7 @@
 //!
 //! Nothing is allocated and nothing is copied: a [`Head`] borrows from the input. `parse` keeps no
 //! state between calls, so a head that comes in pieces is looked at again with every piece that can
-//! change the verdict ([`worth_parsing`] says which can).
+//! change the verdict ([`HeadWatch`] says which can).
 
 mod error;
 mod fields;
@@ -13,13 +13,15 @@ mod limits;
 mod parse;
 mod request_line;
 mod target;
+mod watch;
 
 pub use error::ParseError;
 pub use framing::Body;
 pub use headers::{HeaderSlots, Headers};
 pub use limits::Limits;
-pub use parse::{parse, worth_parsing};
+pub use parse::parse;
 pub use target::{Form, Target};
+pub use watch::HeadWatch;
 
 use crate::Method;
 use crate::token::list;

@@ -5,8 +5,6 @@
 //! recipient tolerate is tolerated: a line ends in `CR LF`, one space parts the words of the request
 //! line, a colon follows its name at once, and no line is folded.
 
-use memchr::{memchr, memmem};
-
 use crate::request::fields::Findings;
 use crate::request::headers::Field;
 use crate::request::request_line::RequestLine;
@@ -158,25 +156,6 @@ fn no_line_end(text: &[u8]) -> Stop {
         [b'\n', ..] => ParseError::LineEnd.into(),
         _ => ParseError::HeaderValue.into(),
     }
-}
-
-/// Whether [`parse`] can say more of `input` than it said of its first `seen` bytes, where it said
-/// [`Parsed::Partial`] or the body was not whole.
-///
-/// Keeps a head that comes byte by byte from being parsed once per byte: only a line end, the end of
-/// the head or the limit can change the verdict for good.
-#[inline]
-pub fn worth_parsing(input: &[u8], seen: usize, limits: &Limits) -> bool {
-    seen == 0 || changes_the_verdict(input, seen, limits)
-}
-
-#[cold]
-fn changes_the_verdict(input: &[u8], seen: usize, limits: &Limits) -> bool {
-    let new = input.get(seen..).unwrap_or_default();
-    input.len() > limits.head_len_max
-        || memchr(b'\n', new).is_some()
-        // The head was whole before: it is the body that has come.
-        || memmem::find(input, b"\r\n\r\n").is_some()
 }
 
 /// Length of the blank line that some clients send behind a body (RFC 9112 §2.2): one is ignored.

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use threadline_proto::request::{self, HeadWatch, HeaderSlots, Limits, Parsed};
+
 use crate::connection::Connection;
 use crate::loader::{self, Case, Ending, Message, Outcome};
 
@@ -78,6 +80,33 @@ fn a_request_behind_a_case_is_answered_or_never_looked_at() {
         Some(expected) => check_all(case, &[&case.input, NEXT].concat(), &expected),
         None => Ok(()),
     }));
+}
+
+/// A head is refused with the byte that breaks it, and not when its line or its deadline has come.
+#[test]
+fn a_head_is_refused_at_its_first_wrong_byte() {
+    for Case { place, input, .. } in cases() {
+        let parse = |end: usize| {
+            let mut slots = HeaderSlots::new();
+            match request::parse(&input[..end], &mut slots, &Limits::default()) {
+                Ok(Parsed::Partial) => None,
+                Ok(Parsed::Head(_)) => Some(Ok(end)),
+                Err(error) => Some(Err((end, error))),
+            }
+        };
+        let mut watch = HeadWatch::new();
+        // Of what never ends, the beginning.
+        for end in 1..=input.len().min(600) {
+            let is_due = watch.is_due(&input[..end], &Limits::default());
+            match parse(end) {
+                None => {}
+                Some(verdict) => {
+                    assert!(is_due || end == 1, "{place}: {verdict:?} is missed");
+                    break;
+                }
+            }
+        }
+    }
 }
 
 #[test]

@@ -4,7 +4,9 @@
 //! bodies read with `body::Reader`, and nothing is looked at behind a refusal or the last request.
 
 use threadline_proto::body::{self, Reader, Step};
-use threadline_proto::request::{self, Form, Head, HeaderSlots, Parsed, Target, Version};
+use threadline_proto::request::{
+    self, Form, Head, HeadWatch, HeaderSlots, Parsed, Target, Version,
+};
 
 use crate::loader::{Ending, Message, Outcome};
 
@@ -12,8 +14,8 @@ use crate::loader::{Ending, Message, Outcome};
 pub(crate) struct Connection {
     /// What has come and is not consumed.
     buffer: Vec<u8>,
-    /// How much of it `request::parse` has seen.
-    seen: usize,
+    /// What `request::parse` has seen of it, while a head is not whole.
+    watch: Option<HeadWatch>,
     phase: Phase,
     messages: Vec<Message>,
 }
@@ -26,7 +28,7 @@ enum Phase {
 
 impl Connection {
     pub(crate) fn new() -> Self {
-        Connection { buffer: Vec::new(), seen: 0, phase: Phase::Head, messages: Vec::new() }
+        Connection { buffer: Vec::new(), watch: None, phase: Phase::Head, messages: Vec::new() }
     }
 
     /// What a server makes of these pieces, if nothing comes behind them.
@@ -71,15 +73,15 @@ impl Connection {
 
     fn head(&mut self) -> bool {
         let limits = request::Limits::default();
-        if !request::worth_parsing(&self.buffer, self.seen, &limits) {
-            self.seen = self.buffer.len();
+        let buffer = &self.buffer;
+        if self.watch.as_mut().is_some_and(|watch| !watch.is_due(buffer, &limits)) {
             return false;
         }
         let mut slots = HeaderSlots::new();
         let head = match request::parse(&self.buffer, &mut slots, &limits) {
             Ok(Parsed::Head(head)) => head,
             Ok(Parsed::Partial) => {
-                self.seen = self.buffer.len();
+                self.watch.get_or_insert_default().is_due(&self.buffer, &limits);
                 return false;
             }
             Err(error) => {
@@ -91,7 +93,7 @@ impl Connection {
         self.phase = Phase::Body(message(&head), reader);
         let len = head.len;
         self.buffer.drain(..len);
-        self.seen = 0;
+        self.watch = None;
         true
     }
 

@@ -63,6 +63,57 @@ every_model! {
         assert_eq!(client.reply(), ok("snail"));
     }
 
+    fn a_malformed_head_is_refused_before_its_line_ends(model) {
+        let service = web(model);
+        for head in ["GET / HTTP/1.1\r\nHost ", "GET / HTTP/1.1\r\nHost: t\r\nA: b\0", "GET / HTTX", "G("] {
+            let mut client = Client::to(&service);
+            for byte in head.bytes() {
+                client.send([byte]);
+            }
+            let refused = client.reply();
+            assert_eq!((refused.status, refused.closes), (400, true), "{head:?}");
+            client.assert_closed();
+        }
+        assert_eq!(service.counts().malformed, 4);
+        assert_eq!(service.counts().timeouts_head, 0);
+    }
+
+    fn rfc9112_8_a_request_that_is_cut_off_is_a_400(model) {
+        let service = web(model);
+        for cut_off in [
+            "GET /hello/x HTT",
+            "GET /hello/x HTTP/1.1\r\nHost: t\r\n",
+            "POST /echo HTTP/1.1\r\nHost: t\r\nContent-Length: 5\r\n\r\nhell",
+            "POST /echo HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+        ] {
+            let mut client = Client::to(&service);
+            client.send(format!("GET / HTTP/1.1\r\nHost: t\r\n\r\n{cut_off}"));
+            client.stream().shutdown(std::net::Shutdown::Write).expect("half-closes");
+            assert_eq!(client.reply(), ok("Hello, World!"));
+            let refused = client.reply();
+            assert_eq!((refused.status, refused.closes), (400, true), "{cut_off:?}");
+            client.assert_closed();
+        }
+        assert_eq!(service.counts().malformed, 4);
+    }
+
+    fn a_client_that_half_closes_gets_its_answer(model) {
+        let gate = Arc::new(Gate::default());
+        let at_gate = Arc::clone(&gate);
+        let slow = move || {
+            at_gate.wait();
+            "x".repeat(4_000_000)
+        };
+        let service = start(server(model).http(ANY, Router::new().get("/slow", slow)));
+        let mut client = Client::to(&service);
+        client.send("GET /slow HTTP/1.1\r\nHost: t\r\n\r\n");
+        client.stream().shutdown(std::net::Shutdown::Write).expect("half-closes");
+        gate.await_arrivals(1);
+        gate.open();
+        assert_eq!(client.reply().body.len(), 4_000_000);
+        client.assert_closed();
+    }
+
     fn bodies_of_any_allowed_size_come_back(model) {
         let service = web(model);
         let mut client = Client::to(&service);

@@ -9,6 +9,7 @@ mod responses;
 mod routing;
 mod speed;
 
+use std::any::Any;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -33,6 +34,7 @@ use crate::{Path, Request, Router};
 struct Script {
     out: Vec<u8>,
     seen: usize,
+    memo: Option<Box<dyn Any + Send>>,
     draining: bool,
     offload: bool,
     called: Vec<String>,
@@ -104,6 +106,10 @@ impl Exchange for Script {
 
     fn seen(&self) -> usize {
         self.seen
+    }
+
+    fn memo(&mut self) -> &mut Option<Box<dyn Any + Send>> {
+        &mut self.memo
     }
 
     fn unread_len(&self) -> u64 {

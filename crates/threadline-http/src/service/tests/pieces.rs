@@ -3,26 +3,63 @@
 use super::*;
 
 /// Feeds the pieces as the engine does: what is not consumed is kept, and looked at again when
-/// there is more of it than before and as much as was asked for.
+/// there is more of it than before and as much as was asked for. A handler that waits for its body gets
+/// what comes behind.
 fn feed<'p>(pieces: impl IntoIterator<Item = &'p [u8]>) -> (String, bool) {
-    let service = service();
+    let (script, _, closed) = feed_to(&service(), pieces);
+    (undated(&script.out), closed)
+}
+
+/// The same, and then the client sends no more.
+fn feed_and_end<'p>(
+    service: &HttpService,
+    pieces: impl IntoIterator<Item = &'p [u8]>,
+) -> (String, bool) {
+    let (mut script, kept, mut closed) = feed_to(service, pieces);
+    if !closed && !kept.is_empty() {
+        assert_eq!(service.answer_end(&kept, &mut script), Step::Close);
+        closed = true;
+    }
+    (undated(&script.out), closed)
+}
+
+fn feed_to<'p>(
+    service: &HttpService,
+    pieces: impl IntoIterator<Item = &'p [u8]>,
+) -> (Script, Vec<u8>, bool) {
+    let mut pieces: VecDeque<&[u8]> = pieces.into_iter().collect();
     let (mut script, mut kept, mut want) = (Script::default(), Vec::new(), 0);
-    for piece in pieces {
-        kept.extend_from_slice(piece);
+    loop {
+        let mut behind = Vec::new();
+        if let Some(piece) = pieces.pop_front() {
+            kept.extend_from_slice(piece);
+        } else if script.arriving.is_empty() {
+            return (script, kept, false);
+        } else {
+            // What no handler has read.
+            kept.extend(mem::take(&mut script.arriving));
+        }
+        pieces.iter().for_each(|piece| behind.extend_from_slice(piece));
         while kept.len() > script.seen && kept.len() >= want {
+            script.arriving = behind.iter().copied().collect();
             match service.answer(&kept, &mut script) {
                 Step::Next { consumed } => {
                     kept.drain(..consumed);
                     (script.seen, want) = (0, 0);
                 }
+                Step::Streamed { rest } => {
+                    kept = rest;
+                    (script.seen, want) = (0, 0);
+                    behind = mem::take(&mut script.arriving).into();
+                    pieces.clear();
+                }
                 Step::Partial { want: bytes, .. } => (script.seen, want) = (kept.len(), bytes),
-                Step::Close => return (undated(&script.out), true),
-                Step::Streamed { .. } | Step::Push => unreachable!("nothing here is that large"),
-                Step::Offload { .. } => unreachable!("the script runs everything here"),
+                Step::Close => return (script, Vec::new(), true),
+                other => unreachable!("{other:?}"),
             }
         }
+        script.arriving = if pieces.is_empty() { behind.into() } else { VecDeque::new() };
     }
-    (undated(&script.out), false)
 }
 
 const STREAMS: [&str; 5] = [
@@ -86,5 +123,143 @@ fn continue_comes_once_however_the_head_is_cut() {
         let (text, _) = feed([first, second, &body[..1], &body[1..]]);
         assert_eq!(text.matches("100 Continue").count(), 1, "cut at {at}");
         assert!(text.ends_with("\r\n\r\nab"));
+    }
+}
+
+/// Streams that end in the middle of something, or are broken in the middle of a line.
+const BROKEN: [&str; 12] = [
+    "GET /hello/a HTTP/1.1\r\nHost : x",
+    "GET /hello/a HTTP/1.1\r\nHost: x\r\nA: b\0c",
+    "GET /hello/a HTTP/1.1\rX",
+    "GET  /hello/a",
+    "GET /hello/a\tHTTP/1.1",
+    "GET /hello/a HTTX",
+    "GET /hello/a HTTP/2.0 and more",
+    "G(T /",
+    "\r\n\r\n",
+    "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3;a=b\r\nhel\r\n2\r\nlo\r\n0\r\n\
+     A: b\r\nVary: x\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n",
+    "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n0\r\nA : b",
+    "HEAD /hello/a HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nab",
+];
+
+#[test]
+fn every_end_of_input_at_every_cut() {
+    let service = service();
+    for stream in STREAMS.iter().chain(&BROKEN).map(|text| text.as_bytes()) {
+        for end in 0..=stream.len() {
+            let stream = &stream[..end];
+            let whole = feed_and_end(&service, [stream]);
+            for at in 0..=stream.len() {
+                let (before, after) = stream.split_at(at);
+                let cut = feed_and_end(&service, [before, after]);
+                assert_eq!(cut, whole, "{:?}", stream.split_at(at));
+            }
+            assert_eq!(feed_and_end(&service, stream.chunks(1)), whole, "{stream:?}");
+        }
+    }
+}
+
+#[test]
+fn rfc9112_8_a_request_that_is_cut_off_is_a_400() {
+    let service = service();
+    for (cut_off, status) in [
+        ("G", "400"),
+        ("GET / HTTP/1.1\r\nHost: x\r\n", "400"),
+        ("GET / HTTP/1.1\r\nHost: x\r\n\r", "400"),
+        ("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nab", "400"),
+        ("POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1", "400"),
+        ("", ""),
+        ("\r", ""),
+        ("\r\n", ""),
+    ] {
+        let (text, _) = feed_and_end(&service, [cut_off.as_bytes()]);
+        assert_eq!(text.get(9..12).unwrap_or_default(), status, "{cut_off:?}");
+        assert_eq!(text.contains("connection: close\r\n"), !status.is_empty(), "{text}");
+    }
+    let mut script = Script { draining: true, ..Script::default() };
+    assert_eq!(service.answer_end(b"GET /", &mut script), Step::Close);
+    assert!(script.out.is_empty(), "perhaps it was the service that stopped reading");
+}
+
+#[test]
+fn a_head_is_refused_at_its_first_wrong_byte() {
+    for (right, wrong) in [
+        ("GET /hello/a HTTP/1.1\r\nHost", " "),
+        ("GET /hello/a HTTP/1.1\r\nHost: x", "\0"),
+        ("GET ", " "),
+        ("GET /hello/a HTT", "X"),
+        ("GET /hello/a HTTP/1.1", " "),
+        ("GET /hello/a HTTP/1.1\r", "X"),
+        ("G", "("),
+    ] {
+        let pieces = right.as_bytes().chunks(1);
+        assert_eq!(feed(pieces.clone()), (String::new(), false), "{right:?}");
+        let (text, closed) = feed(pieces.chain([wrong.as_bytes()]));
+        assert!(closed && text.starts_with("HTTP/1.1 400 "), "{right:?} {wrong:?}: {text}");
+    }
+}
+
+/// Whether a handler is called, and how it gets its body, must not depend on how the body comes.
+#[test]
+fn chunked_bodies_get_the_same_answer_however_they_are_cut() {
+    let about = |request: &Request<'_>| format!("{:?} bytes", request.content_length());
+    let settings = HttpSettings::default().body_len_max(1_000_000);
+    let service = Router::new()
+        .post("/about", about)
+        .post("/echo", |body: Vec<u8>| body)
+        .settings(settings.body_buffer_max(3000))
+        .build()
+        .expect("good routes");
+    let extension = ";a=".to_owned() + &"b".repeat(200);
+    for (chunk, count, end) in [
+        // Small, in more bytes than one look used to take; then beyond the small in content, or in framing.
+        ("1\r\nx\r\n".to_owned(), 1000, "0\r\n\r\n"),
+        ("1\r\nx\r\n".to_owned(), 1000, "0\n"),
+        ("64\r\n".to_owned() + &"x".repeat(100) + "\r\n", 40, "0\r\n\r\n"),
+        ("64\r\n".to_owned() + &"x".repeat(100) + "\r\n", 40, "0\n"),
+        (format!("1{extension}\r\nx\r\n"), 60, "0\r\n\r\n"),
+        (format!("1{extension}\r\nx\r\n"), 60, "0\n"),
+    ] {
+        for path in ["/about", "/echo"] {
+            let head =
+                format!("POST {path} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
+            let stream = format!("{head}{}{end}", chunk.repeat(count)).into_bytes();
+            let whole = feed_and_end(&service, [&stream[..]]);
+            for len in [7, 100, 1000, 4096, 5000] {
+                let pieces = feed_and_end(&service, stream.chunks(len));
+                assert_eq!(pieces, whole, "{path}: {count} times {chunk:?} in pieces of {len}");
+            }
+        }
+    }
+}
+
+/// Work that grows with the square of what comes would be an attack. Counted in time, generously: the
+/// square of this takes minutes.
+#[test]
+fn bytes_that_come_one_by_one_are_looked_at_once() {
+    let service = Router::new()
+        .post("/echo", |body: Vec<u8>| body.len().to_string())
+        .settings(
+            HttpSettings::default()
+                .body_buffer_max(1 << 20)
+                .limits(crate::Limits::default().head_len_max(1 << 20).target_len_max(1 << 19)),
+        )
+        .build()
+        .expect("a good route");
+    let head = "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n";
+    let long = format!("{head}A: {}\r\n\r\n0\r\n\r\n", "b".repeat(400_000));
+    let many = format!("{head}\r\n{}0\r\n\r\n", "1\r\nx\r\n".repeat(60_000));
+    for stream in [long, many] {
+        let (mut script, mut len) = (Script::default(), 0);
+        let stream = stream.as_bytes();
+        while len < stream.len() {
+            len += 1;
+            match service.answer(&stream[..len], &mut script) {
+                Step::Partial { .. } => script.seen = len,
+                step => assert_eq!((step, len), (Step::Next { consumed: len }, stream.len())),
+            }
+        }
+        assert_eq!(status_of(&undated(&script.out)), "200");
     }
 }

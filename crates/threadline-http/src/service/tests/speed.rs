@@ -11,7 +11,7 @@ use super::*;
 fn speed_of_a_small_request() {
     let input = b"GET / HTTP/1.1\r\nHost: x\r\nUser-Agent: y\r\nAccept: */*\r\n\r\n";
     let (service, mut script) =
-        (service(), Quick { out: Vec::with_capacity(4096), line: Script::default() });
+        (service(), Quick { out: Vec::with_capacity(4096), line: Script::default(), memo: None });
     let mut best = f64::MAX;
     for _ in 0..20 {
         let rounds = 200_000;
@@ -30,6 +30,7 @@ fn speed_of_a_small_request() {
 struct Quick {
     out: Vec<u8>,
     line: Script,
+    memo: Option<Box<dyn Any + Send>>,
 }
 
 impl Exchange for Quick {
@@ -59,6 +60,10 @@ impl Exchange for Quick {
 
     fn seen(&self) -> usize {
         0
+    }
+
+    fn memo(&mut self) -> &mut Option<Box<dyn Any + Send>> {
+        &mut self.memo
     }
 
     fn unread_len(&self) -> u64 {
