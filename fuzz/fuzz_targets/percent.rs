@@ -28,6 +28,22 @@ fn check(component: &str) {
     assert_eq!(decoded, decode_plainly(component), "{component:?}");
 }
 
+/// A path's normal form is its own, and says the same.
+fn check_normal(path: &str) {
+    let Ok(normal) = percent::normalize(path) else { return };
+    assert_eq!(percent::normalize(&normal).as_deref(), Ok(&*normal), "{path:?}");
+    let (mut sent, mut made) = (path.split('/'), normal.split('/'));
+    loop {
+        match (sent.next(), made.next()) {
+            (None, None) => return,
+            (Some(sent), Some(made)) => {
+                assert_eq!(percent::decode(sent), percent::decode(made), "{path:?}");
+            }
+            _ => panic!("{path:?} has other segments than {normal:?}"),
+        }
+    }
+}
+
 fuzz_target!(|input: &[u8]| {
     if let Ok(component) = std::str::from_utf8(input) {
         check(component);
@@ -42,5 +58,6 @@ fuzz_target!(|input: &[u8]| {
     let is_clean = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
     assert!(path.starts_with('/') && is_clean(path) && !path.contains('?'), "{path:?}");
     assert!(query.is_none_or(is_clean), "{query:?}");
+    check_normal(path);
     path.split('/').chain(query.unwrap_or_default().split('&')).for_each(check);
 });

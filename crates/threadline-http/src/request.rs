@@ -27,6 +27,8 @@ pub struct Request<'a> {
 /// What is around a request: its route, its service, and what middleware leaves with it.
 pub(crate) struct Around<'a> {
     pub(crate) route: &'a str,
+    /// The path in normal form, where it came in another.
+    pub(crate) path: Option<&'a str>,
     /// How long its body may be, in bytes.
     pub(crate) body_max: u64,
     pub(crate) states: &'a States,
@@ -39,8 +41,16 @@ impl<'a> Request<'a> {
         self.method.unwrap_or(self.head.method)
     }
 
-    /// The path as it came: percent-encoded, without the query.
+    /// The path without the query, percent-encoded, in its normal form: what the route was found by, and
+    /// the same for all equivalent spellings (RFC 3986 §6.2.2). `/%61dmin` is `/admin`, and `%2f` is `%2F`,
+    /// which is no slash. So middleware may go by its beginning.
     pub fn path(&self) -> &'a str {
+        self.around.path.unwrap_or_else(|| self.head.target.path())
+    }
+
+    /// The path as it came, for those who forward it (RFC 9110 §7.7) or check a signature over it. Nothing
+    /// should be decided by it: a path has many spellings.
+    pub fn path_as_sent(&self) -> &'a str {
         self.head.target.path()
     }
 
@@ -70,7 +80,7 @@ impl<'a> Request<'a> {
         self.head.headers.get_str(name)
     }
 
-    /// A path parameter as it came, percent-encoded. [`Path`](crate::Path) decodes and parses.
+    /// A path parameter, percent-encoded, in normal form like [`Request::path`]. [`Path`](crate::Path) decodes and parses.
     pub fn param(&self, name: &str) -> Option<&'a str> {
         self.params?.get(name)
     }

@@ -7,7 +7,8 @@
 //! ```text
 //!            +--> parse error -------------------> its status, Close
 //!   parse ---+--> Partial -----------------------> Partial(Head); 400, Close if that is all
-//!            +--> Head --+--> no endpoint -------> 404 405 501, Next or Close
+//!            +--> Head --+--> path malformed ----> 400, Close
+//!                        +--> no endpoint -------> 404 405 501, Next or Close
 //!                        +--> body too large ----> 413, Close
 //!                        +--> small, not whole --> (100 Continue) Partial(Body)
 //!                        +--> large, on a shard -> Offload: the same again on a pool thread
@@ -21,6 +22,7 @@ mod body;
 mod call;
 mod told;
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -29,6 +31,7 @@ use threadline_engine::protocol::{
     AfterRefusal, Offence, Phase, Protocol, Refusal, Step, Timeouts,
 };
 use threadline_engine::{Route, Turn};
+use threadline_proto::percent;
 use threadline_proto::request::{self, Form, Head, HeadWatch, HeaderSlots, Limits, Parsed};
 use threadline_proto::response::Status;
 
@@ -72,6 +75,8 @@ struct Message<'m, 'i> {
     /// With the method that an override says, if there is one.
     head: &'m Head<'m, 'i>,
     input: &'i [u8],
+    /// The path in normal form, where it came in another.
+    path: Option<&'m str>,
     manner: Manner,
 }
 
@@ -118,12 +123,27 @@ impl HttpService {
         if exchange.draining() {
             manner = manner.closing();
         }
-        let mut message = Message { head, input, manner };
+        let mut message = Message { head, input, path: None, manner };
         if !head.target.has_path() {
             let found = self.find_pathless(head);
             return self.answer_unrouted(found, self.table.layers(), message, exchange);
         }
-        let way = self.table.way(&head.target);
+        let normal;
+        let way = match self.table.fixed_way(&head.target) {
+            Some(way) => way,
+            None => match percent::normalize(head.target.path()) {
+                Ok(Cow::Borrowed(path)) => self.table.way(path),
+                Ok(Cow::Owned(path)) => {
+                    normal = path;
+                    message.path = Some(&normal);
+                    self.table.way(&normal)
+                }
+                Err(error) => {
+                    let response = Response::error(Status::BAD_REQUEST, error);
+                    return refuse(&response, manner, input, limits, exchange);
+                }
+            },
+        };
         match self.table.find(head.method, &way) {
             Found::Endpoint(endpoint) => {
                 if !endpoint.answers_get {

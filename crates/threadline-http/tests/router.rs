@@ -2,7 +2,11 @@
 
 use std::borrow::Cow;
 
-use threadline_http::{FromRequest, Method, Path, Request, Response, Router, RouterError, Status};
+use threadline_http::files::Files;
+use threadline_http::testing::TestClient;
+use threadline_http::{
+    FromRequest, HttpSettings, Method, Path, Request, Response, Router, RouterError, Status,
+};
 
 fn error(router: Router) -> String {
     router.build().expect_err("must not build").to_string()
@@ -22,10 +26,95 @@ fn the_same_route_twice_is_a_duplicate() {
 
 #[test]
 fn malformed_patterns_are_refused() {
-    for pattern in ["", "a", "/a?b", "/a#b", "/a b", "/ä", "/{a", "/{}", "/{*a}/b", "/{a}{b}"] {
+    for pattern in [
+        "", "a", "/a?b", "/a#b", "/a b", "/{a", "/{}", "/a}", "/{*a}/b", "/{a}{b}", "/a%", "/%2g",
+        "/a/..", "/%2e/a",
+    ] {
         let built = Router::new().get(pattern, || "").build();
         assert!(matches!(built, Err(RouterError::Pattern { .. })), "{pattern}: {built:?}");
     }
+}
+
+#[test]
+fn rfc3986_6_2_2_two_spellings_of_a_pattern_are_one_route() {
+    for (one, other) in [
+        ("/café", "/caf%C3%A9"),
+        ("/caf%c3%a9", "/caf%C3%A9"),
+        ("/%68ello", "/hello"),
+        ("/{{a}}", "/%7Ba%7d"),
+        ("/a|b", "/a%7Cb"),
+        ("/café/{id}", "/%63af%C3%A9/{id}"),
+    ] {
+        let router = Router::new().get(one, || "").get(other, || "");
+        assert_eq!(
+            error(router),
+            format!("the pattern `{other}` matches the same paths as `{one}`")
+        );
+        // With another method it is the same path.
+        assert!(Router::new().get(one, || "").post(other, || "").build().is_ok(), "{one} {other}");
+    }
+    let router = Router::new().get("/é/{a}", || "").get("/%C3%A9/{b}", || "");
+    assert_eq!(error(router), "the pattern `/%C3%A9/{b}` matches the same paths as `/é/{a}`");
+    // Reserved characters mean something else when they are encoded.
+    assert!(Router::new().get("/a%2Fb", || "").get("/a/b", || "").build().is_ok());
+    assert!(Router::new().get("/a%3Bb", || "").get("/a;b", || "").build().is_ok());
+}
+
+#[test]
+fn a_nested_router_loses_nothing_in_silence() {
+    let with_fallback = || Router::new().get("/a", || "").fallback(|| "");
+    let with_settings = || Router::new().get("/a", || "").settings(HttpSettings::default());
+    assert_eq!(
+        error(Router::new().nest("/n/", with_fallback())),
+        "the router nested at `/n` has a fallback, which would be lost: give it to the outer router, or \
+         add a route `/{*path}` instead"
+    );
+    assert_eq!(
+        error(Router::new().nest("/n", with_settings())),
+        "the router nested at `/n` has settings, which would be lost: give them to the outer router, or \
+         set `body_max` for each route"
+    );
+    for (merged, what) in [(with_fallback(), "a fallback"), (with_settings(), "settings")] {
+        let told = error(Router::new().merge(merged));
+        assert!(
+            told.starts_with(&format!("the merged router has {what}, which would be lost")),
+            "{told}"
+        );
+    }
+    // However deep, and whatever comes later.
+    let deep = Router::new().nest("/m", Router::new().nest("/n", with_fallback()));
+    assert!(error(deep.get("/b", || "")).starts_with("the router nested at `/n`"));
+    let outer = Router::new().fallback(|| "").settings(HttpSettings::default());
+    assert!(
+        outer.nest("/n", Router::new().get("/a", || "")).build().is_ok(),
+        "the outer ones stay"
+    );
+}
+
+#[test]
+fn what_answers_the_prefix_of_a_nested_router_is_said_once() {
+    let inner = || Router::new().get("/", || "");
+    let router = Router::new().nest("/n", inner()).get("/n/", || "");
+    assert_eq!(error(router), "the pattern `/n/` matches the same paths as `/n`");
+    let router = Router::new().get("/n/", || "").nest("/n", inner());
+    assert_eq!(error(router), "the pattern `/n` matches the same paths as `/n/`");
+    let router = Router::new().nest("/n", inner()).get("/n", || "");
+    assert_eq!(error(router), "the route `GET /n` is there twice");
+    let service =
+        Router::new().nest("/n", inner()).post("/n/", || "").build().expect("two methods");
+    let names: Vec<_> = service.routes().map(|route| route.name().to_owned()).collect();
+    assert_eq!(names, ["GET /n", "POST /n/"], "a route is told once");
+}
+
+#[test]
+fn files_may_be_the_front_page_of_a_nested_router() {
+    let files = Files::dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src")).expect("a directory");
+    let router = Router::new().nest("/n", Router::new().files("/", files.listing()));
+    let client = TestClient::new(router).expect("good routes");
+    let redirect = client.get("/n").send();
+    assert_eq!((redirect.status().code(), redirect.header("location")), (301, Some("/n/")));
+    assert!(client.get("/n/").send().text().contains("lib.rs"));
+    assert_eq!(client.get("/n/router/mod.r%73").send().status().code(), 200);
 }
 
 #[test]

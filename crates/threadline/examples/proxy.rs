@@ -62,7 +62,8 @@ fn router(base: &str) -> Router {
 
 fn forward(State(upstream): State<Upstream>, request: &Request<'_>) -> Result<Response, Error> {
     let query = request.query().map_or(String::new(), |query| format!("?{query}"));
-    let target = format!("{}{}{query}", upstream.base, request.path());
+    // A proxy does not change the spelling of a path (RFC 9110 §7.7).
+    let target = format!("{}{}{query}", upstream.base, request.path_as_sent());
     let mut asked = ureq::http::Request::builder().method(request.method().as_str()).uri(target);
     let listed = listed(request.headers().all("connection"));
     for (name, value) in request.headers().iter() {

@@ -73,7 +73,7 @@ impl Stack {
         };
         let states = States::default();
         let (route, extensions) = ("GET /test", Extensions::new());
-        let around = Around { route, body_max: BODY_MAX, states: &states, extensions };
+        let around = Around { route, path: None, body_max: BODY_MAX, states: &states, extensions };
         let peer_addr = Some(([192, 0, 2, 7], 4321).into());
         let (head, around) = (&head, &around);
         let request = Request { head, method: None, params: None, body, peer_addr, around };

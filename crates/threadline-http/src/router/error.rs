@@ -13,7 +13,7 @@ pub enum RouterError {
         /// What is wrong with it.
         reason: String,
     },
-    /// Two patterns match the same paths and neither is more specific.
+    /// Two patterns match the same paths and neither is more specific, or they are two spellings of one.
     Conflict {
         /// The later pattern.
         pattern: String,
@@ -41,6 +41,16 @@ pub enum RouterError {
         /// The name of the type.
         state: String,
     },
+    /// A router that is nested or merged has a fallback, which the outer router cannot keep apart.
+    NestedFallback {
+        /// Where it is nested; empty if it is merged.
+        prefix: String,
+    },
+    /// A router that is nested or merged has settings, which hold for a whole service.
+    NestedSettings {
+        /// Where it is nested; empty if it is merged.
+        prefix: String,
+    },
     /// A method that has no path to route by, or is no token.
     Method {
         /// The route, as `CONNECT /path`.
@@ -67,9 +77,33 @@ impl fmt::Display for RouterError {
                 "the handler of `{route}` takes a `State<{state}>`: add `.state(…)` with one to the \
                  router"
             ),
+            RouterError::NestedFallback { prefix } => write!(
+                f,
+                "{} has a fallback, which would be lost: give it to the outer router, or add a route \
+                 `/{{*path}}` instead",
+                Inner(prefix)
+            ),
+            RouterError::NestedSettings { prefix } => write!(
+                f,
+                "{} has settings, which would be lost: give them to the outer router, or set \
+                 `body_max` for each route",
+                Inner(prefix)
+            ),
             RouterError::Method { route } => {
                 write!(f, "the route `{route}` has a method that cannot be routed")
             }
+        }
+    }
+}
+
+/// An inner router, by its prefix.
+struct Inner<'p>(&'p str);
+
+impl fmt::Display for Inner<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            "" => f.write_str("the merged router"),
+            prefix => write!(f, "the router nested at `{prefix}`"),
         }
     }
 }

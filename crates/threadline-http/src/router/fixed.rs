@@ -14,7 +14,7 @@ pub(super) struct FixedPaths {
 impl FixedPaths {
     /// Adds a pattern without parameters that is not there yet.
     pub(super) fn insert(&mut self, pattern: &str, place: usize) {
-        // A brace of the path itself is written twice.
+        // A brace of the path itself stands there twice.
         let path = pattern.replace("{{", "{").replace("}}", "}").into_bytes();
         if self.by_len.len() <= path.len() {
             self.by_len.resize_with(path.len() + 1, Vec::new);

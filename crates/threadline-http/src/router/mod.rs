@@ -8,6 +8,7 @@
 mod describe;
 mod error;
 mod fixed;
+mod pattern;
 mod table;
 mod way;
 
@@ -33,6 +34,13 @@ pub(crate) use table::{Endpoint, Found, Table};
 /// follows. A fixed segment goes before a parameter. `HEAD` is answered by the handler of `GET`,
 /// and `OPTIONS` with the methods there are, unless they have routes of their own.
 ///
+/// Equivalent spellings of a path are the same path (RFC 3986 §6.2.2), in requests and in patterns:
+/// `/caf%C3%A9`, `/%63af%c3%a9` and the pattern `/café`. Handlers and middleware see it in its normal form,
+/// by [`Request::path`](crate::Request::path). `%2F` is no separator, but a character of its segment. A
+/// request whose path has a malformed escape, or an encoded `.` or `..` for a segment, is a 400; `.` and `..`
+/// that are not encoded are segments like others, as clients resolve those that they mean. Slashes count:
+/// `/a/` is another path than `/a`, and `//a` has an empty segment, which no parameter matches.
+///
 /// ```
 /// use threadline_http::{HttpSettings, Method, Path, Router};
 ///
@@ -53,16 +61,27 @@ pub struct Router {
     states: States,
     /// Around everything, answers without a route included. The outermost first.
     layers: Layers,
-    settings: HttpSettings,
+    settings: Option<HttpSettings>,
+    /// The first mistake that no route shows.
+    mistake: Option<RouterError>,
 }
 
 #[derive(Debug)]
 struct Planned {
     method: Method<'static>,
     pattern: String,
+    slash: Slash,
     endpoint: Endpoint,
     #[cfg(feature = "openapi")]
     description: crate::openapi::Description,
+}
+
+/// Whether a route answers its path with a slash behind it too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Slash {
+    AsWritten,
+    /// The front page of a nested router.
+    MayFollow,
 }
 
 impl Router {
@@ -132,6 +151,7 @@ impl Router {
         self.routes.push(Planned {
             method,
             pattern: pattern.to_owned(),
+            slash: Slash::AsWritten,
             endpoint,
             #[cfg(feature = "openapi")]
             description: Default::default(),
@@ -147,9 +167,6 @@ impl Router {
 
     /// Serves files below a prefix such as `/static`, or `/` for all paths without a route of their own:
     /// the prefix itself, with and without a slash behind it, and everything that follows.
-    ///
-    /// In a router that is nested, give the files a prefix there: [`Router::nest`] would leave the
-    /// front page of `/` without its slash.
     ///
     /// ```
     /// use threadline_http::Router;
@@ -214,24 +231,42 @@ impl Router {
         self
     }
 
-    /// Takes over the routes of another router, behind a prefix such as `/api`. Its layers stay
-    /// around its routes alone, and around what is answered at their paths without a handler (405, and
-    /// `OPTIONS`, preflights included); a 404 has the layers of this router. Its states are shared where this router has none of the type; its
-    /// fallback and settings are left behind.
+    /// Takes over the routes of another router, behind a prefix such as `/api`. Its route `/` answers the
+    /// prefix with and without a slash behind it. Its handlers and layers see the whole path, with the
+    /// prefix. Its layers stay around its routes alone, and around what is answered at their paths without
+    /// a handler (405, and `OPTIONS`, preflights included); a 404 has the layers of this router. Its states
+    /// are shared where this router has none of the type.
+    ///
+    /// A fallback and settings are those of a whole service: if `inner` has some,
+    /// [`Router::build`] fails with [`RouterError::NestedFallback`] or [`RouterError::NestedSettings`].
     ///
     /// ```
+    /// use threadline_http::testing::TestClient;
     /// use threadline_http::{Path, Router};
     ///
     /// let users = Router::new().get("/", || "all").get("/{id}", |Path(id): Path<u64>| id.to_string());
-    /// let router = Router::new().get("/", || "front").nest("/users", users);
-    /// # router.build().unwrap();
+    /// let client = TestClient::new(Router::new().get("/", || "front").nest("/users", users))?;
+    /// assert_eq!(client.get("/users").send().text(), "all");
+    /// assert_eq!(client.get("/users/").send().text(), "all");
+    /// assert_eq!(client.get("/users/7").send().text(), "7");
+    /// # Ok::<(), threadline_http::RouterError>(())
     /// ```
     pub fn nest(mut self, prefix: &str, inner: Router) -> Self {
+        let prefix = prefix.trim_end_matches('/');
+        let mistake = inner.mistake.or_else(|| match (inner.fallback, inner.settings) {
+            (Some(_), _) => Some(RouterError::NestedFallback { prefix: prefix.to_owned() }),
+            (_, Some(_)) => Some(RouterError::NestedSettings { prefix: prefix.to_owned() }),
+            (None, None) => None,
+        });
+        self.mistake = self.mistake.or(mistake);
         for mut planned in inner.routes {
-            planned.pattern = match (&*planned.pattern, prefix.trim_end_matches('/')) {
+            planned.pattern = match &*planned.pattern {
                 // The inner router's front page is the prefix itself.
-                ("/", prefix) if !prefix.is_empty() => prefix.to_owned(),
-                (pattern, prefix) => format!("{prefix}{pattern}"),
+                "/" if !prefix.is_empty() => {
+                    planned.slash = Slash::MayFollow;
+                    prefix.to_owned()
+                }
+                pattern => format!("{prefix}{pattern}"),
             };
             let route = &mut planned.endpoint.route;
             *route =
@@ -250,7 +285,7 @@ impl Router {
 
     /// Sets limits and deadlines.
     pub fn settings(mut self, settings: HttpSettings) -> Self {
-        self.settings = settings;
+        self.settings = Some(settings);
         self
     }
 
@@ -259,11 +294,14 @@ impl Router {
     /// # Errors
     /// [`RouterError`] names the first route that cannot work.
     pub fn build(self) -> Result<HttpService, RouterError> {
-        let mut table = Table::new(self.fallback, self.states, self.layers)?;
-        for Planned { method, pattern, endpoint, .. } in self.routes {
-            table.plan(method, pattern, endpoint)?;
+        if let Some(mistake) = self.mistake {
+            return Err(mistake);
         }
-        Ok(HttpService::new(table.grow()?, self.settings))
+        let mut table = Table::new(self.fallback, self.states, self.layers)?;
+        for Planned { method, pattern, slash, endpoint, .. } in self.routes {
+            table.plan(method, pattern, slash, endpoint)?;
+        }
+        Ok(HttpService::new(table.grow()?, self.settings.unwrap_or_default()))
     }
 }
 

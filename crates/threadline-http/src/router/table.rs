@@ -13,9 +13,10 @@ use crate::handler::{Erased, Needs};
 use crate::middleware::layer::{Layers, Next};
 use crate::request::Request;
 use crate::response::Response;
-use crate::router::RouterError;
 use crate::router::fixed::FixedPaths;
+use crate::router::pattern::Pattern;
 use crate::router::way::Way;
+use crate::router::{RouterError, Slash};
 
 /// One handler with its engine route.
 pub(crate) struct Endpoint {
@@ -52,9 +53,12 @@ impl fmt::Debug for Endpoint {
 /// Everything under one pattern.
 #[derive(Debug)]
 struct Place {
-    pattern: String,
+    /// As it was written first.
+    written: String,
+    /// In the spelling that paths are looked up in.
+    normal: String,
     /// Few: searched in order.
-    endpoints: Vec<(Method<'static>, Endpoint)>,
+    endpoints: Vec<(Method<'static>, Arc<Endpoint>)>,
     /// The value of `Allow`, made when the table is grown.
     allow: String,
 }
@@ -86,6 +90,8 @@ pub(crate) struct Table {
     fixed: FixedPaths,
     /// From path to index in `places`: all patterns.
     tree: matchit::Router<usize>,
+    /// All endpoints but the fallback. One may have several places.
+    endpoints: Vec<Arc<Endpoint>>,
     fallback: Option<Endpoint>,
     states: States,
     /// Around every answer.
@@ -102,8 +108,10 @@ impl Table {
         layers: Layers,
     ) -> Result<Self, RouterError> {
         let tree = matchit::Router::new();
-        let (places, allow, fixed) = (Vec::new(), String::new(), FixedPaths::default());
-        let mut table = Table { places, fixed, tree, fallback: None, states, layers, allow };
+        let (places, endpoints) = (Vec::new(), Vec::new());
+        let (allow, fixed) = (String::new(), FixedPaths::default());
+        let mut table =
+            Table { places, fixed, tree, endpoints, fallback: None, states, layers, allow };
         if let Some(mut endpoint) = fallback {
             check_params(&endpoint, 0)?;
             table.complete(&mut endpoint)?;
@@ -133,43 +141,90 @@ impl Table {
         Ok(())
     }
 
-    /// Adds one route. Nothing is found until the table is grown.
+    /// Adds one route, and perhaps the same again with a slash behind. Nothing is found until the table is
+    /// grown.
     pub(super) fn plan(
         &mut self,
         method: Method<'static>,
         pattern: String,
+        slash: Slash,
         mut endpoint: Endpoint,
     ) -> Result<(), RouterError> {
         self.complete(&mut endpoint)?;
-        let route = || endpoint.route.name().to_owned();
         if Method::from_token(method.as_str()) != method
             || method == Method::Connect
             || !is_token(method.as_str())
         {
-            return Err(RouterError::Method { route: route() });
+            return Err(RouterError::Method { route: endpoint.route.name().to_owned() });
         }
-        check_pattern(&pattern)?;
-        let params = count_params(&pattern);
-        check_params(&endpoint, params)?;
+        let mut pattern = Pattern::parse(pattern)?;
+        check_params(&endpoint, pattern.params)?;
         endpoint.answers_get = method == Method::Get;
-        let known = self.places.iter().position(|place| place.pattern == pattern);
+        let endpoint = Arc::new(endpoint);
+        self.endpoints.push(Arc::clone(&endpoint));
+        self.put(method, &pattern, &endpoint)?;
+        if slash == Slash::MayFollow {
+            pattern.normal.push('/');
+            pattern.raw.iter_mut().for_each(|raw| raw.push('/'));
+            self.put(method, &pattern, &endpoint)?;
+        }
+        Ok(())
+    }
+
+    /// Puts an endpoint where the pattern leads.
+    fn put(
+        &mut self,
+        method: Method<'static>,
+        pattern: &Pattern,
+        endpoint: &Arc<Endpoint>,
+    ) -> Result<(), RouterError> {
+        let known = self.places.iter().position(|place| place.normal == pattern.normal);
         let place = match known {
             Some(known) => &mut self.places[known],
-            None => {
-                let index = self.places.len();
-                self.tree.insert(&*pattern, index).map_err(|error| explain(error, &pattern))?;
-                if params == 0 {
-                    self.fixed.insert(&pattern, index);
-                }
-                self.places.push(Place { pattern, endpoints: Vec::new(), allow: String::new() });
-                &mut self.places[index]
-            }
+            None => self.add_place(pattern)?,
         };
         if place.endpoints.iter().any(|(known, _)| *known == method) {
-            return Err(RouterError::Duplicate { route: route() });
+            return Err(if place.written == pattern.written {
+                RouterError::Duplicate { route: endpoint.route.name().to_owned() }
+            } else {
+                // Another spelling of the same paths.
+                let (pattern, with) = (pattern.written.clone(), place.written.clone());
+                RouterError::Conflict { pattern, with }
+            });
         }
-        place.endpoints.push((method, endpoint));
+        place.endpoints.push((method, Arc::clone(endpoint)));
         Ok(())
+    }
+
+    fn add_place(&mut self, pattern: &Pattern) -> Result<&mut Place, RouterError> {
+        let index = self.places.len();
+        for spelling in [Some(&pattern.normal), pattern.raw.as_ref()].into_iter().flatten() {
+            let inserted = self.tree.insert(&**spelling, index);
+            inserted.map_err(|error| self.explain(error, pattern))?;
+            if pattern.params == 0 {
+                self.fixed.insert(spelling, index);
+            }
+        }
+        let (written, normal) = (pattern.written.clone(), pattern.normal.clone());
+        self.places.push(Place { written, normal, endpoints: Vec::new(), allow: String::new() });
+        Ok(&mut self.places[index])
+    }
+
+    fn explain(&self, error: InsertError, pattern: &Pattern) -> RouterError {
+        let written = pattern.written.clone();
+        match error {
+            InsertError::Conflict { with } => {
+                let known = self.places.iter().find(|place| place.normal == with);
+                let with = known.map_or(with, |place| place.written.clone());
+                RouterError::Conflict { pattern: written, with }
+            }
+            InsertError::InvalidParam => {
+                let reason = "a parameter is written `{name}`, all that follows `{*name}`, and a \
+                              brace of the path itself twice";
+                RouterError::Pattern { pattern: written, reason: reason.to_owned() }
+            }
+            other => RouterError::Pattern { pattern: written, reason: other.to_string() },
+        }
     }
 
     /// Finishes the table.
@@ -182,14 +237,19 @@ impl Table {
         Ok(self)
     }
 
-    /// Finds where a path leads.
+    /// Where the target's path leads, if it is as it came the path of a pattern without parameters. Such a
+    /// path is in normal form, as all patterns are.
     #[inline]
-    pub(crate) fn way<'p>(&self, target: &Target<'p>) -> Way<'_, 'p> {
-        if let Some(place) = self.fixed.find(target.path_bytes()) {
-            debug_assert_eq!(self.tree.at(target.path()).map(|at| *at.value), Ok(place));
-            return Way::Fixed(place);
-        }
-        match self.tree.at(target.path()) {
+    pub(crate) fn fixed_way(&self, target: &Target<'_>) -> Option<Way<'static, 'static>> {
+        let place = self.fixed.find(target.path_bytes())?;
+        debug_assert_eq!(self.tree.at(target.path()).map(|at| *at.value), Ok(place));
+        Some(Way::Fixed(place))
+    }
+
+    /// Finds where a path in normal form leads.
+    #[inline]
+    pub(crate) fn way<'p>(&self, path: &'p str) -> Way<'_, 'p> {
+        match self.tree.at(path) {
             Ok(matched) => Way::Pattern(*matched.value, matched.params),
             Err(_) => Way::Nowhere,
         }
@@ -225,8 +285,7 @@ impl Table {
 
     /// All endpoints.
     pub(crate) fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
-        let routed = self.places.iter().flat_map(|place| &place.endpoints);
-        routed.map(|(_, endpoint)| endpoint).chain(&self.fallback)
+        self.endpoints.iter().map(|endpoint| &**endpoint).chain(&self.fallback)
     }
 
     #[cold]
@@ -264,7 +323,7 @@ impl Place {
             self.endpoints
                 .iter()
                 .find(|(method, _)| *method == wanted)
-                .map(|(_, endpoint)| endpoint)
+                .map(|(_, endpoint)| &**endpoint)
         };
         // The service leaves the body out (RFC 9110 §9.3.2).
         of(method).or_else(|| if method == Method::Head { of(Method::Get) } else { None })
@@ -283,24 +342,6 @@ fn allow(methods: impl Iterator<Item = Method<'static>>) -> String {
     methods.iter().map(|method| method.as_str()).collect::<Vec<_>>().join(", ")
 }
 
-fn check_pattern(pattern: &str) -> Result<(), RouterError> {
-    let reason = if !pattern.starts_with('/') {
-        "it must begin with a slash"
-    } else if pattern.contains(['?', '#']) {
-        "it is matched against the path alone, without query"
-    } else if !pattern.bytes().all(|byte| byte.is_ascii_graphic()) {
-        "write it as it comes in a request: percent-encoded ASCII"
-    } else if pattern.contains("/:") {
-        // As other routers have it. Nobody means these very characters.
-        "a parameter is written `{name}`, not `:name`"
-    } else if pattern.contains("/*") {
-        "the rest of a path is written `{*name}`, not `*name`"
-    } else {
-        return Ok(());
-    };
-    Err(RouterError::Pattern { pattern: pattern.to_owned(), reason: reason.to_owned() })
-}
-
 fn check_params(endpoint: &Endpoint, has: usize) -> Result<(), RouterError> {
     match endpoint.params {
         Some(takes) if takes != has => {
@@ -310,25 +351,7 @@ fn check_params(endpoint: &Endpoint, has: usize) -> Result<(), RouterError> {
     }
 }
 
-/// How many parameters a well-formed pattern has: braces that are not doubled.
-fn count_params(pattern: &str) -> usize {
-    pattern.replace("{{", "").matches('{').count()
-}
-
 fn is_token(name: &str) -> bool {
     let is_separator = |byte: u8| b"\"(),/:;<=>?@[\\]{}".contains(&byte);
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic() && !is_separator(byte))
-}
-
-fn explain(error: InsertError, pattern: &str) -> RouterError {
-    let pattern = pattern.to_owned();
-    match error {
-        InsertError::Conflict { with } => RouterError::Conflict { pattern, with },
-        InsertError::InvalidParam => {
-            let reason = "a parameter is written `{name}`, all that follows `{*name}`, and a brace of \
-                          the path itself twice";
-            RouterError::Pattern { pattern, reason: reason.to_owned() }
-        }
-        other => RouterError::Pattern { pattern, reason: other.to_string() },
-    }
 }

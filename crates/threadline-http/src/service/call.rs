@@ -59,8 +59,8 @@ impl Call<'_, '_> {
             let extensions = Extensions::new();
             let states = service.table.states();
             let (route, body_max) = (self.route.name(), self.body_max);
-            let around = Around { route, body_max, states, extensions };
-            let &Message { head, mut manner, .. } = self.message;
+            let &Message { head, path, mut manner, .. } = self.message;
+            let around = Around { route, path, body_max, states, extensions };
             let request = |body| {
                 let (params, around) = (self.params, &around);
                 Request { head, method: None, params, body, peer_addr, around }

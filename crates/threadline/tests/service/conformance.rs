@@ -22,7 +22,7 @@ fn tell(request: &Request<'_>) -> Result<Vec<u8>, BodyError> {
     };
     let query = request.query().map_or(String::new(), |query| format!("?{query}"));
     let method = request.method();
-    let told = format!("{method} {}{query} {version}\n", request.path());
+    let told = format!("{method} {}{query} {version}\n", request.path_as_sent());
     Ok([told.as_bytes(), &request.bytes()?].concat())
 }
 

@@ -150,7 +150,9 @@ impl SignedRequests {
             Ok(body) => body,
             Err(error) => return error.into_response(),
         };
-        let (method, path, query) = (request.method().as_str(), request.path(), request.query());
+        let (method, query) = (request.method().as_str(), request.query());
+        // What the client has signed is the spelling that it has sent.
+        let path = request.path_as_sent();
         let code = code(key, claim.timestamp, method, path, query, &body);
         // In constant time.
         if code.verify_slice(&claim.signature).is_err() {
