@@ -262,9 +262,10 @@ fn unrouted(found: Found<'_>) -> Response {
             let hint = format_args!("this path answers {allow}");
             Response::error(Status::METHOD_NOT_ALLOWED, hint).with_header("allow", allow.to_owned())
         }
-        Found::UnknownMethod => {
-            Response::error(Status::NOT_IMPLEMENTED, "nothing here knows this method")
-        }
+        Found::UnknownMethod => Response::error(
+            Status::NOT_IMPLEMENTED,
+            "nothing here knows this method; methods are case-sensitive",
+        ),
         Found::NoProxy => Response::error(Status::NOT_IMPLEMENTED, "this server is no proxy"),
         Found::Nothing | Found::Endpoint(..) => {
             Response::error(Status::NOT_FOUND, "nothing is served at this path")

@@ -20,6 +20,8 @@ pub(crate) fn weighted(element: &str) -> (&str, u16) {
 
 fn thousandths(weight: &str) -> Option<u16> {
     let (whole, fraction) = weight.split_once('.').unwrap_or((weight, ""));
+    // Java's `HttpURLConnection` asks for `*/*; q=.2`.
+    let whole = if whole.is_empty() && !fraction.is_empty() { "0" } else { whole };
     let is_fraction = fraction.len() <= 3 && fraction.bytes().all(|byte| byte.is_ascii_digit());
     if !matches!(whole, "0" | "1") || !is_fraction {
         return None;
@@ -54,6 +56,8 @@ mod tests {
             ("*;q=0", ("*", 0)),
             ("br;q=1.000", ("br", 1000)),
             ("text/html;level=1;q=0.7", ("text/html", 700)),
+            ("br;q=.2", ("br", 200)),
+            ("br;q=.", ("br", 0)),
             ("br;q=1.001", ("br", 0)),
             ("br;q=2", ("br", 0)),
             ("br;q=0.1234", ("br", 0)),

@@ -17,7 +17,8 @@ use crate::response::Response;
 
 /// A value as JSON: as a parameter it is the request's body, as a result the response's.
 ///
-/// A request must say `content-type: application/json`, or a type that ends in `+json`. Its length is
+/// A request must say `content-type: application/json`, or a type that ends in `+json`; a `charset` is not
+/// looked at, as JSON is UTF-8. A byte order mark is refused (RFC 8259 §8.1). Its length is
 /// bounded by the route's limit on bodies, its depth by 128 levels. As an `Option<Json<T>>` it is `None`
 /// where there is neither body nor content type.
 ///
@@ -116,9 +117,26 @@ fn is_json(media: &MediaType<'_>) -> bool {
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, JsonRejection> {
     // Keeping track of the path costs as much as the parsing: only what does not fit is parsed so.
-    serde_json::from_slice(body).map_err(|error| {
-        if error.is_data() { wrong_field::<T>(body, &error) } else { syntax(&error) }
+    serde_json::from_slice(body).map_err(|error| match before_json(body) {
+        Some(reason) => JsonRejection::Syntax(reason.to_owned()),
+        None if error.is_data() => wrong_field::<T>(body, &error),
+        None => syntax(&error),
     })
+}
+
+/// Why a body is no JSON from its first bytes on. Such bytes cannot be seen in an editor, so that "expected
+/// value at line 1 column 1" would not help.
+#[cold]
+fn before_json(body: &[u8]) -> Option<&'static str> {
+    match body {
+        [0xef, 0xbb, 0xbf, ..] => {
+            Some("it begins with a byte order mark: send it without (RFC 8259 §8.1)")
+        }
+        [0xfe, 0xff, ..] | [0xff, 0xfe, ..] | [0, b'{' | b'[', ..] | [b'{' | b'[', 0, ..] => {
+            Some("it is in UTF-16 or UTF-32: send UTF-8, without a byte order mark (RFC 8259 §8.1)")
+        }
+        _ => None,
+    }
 }
 
 #[cold]

@@ -89,10 +89,12 @@ pub enum PartError {
     Disposition,
     /// Its `Content-Disposition` has no `name`, which RFC 7578 §4.2 demands: 400.
     NoName,
-    /// Its `Content-Disposition` has a parameter like `filename*`, which RFC 7578 §4.2 forbids: 400. A
-    /// second name, which some readers prefer and others do not see, is a way past whoever checks the
-    /// first.
+    /// Its `Content-Disposition` has a parameter like `name*`, or a `filename*` that is not UTF-8 or has no
+    /// `filename` beside it, which RFC 7578 §4.2 forbids: 400.
     ExtendedParameter,
+    /// Its `Content-Disposition` has a `filename` and a `filename*` that are not the same name: 400. Some
+    /// readers take the one and some the other, so the second would get past whoever checks the first.
+    FileNames,
     /// Its `Content-Transfer-Encoding` is one that would have to be decoded; RFC 7578 §4.7 deprecates
     /// them all: 400.
     TransferEncoding,
@@ -176,7 +178,11 @@ impl fmt::Display for PartError {
             }
             PartError::NoName => f.write_str("content-disposition must have a name"),
             PartError::ExtendedParameter => f.write_str(
-                "content-disposition must not have `filename*`; send `filename` in UTF-8",
+                "content-disposition must not have a parameter like `name*`, nor a `filename*` alone or \
+                 in another charset; send `filename` in UTF-8",
+            ),
+            PartError::FileNames => f.write_str(
+                "`filename` and `filename*` of content-disposition differ; send `filename` in UTF-8",
             ),
             PartError::TransferEncoding => {
                 f.write_str("content-transfer-encoding must be binary: send the content as it is")

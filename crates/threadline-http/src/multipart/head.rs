@@ -3,8 +3,7 @@
 //! Made from the part's header fields, before its content is read. Names are given as they were sent:
 //! what a client calls its file is never a path here.
 
-use std::borrow::Cow;
-
+use super::file_name;
 use super::parameters::{self, ParameterError};
 use super::{MultipartLimits, PartError, PartHeaders};
 
@@ -31,9 +30,9 @@ impl PartHead {
         if !disposition.eq_ignore_ascii_case("form-data") {
             return Err(PartError::Disposition);
         }
-        let [name, file_name] = parameters::find(rest, ["name", "filename"])?;
+        let [name, plain, extended] = parameters::find(rest, ["name", "filename", "filename*"])?;
         let name = name.ok_or(PartError::NoName)?.into_owned();
-        let file_name = file_name.map(Cow::into_owned);
+        let file_name = file_name::of(plain, extended)?;
         Ok(PartHead { name, file_name, headers })
     }
 }
@@ -77,6 +76,13 @@ mod tests {
         assert_eq!((&*name, file_name.as_deref()), ("photo", Some("../a%22ü.txt")));
         let head = "Content-Disposition: form-data; name=\"\"; size=3\r\nX-Other: 1\r\n";
         assert_eq!(parse(head), Ok((String::new(), None)));
+        // .NET's HttpClient, which sends both, and quotes what is no token.
+        for head in [
+            "Content-Disposition: form-data; name=file; filename=x.txt; filename*=utf-8''x.txt\r\n",
+            "Content-Disposition: form-data; name=\"file\"; filename=\"x.txt\"; filename*=utf-8''x.txt\r\n",
+        ] {
+            assert_eq!(parse(head), Ok(("file".to_owned(), Some("x.txt".to_owned()))));
+        }
     }
 
     #[test]
@@ -92,6 +98,10 @@ mod tests {
             ("Content-Disposition: form-data; filename=a\r\n", PartError::NoName),
             (
                 "Content-Disposition: form-data; name=a; filename=b; filename*=utf-8''c\r\n",
+                PartError::FileNames,
+            ),
+            (
+                "Content-Disposition: form-data; name=a; name*=utf-8''a\r\n",
                 PartError::ExtendedParameter,
             ),
         ] {

@@ -17,6 +17,7 @@
 
 mod boundary;
 mod error;
+mod file_name;
 mod head;
 mod headers;
 mod limits;
@@ -77,7 +78,7 @@ pub use step::{ParseError, Step};
 /// | has not exactly one `Content-Type`, or not of `multipart/form-data` | 415 |
 /// | names no boundary, two, or what is none | 400 |
 /// | has a body that ends before its final boundary, or a boundary with something behind it on its line | 400 |
-/// | has a part without `Content-Disposition: form-data` and a name, with malformed or duplicate fields, with `filename*`, or in a coding | 400 |
+/// | has a part without `Content-Disposition: form-data` and a name, with malformed or duplicate fields, with a `filename*` that is not the `filename`, or in a coding | 400 |
 /// | is longer than the route or [`MultipartLimits`] allow | 413 |
 pub struct Multipart<'a> {
     stream: Stream<'a>,

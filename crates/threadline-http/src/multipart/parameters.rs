@@ -13,7 +13,7 @@ pub(super) enum ParameterError {
     Malformed,
     /// One of the wanted is there twice.
     Duplicate,
-    /// One is called `name*`: an extended one (RFC 8187), which must not be there.
+    /// One that is not wanted is called `name*`: an extended one (RFC 8187), which must not be there.
     Extended,
 }
 
@@ -31,14 +31,13 @@ pub(super) fn find<'v, const N: usize>(
 ) -> Result<[Option<Cow<'v, str>>; N], ParameterError> {
     let mut found = [const { None }; N];
     while let Some((name, value, behind)) = next(rest)? {
-        if name.ends_with('*') {
-            return Err(ParameterError::Extended);
-        }
         if let Some(at) = wanted.iter().position(|wanted| name.eq_ignore_ascii_case(wanted)) {
             let before = found[at].replace(value);
             if before.is_some() {
                 return Err(ParameterError::Duplicate);
             }
+        } else if name.ends_with('*') {
+            return Err(ParameterError::Extended);
         }
         rest = behind;
     }
@@ -170,5 +169,8 @@ mod tests {
         assert_eq!(name_of("; name=a; Name=a"), Err(ParameterError::Duplicate));
         assert_eq!(name_of("; name=a; name*=UTF-8''b"), Err(ParameterError::Extended));
         assert_eq!(name_of("; other*=UTF-8''b"), Err(ParameterError::Extended));
+        let [name] = find("; name=a; NAME*=UTF-8''b", ["name*"]).expect("wanted");
+        assert_eq!(name.as_deref(), Some("UTF-8''b"));
+        assert_eq!(find("; a*=b; A*=b", ["a*"]), Err(ParameterError::Duplicate));
     }
 }

@@ -52,7 +52,7 @@ impl<'m, 'a> Part<'m, 'a> {
     }
 
     /// What the client calls its file, as it was sent, like [`Part::name`]; none for fields that are not
-    /// files.
+    /// files. A client that sends `filename*` too must mean the same name, and gets it decoded.
     ///
     /// Do not use it as a path: it may be `../../etc/passwd`. Take [`Part::safe_file_name`], or better
     /// a name of your own.

@@ -79,6 +79,7 @@ fn rfc7578_4_2_a_part_is_form_data_with_a_name() {
     check(with(&format!("{DISPOSITION}a; name=a\r\n")), 400, "must be like `form-data");
     check(with(&format!("{DISPOSITION}\"a\r\n")), 400, "must be like `form-data");
     check(with(&format!("{DISPOSITION}a; filename*=utf-8''x\r\n")), 400, "send `filename`");
+    check(with(&format!("{DISPOSITION}a; filename=y; filename*=utf-8''x\r\n")), 400, "differ");
 }
 
 #[test]

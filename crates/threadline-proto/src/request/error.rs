@@ -85,9 +85,13 @@ impl ParseError {
         match self {
             ParseError::BlankLines => "more than one blank line before the request line",
             ParseError::Method => "this is no HTTP request line; is the client speaking TLS?",
-            ParseError::Target => "the request target is malformed",
+            ParseError::Target => {
+                "the request target is malformed; spaces and what is not ASCII must be percent-encoded"
+            }
             ParseError::TargetTooLong => "the request target is too long",
-            ParseError::Version => "the request line must end in HTTP/1.1",
+            ParseError::Version => {
+                "the request line must end in HTTP/1.1; a space in its target must be percent-encoded"
+            }
             ParseError::VersionUnsupported => "only HTTP/1.1 and HTTP/1.0 are spoken here",
             ParseError::LineEnd => "every line of a head must end in CR LF",
             ParseError::HeaderName => "a header line must be a token, a colon and a value",

@@ -42,7 +42,8 @@ impl Accept {
     fn weight(&self, offer: &str) -> u16 {
         let kind = offer.split_once('/').map_or("", |(kind, _)| kind);
         let specific = |wish: &str| match wish {
-            "*/*" => 1,
+            // The second means nothing by the grammar, and nothing else to those that send it.
+            "*/*" | "*" => 1,
             _ if wish.strip_suffix("/*").is_some_and(|wish| wish.eq_ignore_ascii_case(kind)) => 2,
             _ if wish.eq_ignore_ascii_case(offer) => 3,
             _ => 0,
@@ -141,6 +142,11 @@ mod tests {
             Some("application/json")
         );
         assert_eq!(accept("").best(&offered), None);
+        // Java's HttpURLConnection, and clients that leave out a half.
+        let java = accept("text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2");
+        assert_eq!(java.best(&["application/json"]), Some("application/json"));
+        assert_eq!(java.best(&["application/json", "text/html"]), Some("text/html"));
+        assert_eq!(accept("*").best(&offered), Some("text/html"));
     }
 
     #[test]
