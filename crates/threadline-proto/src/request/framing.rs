@@ -148,6 +148,11 @@ mod tests {
             "18446744073709551616",
             "00000000000000000005",
             "5;",
+            // The neighbours of the digits: as one, `1:` would be 20.
+            "1:",
+            "1/",
+            ":",
+            "/",
             "\u{b}5",
         ] {
             assert_eq!(verdict(&[], &[value]), Err(ParseError::ContentLength), "{value}");

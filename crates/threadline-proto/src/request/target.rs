@@ -189,6 +189,28 @@ mod tests {
     }
 
     #[test]
+    fn rfc9112_3_2_two_forms_have_a_path_and_two_name_a_host() {
+        for (method, text, path, names_a_host) in [
+            (Method::Get, "/a?b", Some("/a"), false),
+            (Method::Get, "http://h/a?b", Some("/a"), true),
+            (Method::Get, "http://h", Some("/"), true),
+            (Method::Connect, "h:443", None, true),
+            (Method::Connect, "[::1]:443", None, true),
+            (Method::Options, "*", None, false),
+        ] {
+            let target = parse(method, text).expect("valid");
+            assert_eq!(target.has_path(), path.is_some(), "{text}");
+            assert_eq!(target.names_a_host(), names_a_host, "{text}");
+            // Of a tunnel there is nothing to be found at any path; `*` is the server as a whole.
+            let rest = if text == "*" { "*" } else { "" };
+            assert_eq!(target.path(), path.unwrap_or(rest), "{text}");
+            assert_eq!(target.path_bytes(), target.path().as_bytes(), "{text}");
+        }
+        let target = parse(Method::Connect, "h:443").expect("valid");
+        assert_eq!((target.form(), target.query()), (Form::Authority("h:443"), None));
+    }
+
+    #[test]
     fn rfc9112_3_2_4_asterisk_form_is_for_options_alone() {
         let target = parse(Method::Options, "*").expect("valid");
         assert_eq!((target.form(), target.path()), (Form::Asterisk, "*"));
