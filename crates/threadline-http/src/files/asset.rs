@@ -242,5 +242,7 @@ mod tests {
         assert_eq!(content.read_at(&mut buffer, 2).expect("read"), 1);
         assert_eq!(content.read_at(&mut buffer, 9).expect("read"), 0);
         assert_eq!(content.into_body(1..9).as_bytes(), Some(&b"bc"[..]));
+        let file = Content::File(tempfile::tempfile().expect("a file"));
+        assert_eq!(file.into_body(3..3).as_bytes(), Some(&b""[..]));
     }
 }

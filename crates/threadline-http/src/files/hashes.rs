@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io;
+use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::sync::{PoisonError, RwLock};
 use std::time::SystemTime;
@@ -23,9 +23,6 @@ pub(super) struct Hashes {
     /// once more then, and no order of use has to be kept.
     files_max: usize,
 }
-
-/// How much is read at a time.
-const PIECE: usize = 16 * 1024;
 
 impl Hashes {
     pub(super) fn new(files_max: usize) -> Self {
@@ -68,26 +65,37 @@ impl Hashes {
 /// where it is sent.
 fn read(file: &File, len: u64) -> io::Result<u64> {
     let mut hash = ContentHash::default();
-    let mut piece = [0; PIECE];
-    let mut at = 0;
-    while at < len {
-        let room = PIECE.min(usize::try_from(len - at).unwrap_or(PIECE));
-        match file.read_at(&mut piece[..room], at) {
-            Ok(0) => break,
-            Ok(count) => {
-                hash.update(&piece[..count]);
-                at += count as u64;
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
+    io::copy(&mut At { file, at: 0 }.take(len), &mut hash)?;
     Ok(hash.finish())
+}
+
+/// Reads a file without moving the place that its descriptor has.
+struct At<'f> {
+    file: &'f File,
+    at: u64,
+}
+
+impl Read for At<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read_at(buffer, self.at)?;
+        self.at += count as u64;
+        Ok(count)
+    }
+}
+
+impl Write for ContentHash {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
     use std::time::Duration;
 
     use super::*;
@@ -117,11 +125,16 @@ mod tests {
     #[test]
     fn all_of_a_file_is_hashed() {
         let hashes = Hashes::new(4);
-        for len in [0, 1, PIECE - 1, PIECE, PIECE + 1, 3 * PIECE] {
+        for len in [0, 1, 8191, 8192, 8193, 100_000] {
             let content: Vec<u8> = (0..len).map(|at| (at / 7) as u8).collect();
             let (file, stamp) = file(&content);
             assert_eq!(hashes.of(&file, &stamp, later()).expect("read"), hash(&content), "{len}");
         }
+        // No more than the stamp says, and no less than there is.
+        let longer: Vec<u8> = (0..100_000).map(|at| (at / 7) as u8).collect();
+        let (known, stamp) = file(&longer);
+        let part = Stamp { len: 8193, ..stamp };
+        assert_eq!(hashes.of(&known, &part, later()).expect("read"), hash(&longer[..8193]));
         let (file, stamp) = file(b"hello");
         file.set_len(2).expect("cut");
         assert_eq!(hashes.of(&file, &stamp, later()).expect("read"), hash(b"he"));
@@ -138,6 +151,20 @@ mod tests {
         let longer = Stamp { len: 2, ..stamp };
         assert_eq!(hashes.of(&other, &longer, later()).expect("read"), hash(b"tw"));
         assert_eq!(len(&hashes), 1, "the older version is forgotten");
+    }
+
+    #[test]
+    fn files_are_known_beside_each_other() {
+        let hashes = Hashes::new(3);
+        let stamps = [b"one", b"two"].map(|content| {
+            let (file, stamp) = file(content);
+            hashes.of(&file, &stamp, later()).expect("read");
+            // Open, so that the next one has another inode.
+            (file, stamp)
+        });
+        let (other, _) = file(b"other");
+        let known = stamps.map(|(_, stamp)| hashes.of(&other, &stamp, later()).expect("known"));
+        assert_eq!(known, [hash(b"one"), hash(b"two")]);
     }
 
     #[test]
