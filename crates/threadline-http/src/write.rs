@@ -321,7 +321,7 @@ fn append<'r>(
     // Room for a head of the usual size, so that the buffer grows once if at all.
     out.reserve(256 + content.len());
     write_head(out, response, Payload::Length(content.len()), manner.persistence)?;
-    if manner.content == Content::Sent && !response.status.forbids_content() {
+    if !manner.leaves_content_out() && !response.status.forbids_content() {
         out.extend_from_slice(content);
     }
     Ok(())
