@@ -69,11 +69,13 @@ counters! {
     timeouts_body,
     /// Connections closed after `Timeouts::idle`.
     timeouts_idle,
-    /// Connections closed because the peer read nothing for `Timeouts::write`.
+    /// Connections closed because output waited and the peer took no byte of it for `Timeouts::write`, or
+    /// for a stream handler's write timeout.
     timeouts_write,
     /// Connections whose peer stopped answering: TCP keep-alive or retransmissions gave up (`ETIMEDOUT`).
     vanished,
-    /// Closed connections whose peer went on sending for longer, or more, than lingering allows.
+    /// Connections closed on our side whose peer stayed for longer, or went on sending more, than lingering
+    /// allows.
     lingered_too_long,
     /// Messages that broke the rules of their protocol.
     malformed,
@@ -85,7 +87,7 @@ counters! {
     too_large_bodies,
     /// Lines and frames that were longer than allowed.
     too_long_messages,
-    /// Reads and writes of stream handlers that timed out.
+    /// Reads of stream handlers that timed out.
     timeouts_stream,
     /// Pushed messages that were dropped because their receiver was slow.
     pushes_dropped,

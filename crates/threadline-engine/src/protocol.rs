@@ -98,7 +98,7 @@ pub enum Step {
     Close,
     /// As `Close`, but the answer goes on for as long as there is a [`Sender`](crate::Sender) to the
     /// connection: no more messages are looked at, and it closes behind what the last of them has
-    /// sent.
+    /// sent. The idle deadline does not apply meanwhile.
     Push,
     /// The message is not whole yet.
     Partial {
@@ -173,7 +173,8 @@ pub struct Timeouts {
     /// Between messages, and before the first. Default 75 s. A connection with a live
     /// [`Sender`](crate::Sender) is exempt: it is waiting for the service, not for its peer.
     pub idle: Option<Duration>,
-    /// How long a reply may wait for the peer to take any byte of it. Default 30 s.
+    /// How long output may wait for the peer to take any byte of it: replies, files and what is pushed,
+    /// whatever the connection is doing meanwhile. The connection is closed then. Default 30 s.
     pub write: Option<Duration>,
 }
 

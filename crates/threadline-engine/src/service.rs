@@ -68,6 +68,14 @@ impl Service {
         }
     }
 
+    /// How long output may wait for the peer to take any byte of it. Stream handlers have their own.
+    pub(crate) fn write_limit(&self) -> Option<Ticks> {
+        match self {
+            Service::Messages(service) => service.deadlines.write,
+            Service::Stream(_) | Service::Datagrams(_) => None,
+        }
+    }
+
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Service::Messages(service) => service.protocol.name(),

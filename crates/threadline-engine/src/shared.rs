@@ -146,9 +146,6 @@ impl Peers {
 pub(crate) trait Blockable: Send + Sync {
     fn shut_down(&self, how: Shutdown);
 
-    /// Writes what a [`Sender`](crate::Sender) has left, now that there is room.
-    fn flush(&self) {}
-
     /// Whether output waits for the peer to read.
     fn output_waits(&self) -> bool {
         false
@@ -186,13 +183,6 @@ impl Blocked {
     /// Whether the connection in that slot has a thread of its own.
     pub(crate) fn contains(&self, shard: usize, slot: u32) -> bool {
         self.sockets.lock().contains_key(&(shard, slot))
-    }
-
-    /// Writes what waits for the connection in that slot.
-    pub(crate) fn flush(&self, shard: usize, slot: u32) {
-        if let Some(socket) = self.socket(shard, slot) {
-            socket.flush();
-        }
     }
 
     /// Whether output waits for the peer of the connection in that slot.

@@ -1,18 +1,58 @@
-//! What every connection of a shard can reach from any thread: where its socket is registered, and
-//! where things are counted.
+//! What every connection of a shard can reach from any thread: where its socket is registered, where
+//! things are counted, the shard's mail, and the connections whose output waits.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+
+use super::outbox::Outbox;
 use crate::counters::Counters;
-use crate::sys::Epoll;
+use crate::shard::{Inbox, Note};
+use crate::sys::{Epoll, Waker};
 
 /// The part of a shard that its connections share, and may outlive.
 #[derive(Debug)]
 pub(crate) struct Home {
     pub(crate) epoll: Epoll,
     pub(crate) counters: Counters,
+    pub(crate) inbox: Inbox,
+    pub(crate) waker: Waker,
+    pub(crate) outputs: Outputs,
 }
 
 impl Home {
-    pub(crate) fn new(epoll: Epoll) -> Self {
-        Home { epoll, counters: Counters::default() }
+    pub(crate) fn new(epoll: Epoll, waker: Waker) -> Self {
+        let (counters, inbox) = (Counters::default(), Inbox::default());
+        Home { epoll, counters, inbox, waker, outputs: Outputs::default() }
+    }
+
+    /// Leaves a note for whoever runs the shard, and wakes it whether or not it sleeps: for threads that
+    /// do not know the shard's lease, where a system call does not matter.
+    pub(super) fn tell(&self, note: Note) {
+        self.inbox.push(note);
+        self.waker.wake();
+    }
+}
+
+/// The outboxes of a shard in which output has waited, by the key of their connection: for the shard, which
+/// may have to look at one whose connection another thread has.
+#[derive(Debug, Default)]
+pub(crate) struct Outputs {
+    by_key: Mutex<HashMap<u64, Weak<Outbox>>>,
+}
+
+impl Outputs {
+    pub(super) fn insert(&self, key: u64, outbox: Weak<Outbox>) {
+        self.by_key.lock().insert(key, outbox);
+    }
+
+    pub(super) fn remove(&self, key: u64) {
+        self.by_key.lock().remove(&key);
+    }
+
+    /// The outbox of that connection, if output has ever waited in it.
+    pub(crate) fn get(&self, key: u64) -> Option<Arc<Outbox>> {
+        self.by_key.lock().get(&key).and_then(Weak::upgrade)
     }
 }

@@ -20,7 +20,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 pub(crate) use home::Home;
-pub(crate) use outbox::{Outbox, Watch};
+pub(crate) use outbox::{Outbox, Owner, Watch};
 pub use outbox::{SendError, Sender, SlowReceiver};
 pub(crate) use ownership::Claimed;
 use ownership::Ownership;
@@ -28,6 +28,7 @@ use rest::Rest;
 pub(crate) use rest::{AtDrain, WaitsFor};
 pub use session::Session;
 pub(crate) use session::{SessionParts, Successor};
+pub(crate) use waiting::{timespec, wait_for_room};
 
 use crate::protocol::Phase;
 use crate::sys::Ticks;

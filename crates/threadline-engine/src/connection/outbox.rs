@@ -4,6 +4,10 @@
 //! kernel does not take all of a reply, or when a handler asks for a [`Sender`]. It then owns
 //! the descriptor, and its lock orders all writes. A send with nothing waiting is written by
 //! the sending thread itself, so that pushing to a thousand members wakes no thread.
+//!
+//! The write deadline is kept here too, for every kind of output and whatever the connection's owner is
+//! doing: when output begins to wait, the shard is told, and from then on it takes a look now and then
+//! ([`Outbox::look`]). The decision that a peer has stalled is made under the lock, once.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -18,11 +22,16 @@ use rustix::net::Shutdown;
 
 use super::home::Home;
 use super::socket::{PART, REPLY_PART, Sent, send_file_now, send_now};
+use super::waiting::{LOOKS, has_room};
+use crate::shard::Note;
 use crate::shared::Blockable;
-use crate::sys::{Interest, Ticks, now_ticks};
+use crate::sys::{Interest, Ticks, now_ticks, unsent_len};
 
 /// How much may wait for a slow receiver before its [`SlowReceiver`] policy applies: 256 KB.
 const LIMIT_DEFAULT: usize = 256 * 1024;
+
+/// The shard looks at waiting output at least this often, however long the deadline: about 4 s.
+const STEP_MAX: Ticks = 256;
 
 /// A handle that writes to a connection from any thread, while the connection is parked.
 ///
@@ -52,6 +61,22 @@ pub struct Sender {
     /// The connection's.
     id: u64,
     outbox: Weak<Outbox>,
+    /// Shared by all senders of a connection: tells whether there are any.
+    _held: Arc<Held>,
+}
+
+/// What the senders of a connection hold together: dropped with the last of them.
+#[derive(Debug)]
+struct Held {
+    outbox: Weak<Outbox>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(outbox) = self.outbox.upgrade() {
+            outbox.last_sender_gone();
+        }
+    }
 }
 
 impl PartialEq for Sender {
@@ -104,13 +129,9 @@ impl fmt::Display for SendError {
 impl std::error::Error for SendError {}
 
 impl Sender {
-    pub(super) fn new(id: u64, outbox: &Arc<Outbox>) -> Self {
-        Sender { id, outbox: Arc::downgrade(outbox) }
-    }
-
     /// Of a connection that takes no more messages.
     pub(super) fn closed(id: u64) -> Self {
-        Sender { id, outbox: Weak::new() }
+        Sender { id, outbox: Weak::new(), _held: Arc::new(Held { outbox: Weak::new() }) }
     }
 
     /// The connection's number, as [`Session::id`](crate::Session::id) has it.
@@ -154,17 +175,12 @@ impl Sender {
     /// fail.
     pub fn finish(self) {
         let Some(outbox) = self.outbox.upgrade() else { return };
-        let mut queue = outbox.queue.lock();
-        queue.finished = true;
-        if queue.messages.is_empty() {
-            // The peer closes too when it has read the end, and the shard hears of that.
-            outbox.shut_down(Shutdown::Write);
-        }
+        outbox.finish(&mut outbox.queue.lock());
     }
 
     /// Whether the connection has ended.
     pub fn is_closed(&self) -> bool {
-        self.outbox.upgrade().is_none_or(|outbox| outbox.queue.lock().closed)
+        self.outbox.upgrade().is_none_or(|outbox| outbox.queue.lock().is_closed())
     }
 
     /// Closes the connection; what waits is not sent.
@@ -190,6 +206,9 @@ pub(crate) struct Outbox {
     home: Arc<Home>,
     key: u64,
     watch: Watch,
+    /// How long the peer may take no byte of what waits; `None`: for ever.
+    write_limit: Option<Ticks>,
+    me: Weak<Outbox>,
     queue: Mutex<Queue>,
 }
 
@@ -202,14 +221,59 @@ struct Queue {
     /// The shard has been asked to tell when there is room.
     armed: bool,
     closed: bool,
+    /// The write deadline has closed it.
+    timed_out: bool,
+    /// Nothing more is pushed: the connection is to be handed over, or its owner ends it.
+    retired: bool,
     /// Nothing more is pushed: our side closes once nothing waits.
     finished: bool,
-    /// When the peer last took a byte, or the queue began to fill.
+    /// It has got a sender in a turn whose replies are not written yet.
+    in_turn: bool,
+    /// It is as good as finished once there is no sender ([`Step::Push`](crate::Step::Push)).
+    pushing: bool,
+    /// When our side was closed because it was finished.
+    ended: Option<Ticks>,
+    /// When it was last seen that the peer had taken a byte, or the queue began to fill.
     moved: Ticks,
+    /// What the peer had taken at the last look; `i64::MIN` before the first since the queue began to fill.
+    taken: i64,
+    /// The shard looks at it: a timer of its own, or a note on the way to it.
+    looked_at: bool,
+    /// It is among [`Home::outputs`](Home).
+    registered: bool,
+    /// Bytes that the socket has taken from the queue.
+    sent: u64,
+    /// The number that the next message gets.
+    next: u64,
     dropped: u64,
+    held: Weak<Held>,
+}
+
+impl Queue {
+    /// Whether senders have come to their end.
+    fn is_closed(&self) -> bool {
+        self.closed || self.retired
+    }
+
+    /// The error of a write to a closed queue.
+    fn closed_error(&self) -> io::Error {
+        let kind = if self.timed_out { io::ErrorKind::TimedOut } else { io::ErrorKind::BrokenPipe };
+        kind.into()
+    }
+
+    /// Whether writing what is next may take as long as a disk takes.
+    fn waits_for_disk(&self) -> bool {
+        matches!(self.messages.front(), Some(Message { content: Content::File { .. }, .. }))
+    }
+
+    fn check_open(&self) -> io::Result<()> {
+        if self.closed { Err(self.closed_error()) } else { Ok(()) }
+    }
 }
 
 struct Message {
+    /// Grows from message to message.
+    number: u64,
     content: Content,
     /// A reply is never dropped.
     droppable: bool,
@@ -227,6 +291,14 @@ impl Content {
         match self {
             Content::Bytes { bytes, sent } => bytes.len() - sent,
             Content::File { .. } => 0,
+        }
+    }
+
+    /// Bytes that are still to be sent.
+    fn left(&self) -> u64 {
+        match self {
+            Content::Bytes { bytes, sent } => (bytes.len() - sent) as u64,
+            Content::File { offset, end, .. } => end - offset,
         }
     }
 
@@ -249,6 +321,15 @@ impl Content {
     }
 }
 
+/// What the owner of a connection is doing while the shard looks at its output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// Nothing: the connection is parked, and an event says when there is room.
+    Parked,
+    /// Something else: a handler may be running.
+    Busy,
+}
+
 impl fmt::Debug for Outbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Outbox").field("socket", &self.socket).finish_non_exhaustive()
@@ -256,7 +337,13 @@ impl fmt::Debug for Outbox {
 }
 
 impl Outbox {
-    pub(super) fn new(socket: OwnedFd, home: Arc<Home>, key: u64, watch: Watch) -> Self {
+    pub(super) fn new(
+        socket: OwnedFd,
+        home: Arc<Home>,
+        key: u64,
+        watch: Watch,
+        write_limit: Option<Ticks>,
+    ) -> Arc<Self> {
         let queue = Queue {
             messages: VecDeque::new(),
             bytes: 0,
@@ -264,32 +351,105 @@ impl Outbox {
             policy: SlowReceiver::default(),
             armed: false,
             closed: false,
+            timed_out: false,
+            retired: false,
             finished: false,
+            in_turn: false,
+            pushing: false,
+            ended: None,
             moved: 0,
+            taken: i64::MIN,
+            looked_at: false,
+            registered: false,
+            sent: 0,
+            next: 0,
             dropped: 0,
+            held: Weak::new(),
         };
-        Outbox { socket, home, key, watch, queue: Mutex::new(queue) }
+        let queue = Mutex::new(queue);
+        Arc::new_cyclic(|me| {
+            let me = Weak::clone(me);
+            Outbox { socket, home, key, watch, write_limit, me, queue }
+        })
+    }
+
+    /// A handle that adds to the queue from any thread.
+    pub(super) fn sender(&self, id: u64) -> Sender {
+        let mut queue = self.queue.lock();
+        queue.in_turn = true;
+        let held = queue.held.upgrade().unwrap_or_else(|| {
+            let held = Arc::new(Held { outbox: Weak::clone(&self.me) });
+            queue.held = Arc::downgrade(&held);
+            held
+        });
+        Sender { id, outbox: Weak::clone(&self.me), _held: held }
+    }
+
+    /// Whether there is a [`Sender`].
+    pub(super) fn has_sender(&self) -> bool {
+        self.queue.lock().held.strong_count() > 0
+    }
+
+    /// From now on the connection is there for its senders alone. False if there is none any more.
+    pub(super) fn begin_push(&self) -> bool {
+        let mut queue = self.queue.lock();
+        queue.pushing = true;
+        !queue.finished && queue.held.strong_count() > 0
+    }
+
+    pub(super) fn end_turn(&self) {
+        let mut queue = self.queue.lock();
+        queue.in_turn = false;
+        self.end_if_finished(&mut queue);
+    }
+
+    fn last_sender_gone(&self) {
+        let mut queue = self.queue.lock();
+        // The owner may have made another one meanwhile.
+        if queue.pushing && !queue.finished && queue.held.strong_count() == 0 {
+            self.finish(&mut queue);
+        }
+    }
+
+    fn finish(&self, queue: &mut Queue) {
+        queue.finished = true;
+        self.end_if_finished(queue);
+    }
+
+    /// Closes our side, once that is due. The peer closes too when it has read the end, and the shard
+    /// hears of that; if it does not, the shard's looks are its bound.
+    fn end_if_finished(&self, queue: &mut Queue) {
+        let is_out = queue.messages.is_empty() && !queue.in_turn;
+        if queue.finished && is_out && queue.ended.is_none() && !queue.closed {
+            self.shut_down(Shutdown::Write);
+            queue.ended = Some(now_ticks());
+            self.ask_for_looks(queue);
+        }
+    }
+
+    /// The owner has closed our side, and sees to the rest.
+    pub(super) fn leave_end_to_owner(&self) {
+        let mut queue = self.queue.lock();
+        (queue.retired, queue.finished, queue.ended) = (true, false, None);
     }
 
     /// A reply: waits however large it is, because the next message is not looked at before it is
-    /// out. So at most one turn's replies wait.
-    pub(super) fn reply(&self, bytes: &[u8]) -> io::Result<()> {
+    /// out. So at most one turn's replies wait. Returns its number if some of it waits.
+    pub(super) fn reply(&self, bytes: &[u8]) -> io::Result<Option<u64>> {
         let mut queue = self.queue.lock();
-        if queue.closed {
-            return Err(io::ErrorKind::BrokenPipe.into());
-        }
+        queue.check_open()?;
         self.write_or_queue(&mut queue, bytes, false)
     }
 
     fn push(&self, bytes: &[u8]) -> Result<(), SendError> {
         let mut queue = self.queue.lock();
-        if queue.closed || queue.finished {
+        if queue.is_closed() || queue.finished {
             return Err(SendError::Closed);
         }
         if queue.bytes > 0 && queue.bytes + bytes.len() > queue.bytes_max {
             self.make_room(&mut queue, bytes.len())?;
         }
-        self.write_or_queue(&mut queue, bytes, true).map_err(|error| {
+        self.write_or_queue(&mut queue, bytes, true).map(drop).map_err(|error| {
             self.home.counters.count_vanished(&error);
             self.close(&mut queue);
             SendError::Closed
@@ -326,19 +486,55 @@ impl Outbox {
         self.home.counters.pushes_dropped.increment();
     }
 
-    fn write_or_queue(&self, queue: &mut Queue, bytes: &[u8], droppable: bool) -> io::Result<()> {
+    fn write_or_queue(
+        &self,
+        queue: &mut Queue,
+        bytes: &[u8],
+        droppable: bool,
+    ) -> io::Result<Option<u64>> {
         let mut sent = 0;
         if queue.messages.is_empty() {
             match send_now(self.socket.as_fd(), bytes, REPLY_PART)? {
-                Sent::All => return Ok(()),
+                Sent::All => return Ok(None),
                 Sent::Part(count) => sent = count,
             }
-            queue.moved = now_ticks();
         }
         queue.bytes += bytes.len() - sent;
         let content = Content::Bytes { bytes: bytes[sent..].into(), sent: 0 };
-        queue.messages.push_back(Message { content, droppable: droppable && sent == 0 });
-        self.arm(queue)
+        self.queue_up(queue, content, droppable && sent == 0).map(Some)
+    }
+
+    /// Has something wait behind what waits already. Returns its number.
+    fn queue_up(&self, queue: &mut Queue, content: Content, droppable: bool) -> io::Result<u64> {
+        if queue.messages.is_empty() {
+            queue.moved = now_ticks();
+            queue.taken = i64::MIN;
+        }
+        let number = queue.next;
+        queue.next += 1;
+        queue.messages.push_back(Message { number, content, droppable });
+        self.register(queue);
+        self.arm(queue)?;
+        if self.write_limit.is_some() {
+            self.ask_for_looks(queue);
+        }
+        Ok(number)
+    }
+
+    /// Lets the shard find the queue by its connection's key.
+    fn register(&self, queue: &mut Queue) {
+        if !queue.registered {
+            queue.registered = true;
+            self.home.outputs.insert(self.key, Weak::clone(&self.me));
+        }
+    }
+
+    /// Has the shard look at the queue from now on ([`Outbox::look`]).
+    fn ask_for_looks(&self, queue: &mut Queue) {
+        self.register(queue);
+        if !std::mem::replace(&mut queue.looked_at, true) {
+            self.home.tell(Note::OutputWaits(self.key));
+        }
     }
 
     /// Writes what fits, at most a part. Called when the kernel says that there is room.
@@ -348,67 +544,160 @@ impl Outbox {
 
     fn flush_queue(&self, queue: &mut Queue) -> io::Result<()> {
         while let Some(message) = queue.messages.front_mut() {
-            let held = message.content.held();
+            let (held, left) = (message.content.held(), message.content.left());
             match message.content.send_some(self.socket.as_fd())? {
                 Sent::All => {
                     queue.bytes -= held;
-                    queue.moved = now_ticks();
+                    queue.sent += left;
                     queue.messages.pop_front();
                 }
                 Sent::Part(count) => {
                     queue.bytes -= held - message.content.held();
-                    if count > 0 {
-                        queue.moved = now_ticks();
-                    }
+                    queue.sent += count as u64;
                     return if count < PART { Ok(()) } else { self.ask_for_room() };
                 }
             }
         }
         // A queue that has been full once gives its memory back.
         queue.messages = VecDeque::new();
-        if queue.finished {
-            self.shut_down(Shutdown::Write);
-        }
+        self.end_if_finished(queue);
         self.disarm(queue)
     }
 
-    /// Sends what the socket takes right now, if nothing waits before it: for a thread that waits for
-    /// room itself.
-    pub(super) fn send_part(&self, bytes: &[u8]) -> io::Result<Sent> {
-        let mut queue = self.queue.lock();
-        if queue.closed {
-            return Err(io::ErrorKind::BrokenPipe.into());
-        }
-        self.flush_queue(&mut queue)?;
-        if queue.messages.is_empty() {
-            send_now(self.socket.as_fd(), bytes, usize::MAX)
-        } else {
-            Ok(Sent::Part(0))
+    /// Writes what fits, for a connection whose owner is busy with something else and will look itself
+    /// later. If the queue is in use at this moment, so will its user.
+    pub(crate) fn flush_for_owner(&self) {
+        let queue = match self.watch {
+            // Its thread may sleep in a read for long: nobody but the caller writes what waits.
+            Watch::Nothing => Some(self.queue.lock()),
+            Watch::Input => self.queue.try_lock(),
+        };
+        if let Some(mut queue) = queue
+            && (self.watch == Watch::Nothing || !queue.waits_for_disk())
+        {
+            self.flush_in_passing(&mut queue);
         }
     }
 
-    /// Has a file sent behind what waits.
-    pub(super) fn queue_file(&self, content: Content) -> io::Result<()> {
-        let mut queue = self.queue.lock();
+    fn flush_in_passing(&self, queue: &mut Queue) {
+        // A connection that is gone is noticed by its owner, but the kernel tells its error once.
+        if let Err(error) = self.flush_queue(queue) {
+            self.home.counters.count_vanished(&error);
+        }
+    }
+
+    /// The shard's look at what waits, now and then: closes the connection if its peer has taken nothing
+    /// for too long. Says when to look again; `None`: not before it is asked to.
+    ///
+    /// The peer takes bytes long before the kernel says that there is room, so what the socket has still
+    /// to send is compared with the last look. A peer that stops between two looks is given that much more.
+    pub(crate) fn look(&self, owner: Owner, linger: Ticks) -> Option<Ticks> {
+        let now = now_ticks();
+        let limit = self.write_limit.unwrap_or(Ticks::MAX);
+        let step = (limit / LOOKS).clamp(1, STEP_MAX);
+        // In use: it is being written, or added to.
+        let Some(mut queue) = self.queue.try_lock() else { return Some(now + step) };
+        if owner == Owner::Busy && !queue.closed && !queue.waits_for_disk() {
+            self.flush_in_passing(&mut queue);
+        }
+        let next = self.next_look(&mut queue, now, limit, linger);
+        queue.looked_at = next.is_some();
+        next.map(|due| due.min(now + step))
+    }
+
+    fn next_look(
+        &self,
+        queue: &mut Queue,
+        now: Ticks,
+        limit: Ticks,
+        linger: Ticks,
+    ) -> Option<Ticks> {
         if queue.closed {
-            return Err(io::ErrorKind::BrokenPipe.into());
+            return None;
         }
         if queue.messages.is_empty() {
-            queue.moved = now_ticks();
+            let due = queue.ended?.saturating_add(linger);
+            if now < due {
+                return Some(due);
+            }
+            self.home.counters.lingered_too_long.increment();
+            self.close(queue);
+            return None;
         }
-        queue.messages.push_back(Message { content, droppable: false });
-        self.arm(&mut queue)
+        if limit == Ticks::MAX {
+            return None;
+        }
+        let taken = self.taken_of(queue);
+        // If there is room, it is the owner that is late.
+        if taken > queue.taken || has_room(self.socket.as_fd()) {
+            queue.moved = now;
+        }
+        queue.taken = taken;
+        // A tick more: the one in which the peer took its last byte had begun.
+        let due = queue.moved.saturating_add(limit).saturating_add(1);
+        if now < due {
+            return Some(due);
+        }
+        self.time_out_queue(queue);
+        None
+    }
+
+    /// Grows with every byte that the peer takes, by a measure that has no beginning.
+    pub(super) fn taken(&self) -> i64 {
+        self.taken_of(&self.queue.lock())
+    }
+
+    fn taken_of(&self, queue: &Queue) -> i64 {
+        queue.sent as i64 - unsent_len(&self.socket) as i64
+    }
+
+    /// Closes the connection because its peer takes nothing, unless it is closed already.
+    pub(super) fn time_out(&self) {
+        self.time_out_queue(&mut self.queue.lock());
+    }
+
+    fn time_out_queue(&self, queue: &mut Queue) {
+        if !queue.closed {
+            queue.timed_out = true;
+            self.home.counters.timeouts_write.increment();
+            self.close(queue);
+        }
+    }
+
+    /// Whether all is out up to the message with that number; writes what fits.
+    pub(super) fn flush_through(&self, number: u64) -> io::Result<bool> {
+        let mut queue = self.queue.lock();
+        queue.check_open()?;
+        self.flush_queue(&mut queue)?;
+        Ok(queue.messages.front().is_none_or(|message| message.number > number))
+    }
+
+    /// Ends all pushing, because the connection gets another owner: true once all is out. Senders
+    /// have come to their end then.
+    pub(super) fn retire(&self) -> io::Result<bool> {
+        let mut queue = self.queue.lock();
+        queue.check_open()?;
+        queue.retired = true;
+        self.flush_queue(&mut queue)?;
+        queue.closed = queue.messages.is_empty();
+        Ok(queue.closed)
+    }
+
+    /// Sends `head` and a file behind what waits already, as one piece, as far as the socket takes it; the
+    /// rest waits.
+    pub(super) fn reply_file(&self, head: &[u8], mut content: Content) -> io::Result<()> {
+        let mut queue = self.queue.lock();
+        queue.check_open()?;
+        self.write_or_queue(&mut queue, head, false)?;
+        if queue.messages.is_empty() && content.send_some(self.socket.as_fd())? == Sent::All {
+            return Ok(());
+        }
+        self.queue_up(&mut queue, content, false).map(drop)
     }
 
     /// Whether output waits for the peer to read.
     pub(crate) fn waits(&self) -> bool {
         !self.queue.lock().messages.is_empty()
-    }
-
-    /// Since when the peer has not taken a byte, if output waits.
-    pub(crate) fn stalled_since(&self) -> Option<Ticks> {
-        let queue = self.queue.lock();
-        (!queue.messages.is_empty()).then_some(queue.moved)
     }
 
     fn close(&self, queue: &mut Queue) {
@@ -456,15 +745,16 @@ impl Blockable for Outbox {
         let _ = rustix::net::shutdown(&self.socket, how);
     }
 
-    fn flush(&self) {
-        // A connection that is gone is noticed by the thread that reads it.
-        if let Err(error) = Outbox::flush(self) {
-            self.home.counters.count_vanished(&error);
-        }
-    }
-
     fn output_waits(&self) -> bool {
         self.waits()
+    }
+}
+
+impl Drop for Outbox {
+    fn drop(&mut self) {
+        if self.queue.get_mut().registered {
+            self.home.outputs.remove(self.key);
+        }
     }
 }
 

@@ -9,6 +9,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use rustix::net::Shutdown;
+
 use super::home::Home;
 use super::outbox::{Outbox, Sender, Watch};
 use super::socket::{REPLY_PART, Sent, Socket, send_now};
@@ -28,6 +30,10 @@ pub struct Session {
     pub(super) home: Arc<Home>,
     key: u64,
     watch: Watch,
+    /// The write deadline; `None`: output waits for ever.
+    write_limit: Option<Ticks>,
+    /// User code has asked for a sender in this turn.
+    sender_made: bool,
     after_reply: AfterReply,
     attachment: Option<Box<dyn Any + Send>>,
 }
@@ -66,17 +72,29 @@ pub(crate) struct SessionParts {
     pub(crate) home: Arc<Home>,
     pub(crate) key: u64,
     pub(crate) watch: Watch,
+    pub(crate) write_limit: Option<Ticks>,
 }
 
 impl Session {
     pub(crate) fn new(parts: SessionParts) -> Self {
-        let SessionParts { socket, peer, home, key, watch } = parts;
+        let SessionParts { socket, peer, home, key, watch, write_limit } = parts;
         // The number only has to differ from all others: no order with other memory is needed. The
         // addition is small beside an accept(2), and is made for connections alone, not for messages.
         let id = LAST_ID.fetch_add(1, Ordering::Relaxed) + 1;
         let socket = Socket::Own(socket);
         let after_reply = AfterReply::GoOn;
-        Session { id, socket, peer, home, key, watch, after_reply, attachment: None }
+        Session {
+            id,
+            socket,
+            peer,
+            home,
+            key,
+            watch,
+            write_limit,
+            sender_made: false,
+            after_reply,
+            attachment: None,
+        }
     }
 
     /// The peer's address; `None` on a Unix socket.
@@ -99,14 +117,30 @@ impl Session {
 
     /// A handle that writes to this connection from any thread, now or while it is parked.
     ///
-    /// All handles of a connection share one bounded queue; [`Sender::limit`] sets its bound.
+    /// All handles of a connection share one bounded queue; [`Sender::limit`] sets its bound. A handle
+    /// to a connection that has been handed over is closed from the start.
     pub fn sender(&mut self) -> Sender {
-        if let Socket::Gone = self.socket {
-            // Handed over. The closing hook may still ask which one it was.
-            return Sender::closed(self.id);
-        }
+        self.sender_made = true;
         let id = self.id;
-        Sender::new(id, self.outbox())
+        // Once handed over, the closing hook may still ask which one it was.
+        self.outbox().map_or_else(|| Sender::closed(id), |outbox| outbox.sender(id))
+    }
+
+    /// The replies of a turn are written: a sender that was made in it, and has been finished already, did
+    /// not mean to cut them off.
+    #[inline(always)]
+    pub(crate) fn end_turn(&mut self) {
+        if self.sender_made {
+            self.let_senders_end();
+        }
+    }
+
+    #[cold]
+    fn let_senders_end(&mut self) {
+        self.sender_made = false;
+        if let Socket::Shared(outbox) = &self.socket {
+            outbox.end_turn();
+        }
     }
 
     /// What [`Session::insert`] has put there, if it is a `T`.
@@ -170,6 +204,14 @@ impl Session {
         }
     }
 
+    /// Closes our side for good. What bounds the peer's answer to that is the caller's business alone.
+    pub(crate) fn shut_down_write(&self) {
+        self.socket.shutdown(Shutdown::Write);
+        if let Socket::Shared(outbox) = &self.socket {
+            outbox.leave_end_to_owner();
+        }
+    }
+
     pub(crate) fn socket(&self) -> &Socket {
         &self.socket
     }
@@ -199,7 +241,8 @@ impl Session {
             Socket::Shared(_) => 0,
             Socket::Gone => return Err(io::ErrorKind::NotConnected.into()),
         };
-        self.outbox().reply(&bytes[sent..])
+        let outbox = self.outbox().ok_or(io::ErrorKind::NotConnected)?;
+        outbox.reply(&bytes[sent..]).map(drop)
     }
 
     /// Whether output waits for the peer to read.
@@ -207,14 +250,6 @@ impl Session {
         match &self.socket {
             Socket::Shared(outbox) => outbox.waits(),
             _ => false,
-        }
-    }
-
-    /// Since when the peer has not taken a byte, if output waits.
-    pub(crate) fn stalled_since(&self) -> Option<Ticks> {
-        match &self.socket {
-            Socket::Shared(outbox) => outbox.stalled_since(),
-            _ => None,
         }
     }
 
@@ -229,28 +264,32 @@ impl Session {
     /// Whether somebody holds a [`Sender`] to it.
     pub(crate) fn has_sender(&self) -> bool {
         match &self.socket {
-            // A connection with a thread of its own has one weak handle more: the drain's.
-            Socket::Shared(outbox) => {
-                Arc::weak_count(outbox) > usize::from(self.watch == Watch::Nothing)
-            }
+            Socket::Shared(outbox) => outbox.has_sender(),
             _ => false,
         }
     }
 
-    /// The outbox, made if there was none.
-    pub(crate) fn outbox(&mut self) -> &Arc<Outbox> {
+    /// From now on the connection is there for its senders alone. False if there is none any more.
+    pub(crate) fn begin_push(&self) -> bool {
+        match &self.socket {
+            Socket::Shared(outbox) => outbox.begin_push(),
+            _ => false,
+        }
+    }
+
+    /// The outbox, made if there was none; `None` once the socket has been handed over.
+    pub(crate) fn outbox(&mut self) -> Option<&Arc<Outbox>> {
         if let Socket::Own(_) = self.socket {
             let Socket::Own(fd) = mem::replace(&mut self.socket, Socket::Gone) else {
                 unreachable!("just looked")
             };
-            let outbox = Outbox::new(fd, Arc::clone(&self.home), self.key, self.watch);
-            self.socket = Socket::Shared(Arc::new(outbox));
+            let home = Arc::clone(&self.home);
+            self.socket =
+                Socket::Shared(Outbox::new(fd, home, self.key, self.watch, self.write_limit));
         }
         match &self.socket {
-            Socket::Shared(outbox) => outbox,
-            // A message connection's socket leaves it only for a stream handler, and a stream
-            // connection has no session that user code sees.
-            _ => unreachable!("a stream connection has no outbox"),
+            Socket::Shared(outbox) => Some(outbox),
+            _ => None,
         }
     }
 }

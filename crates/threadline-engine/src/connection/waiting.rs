@@ -1,23 +1,32 @@
 //! Reading and writing a connection while the calling thread waits: for bodies that are too large to
-//! be whole before their handler runs.
+//! be whole before their handler runs, and for stream handlers.
 //!
 //! Only for code that may wait where it is ([`Turn::waiting`](crate::Turn::waiting)), or in user code
-//! on a shard's thread, whose shard another thread takes meanwhile.
+//! on a shard's thread, whose shard another thread takes meanwhile. Each wait has its own deadline, which
+//! is measured from the moment when the wait begins.
 
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::fd::BorrowedFd;
-use std::time::Duration;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, ioctl_fionread};
-use rustix::net::RecvFlags;
+use rustix::net::{RecvFlags, Shutdown};
 use threadline_pool::about_to_block;
 
-use super::outbox::Content;
+use super::outbox::{Content, Outbox};
 use super::session::Session;
-use super::socket::{Sent, Socket, send_file_now, send_now};
+use super::socket::{REPLY_PART, Sent, Socket, send_file_now, send_now};
+use crate::sys::unsent_len;
+
+/// How often, within a write deadline, it is looked whether the peer has taken anything. A stall is
+/// noticed late by one part of that many.
+pub(crate) const LOOKS: u32 = 8;
+
+/// The shortest wait: `poll` counts in milliseconds or more.
+const WAIT_MIN: Duration = Duration::from_millis(1);
 
 impl Session {
     /// Reads what has come, and waits for it if need be; 0 at the end of input.
@@ -30,7 +39,7 @@ impl Session {
             match rustix::net::recv(fd, &mut *buffer, RecvFlags::DONTWAIT) {
                 Ok((count, _)) => return Ok(count),
                 Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => wait_for(fd, PollFlags::IN, limit)?,
+                Err(Errno::AGAIN) => wait_for_input(fd, limit)?,
                 Err(error) => {
                     let error = error.into();
                     self.home.counters.count_vanished(&error);
@@ -48,26 +57,43 @@ impl Session {
     /// Writes all of `bytes`, behind what waits already, and waits for the peer to read if need be.
     ///
     /// # Errors
-    /// [`io::ErrorKind::TimedOut`] if the peer takes no byte for so long; `None` waits for ever.
+    /// [`io::ErrorKind::TimedOut`] if the peer takes no byte for so long; `None` waits for ever. The
+    /// connection is closed then.
     pub fn send(&mut self, bytes: &[u8], limit: Option<Duration>) -> io::Result<()> {
-        let mut sent = 0;
-        loop {
-            let part = match &self.socket {
-                Socket::Own(fd) => send_now(fd_of(fd), &bytes[sent..], usize::MAX),
-                Socket::Shared(outbox) => outbox.send_part(&bytes[sent..]),
-                Socket::Gone => return Err(io::ErrorKind::NotConnected.into()),
-            };
-            match part.inspect_err(|error| self.home.counters.count_vanished(error))? {
-                Sent::All => return Ok(()),
-                Sent::Part(count) => sent += count,
-            }
-            let fd = self.fd().ok_or(io::ErrorKind::NotConnected)?;
-            wait_for(fd, PollFlags::OUT, limit).inspect_err(|error| {
+        let sent = match &self.socket {
+            Socket::Own(fd) => self.send_alone(fd, bytes, limit),
+            Socket::Shared(outbox) => send_in_turn(outbox, bytes, limit),
+            Socket::Gone => Err(io::ErrorKind::NotConnected.into()),
+        };
+        sent.inspect_err(|error| self.home.counters.count_vanished(error))
+    }
+
+    /// Writes where nobody else does.
+    fn send_alone(&self, fd: &OwnedFd, bytes: &[u8], limit: Option<Duration>) -> io::Result<()> {
+        let mut left = bytes;
+        while let Sent::Part(count) = send_now(fd.as_fd(), left, usize::MAX)? {
+            left = &left[count..];
+            wait_for_room(fd.as_fd(), limit).inspect_err(|error| {
                 if error.kind() == io::ErrorKind::TimedOut {
                     self.home.counters.timeouts_write.increment();
+                    let _ = rustix::net::shutdown(fd, Shutdown::Both);
                 }
             })?;
         }
+        Ok(())
+    }
+
+    /// Waits until all output is out, and ends what senders there are: the connection gets another owner.
+    ///
+    /// # Errors
+    /// As those of [`Session::send`].
+    pub(crate) fn send_last(&self, limit: Option<Duration>) -> io::Result<()> {
+        if let Socket::Shared(outbox) = &self.socket {
+            while !outbox.retire()? {
+                wait_with(outbox, limit)?;
+            }
+        }
+        Ok(())
     }
 
     /// Sends a part of a file behind `head`, by the kernel and without waiting for the peer: what it
@@ -77,36 +103,180 @@ impl Session {
     /// # Errors
     /// If the peer is gone or the file cannot be read.
     pub fn send_file(&mut self, head: &[u8], file: File, range: Range<u64>) -> io::Result<()> {
-        self.reply(head)?;
-        let mut offset = range.start;
-        let mut sent = Sent::Part(0);
-        if !self.output_waits()
-            && let Some(fd) = self.fd()
-        {
-            sent = send_file_now(fd, &file, &mut offset, range.end)?;
+        let (mut offset, end) = (range.start, range.end);
+        let mut head_left = head;
+        if let Socket::Own(fd) = &self.socket {
+            match send_now(fd.as_fd(), head, REPLY_PART)? {
+                Sent::Part(count) => head_left = &head[count..],
+                Sent::All if send_file_now(fd.as_fd(), &file, &mut offset, end)? == Sent::All => {
+                    return Ok(());
+                }
+                Sent::All => head_left = &[],
+            }
         }
-        if sent != Sent::All {
-            self.outbox().queue_file(Content::File { file, offset, end: range.end })?;
-        }
-        Ok(())
+        let outbox = self.outbox().ok_or(io::ErrorKind::NotConnected)?;
+        outbox.reply_file(head_left, Content::File { file, offset, end })
     }
 }
 
-fn fd_of(fd: &impl std::os::fd::AsFd) -> BorrowedFd<'_> {
-    fd.as_fd()
+/// Writes behind what waits, as one piece: nothing that others push gets into it.
+fn send_in_turn(outbox: &Outbox, bytes: &[u8], limit: Option<Duration>) -> io::Result<()> {
+    if let Some(number) = outbox.reply(bytes)? {
+        while !outbox.flush_through(number)? {
+            wait_with(outbox, limit)?;
+        }
+    }
+    Ok(())
 }
 
-/// Waits until the socket can be read or written.
-fn wait_for(fd: BorrowedFd<'_>, what: PollFlags, limit: Option<Duration>) -> io::Result<()> {
+fn wait_with(outbox: &Outbox, limit: Option<Duration>) -> io::Result<()> {
+    wait_while_taken(outbox.as_fd(), limit, || outbox.taken()).inspect_err(|error| {
+        if error.kind() == io::ErrorKind::TimedOut {
+            outbox.time_out();
+        }
+    })
+}
+
+/// Waits until the socket can be read.
+fn wait_for_input(fd: BorrowedFd<'_>, limit: Option<Duration>) -> io::Result<()> {
     about_to_block();
-    let limit = limit.map(|limit| Timespec {
-        tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX),
-        tv_nsec: i64::from(limit.subsec_nanos()),
-    });
+    let began = Instant::now();
+    loop {
+        let left = limit.map(|limit| limit.saturating_sub(began.elapsed()));
+        if wait_once(fd, PollFlags::IN, left)? {
+            return Ok(());
+        }
+        if left.is_some_and(|left| left.is_zero()) {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+    }
+}
+
+/// Waits until the socket takes output again.
+///
+/// # Errors
+/// [`io::ErrorKind::TimedOut`] if the peer takes no byte for so long; `None` waits for ever.
+pub(crate) fn wait_for_room(fd: BorrowedFd<'_>, limit: Option<Duration>) -> io::Result<()> {
+    // While this thread waits, nobody writes: what the peer takes is missing in the socket.
+    wait_while_taken(fd, limit, || -(unsent_len(fd) as i64))
+}
+
+/// As [`wait_for_room`], where `taken` tells by a number that grows how much the peer has taken: the kernel
+/// says that there is room only when a third of the socket's buffer is free.
+fn wait_while_taken(
+    fd: BorrowedFd<'_>,
+    limit: Option<Duration>,
+    taken: impl Fn() -> i64,
+) -> io::Result<()> {
+    about_to_block();
+    // What is seen first is known since that moment.
+    let (mut since, mut before) = (Instant::now(), i64::MIN);
+    loop {
+        let step = limit.map(|limit| (limit / LOOKS).min(limit.saturating_sub(since.elapsed())));
+        if wait_once(fd, PollFlags::OUT, step)? {
+            return Ok(());
+        }
+        let now = taken();
+        if now > before {
+            since = Instant::now();
+        } else if limit.is_some_and(|limit| since.elapsed() >= limit) {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        before = now;
+    }
+}
+
+/// Whether the socket takes output at this moment, or has failed.
+pub(super) fn has_room(fd: BorrowedFd<'_>) -> bool {
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut [PollFd::from_borrowed_fd(fd, PollFlags::OUT)], Some(&now)) != Ok(0)
+}
+
+/// False if the time is over, or a signal has come.
+fn wait_once(fd: BorrowedFd<'_>, what: PollFlags, limit: Option<Duration>) -> io::Result<bool> {
+    let limit = limit.map(|limit| timespec(limit.max(WAIT_MIN)));
     match poll(&mut [PollFd::from_borrowed_fd(fd, what)], limit.as_ref()) {
-        Ok(0) => Err(io::ErrorKind::TimedOut.into()),
-        // Interrupted: the caller tries again, and waits again.
-        Ok(_) | Err(Errno::INTR) => Ok(()),
+        Ok(count) => Ok(count > 0),
+        Err(Errno::INTR) => Ok(false),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// The kernel's form of a time.
+pub(crate) fn timespec(time: Duration) -> Timespec {
+    Timespec {
+        tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: i64::from(time.subsec_nanos()),
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::thread;
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_millis(200);
+
+    /// One whose buffers are full.
+    fn full() -> (UnixStream, UnixStream) {
+        let (mut ours, theirs) = UnixStream::pair().expect("a pair of sockets");
+        ours.set_nonblocking(true).expect("a socket");
+        while ours.write(&[0; 4096]).is_ok() {}
+        (ours, theirs)
+    }
+
+    #[test]
+    fn a_peer_that_reads_nothing_is_waited_for_as_long_as_said() {
+        let (ours, _theirs) = full();
+        assert!(!has_room(ours.as_fd()));
+        let began = Instant::now();
+        let error = wait_for_room(ours.as_fd(), Some(LIMIT)).expect_err("nobody reads");
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(began.elapsed() >= LIMIT);
+    }
+
+    #[test]
+    fn a_peer_that_reads_a_little_is_waited_for_for_longer() {
+        let (ours, mut theirs) = full();
+        let done = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let waiting = scope.spawn(|| {
+                let waited = wait_for_room(ours.as_fd(), Some(LIMIT));
+                done.store(true, Ordering::Relaxed);
+                waited
+            });
+            // A write at a time, long before there is room by the kernel's rule.
+            let mut read = 0;
+            while !done.load(Ordering::Relaxed) {
+                theirs.read_exact(&mut [0; 4096]).expect("bytes");
+                read += 1;
+                thread::sleep(LIMIT / 4);
+            }
+            assert!(waiting.join().expect("waiting").is_ok(), "gave up after {read} reads");
+        });
+        assert!(has_room(ours.as_fd()));
+    }
+
+    #[test]
+    fn a_peer_that_is_gone_is_not_waited_for() {
+        let (ours, theirs) = full();
+        drop(theirs);
+        assert!(wait_for_room(ours.as_fd(), None).is_ok(), "the next write says so");
+        assert!(has_room(ours.as_fd()));
+    }
+
+    #[test]
+    fn input_is_waited_for_as_long_as_said() {
+        let (ours, mut theirs) = UnixStream::pair().expect("a pair of sockets");
+        let began = Instant::now();
+        let error = wait_for_input(ours.as_fd(), Some(LIMIT)).expect_err("nothing comes");
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(began.elapsed() >= LIMIT);
+        theirs.write_all(b"x").expect("writes");
+        assert!(wait_for_input(ours.as_fd(), None).is_ok());
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::connection::{Home, Session, SessionParts, Watch};
 use crate::protocol::{Protocol, Step, Turn};
 use crate::route::Route;
-use crate::sys::Epoll;
+use crate::sys::{Epoll, Waker};
 use crate::turn::Place;
 use crate::{Counts, Frames, Invalid, Lines};
 
@@ -51,9 +51,13 @@ struct Connection<'p> {
 
 impl<'p> Connection<'p> {
     fn new(protocol: &'p dyn Protocol) -> Self {
-        let home = Arc::new(Home::new(Epoll::new().expect("an epoll instance")));
+        let home = Arc::new(Home::new(
+            Epoll::new().expect("an epoll instance"),
+            Waker::new().expect("an eventfd"),
+        ));
         let (socket, peer) = UnixStream::pair().expect("a pair");
         let parts = SessionParts {
+            write_limit: None,
             socket: socket.into(),
             peer: None,
             home: Arc::clone(&home),

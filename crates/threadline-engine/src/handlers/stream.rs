@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 use socket2::SockRef;
 
-use crate::connection::Home;
+use crate::connection::{Home, wait_for_room};
 use crate::shared::Blockable;
 
 /// Bytes that a [`Connection`] reads ahead, once [`BufRead`] is used: 8 KB.
@@ -68,7 +68,8 @@ impl StreamOptions {
         self
     }
 
-    /// How long one write may wait for the peer to read. Default 30 s.
+    /// How long one write may wait for the peer to take any byte; then the connection is closed. Default
+    /// 30 s. [`Connection::set_write_timeout`] changes it later.
     pub fn write_timeout(mut self, limit: Option<Duration>) -> Self {
         self.write = limit;
         self
@@ -133,6 +134,10 @@ struct Stream {
     socket: OwnedFd,
     home: Arc<Home>,
     faults: Arc<Faults>,
+    /// Nanoseconds that one write may wait; 0 for ever.
+    write_limit: AtomicU64,
+    /// A write has waited for too long. Counted once, however many handles there are.
+    given_up: AtomicBool,
 }
 
 /// Which kinds of errors the connection itself has reported to its handler: those are the client's doing, and
@@ -183,9 +188,10 @@ impl Connection {
         rustix::io::ioctl_fionbio(&socket, false)?;
         let settings = SockRef::from(&socket);
         settings.set_read_timeout(options.read)?;
-        settings.set_write_timeout(options.write)?;
         let (home, faults) = (Arc::clone(home), Arc::default());
-        let stream = Arc::new(Stream { socket, home, faults });
+        let (write_limit, given_up) = (AtomicU64::new(0), false.into());
+        let stream = Arc::new(Stream { socket, home, faults, write_limit, given_up });
+        stream.limit_writes(options.write)?;
         Ok(Connection { stream, peer, ahead: Vec::new(), taken: 0 })
     }
 
@@ -222,12 +228,14 @@ impl Connection {
         SockRef::from(&self.stream.socket).set_read_timeout(not_zero(limit)?)
     }
 
-    /// How long one write may wait for the client to read; `None` waits for ever.
+    /// How long one write may wait for the client to take any byte; `None` waits for ever. A write that
+    /// waits for longer fails with [`io::ErrorKind::TimedOut`] and closes the connection for all its
+    /// handles: what has been sent by then can hardly be told.
     ///
     /// # Errors
     /// If `limit` is zero.
     pub fn set_write_timeout(&self, limit: Option<Duration>) -> io::Result<()> {
-        SockRef::from(&self.stream.socket).set_write_timeout(not_zero(limit)?)
+        self.stream.limit_writes(not_zero(limit)?)
     }
 
     /// Closes one direction or both: the client reads end of input after `Shutdown::Write`.
@@ -258,7 +266,10 @@ impl Connection {
             match rustix::net::recv(&stream.socket, &mut *buffer, RecvFlags::empty()) {
                 Err(Errno::INTR) => {}
                 // The kernel's word for "timed out" on a blocking socket.
-                Err(Errno::AGAIN) => return Err(stream.timed_out("the client sent nothing")),
+                Err(Errno::AGAIN) => {
+                    stream.home.counters.timeouts_stream.increment();
+                    return Err(stream.timed_out("the client sent nothing"));
+                }
                 Err(error) => return Err(stream.failed(error)),
                 Ok((0, _)) if !buffer.is_empty() => {
                     stream.faults.note(io::ErrorKind::UnexpectedEof);
@@ -281,8 +292,30 @@ fn not_zero(limit: Option<Duration>) -> io::Result<Option<Duration>> {
 impl Stream {
     fn timed_out(&self, what: &str) -> io::Error {
         self.faults.note(io::ErrorKind::TimedOut);
-        self.home.counters.timeouts_stream.increment();
         io::Error::new(io::ErrorKind::TimedOut, format!("timed out: {what} for too long"))
+    }
+
+    fn limit_writes(&self, limit: Option<Duration>) -> io::Result<()> {
+        let nanos = limit.map_or(0, |limit| u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX));
+        self.write_limit.store(nanos, Ordering::Relaxed);
+        // For those who write to the descriptor themselves.
+        SockRef::from(&self.socket).set_write_timeout(limit)
+    }
+
+    /// Waits until the client has taken something.
+    fn wait_for_room(&self) -> io::Result<()> {
+        let nanos = self.write_limit.load(Ordering::Relaxed);
+        let limit = (nanos > 0).then(|| Duration::from_nanos(nanos));
+        match wait_for_room(self.socket.as_fd(), limit) {
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                if !self.given_up.swap(true, Ordering::Relaxed) {
+                    self.home.counters.timeouts_write.increment();
+                }
+                self.shut_down(rustix::net::Shutdown::Both);
+                Err(self.timed_out("the client read nothing"))
+            }
+            other => other,
+        }
     }
 
     fn failed(&self, error: Errno) -> io::Error {
@@ -324,9 +357,10 @@ impl BufRead for Connection {
 impl Write for Connection {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         loop {
-            match rustix::net::send(&self.stream.socket, bytes, SendFlags::NOSIGNAL) {
+            let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+            match rustix::net::send(&self.stream.socket, bytes, flags) {
                 Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => return Err(self.stream.timed_out("the client read nothing")),
+                Err(Errno::AGAIN) => self.stream.wait_for_room()?,
                 other => return other.map_err(|error| self.stream.failed(error)),
             }
         }

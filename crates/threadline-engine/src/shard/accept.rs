@@ -215,7 +215,9 @@ impl Shard {
         let key = Key::Connection { index, generation: connection.generation() }.pack();
         let own_thread = self.model == Model::ThreadPerConnection;
         let watch = if own_thread { Watch::Nothing } else { Watch::Input };
-        let parts = SessionParts { socket, peer, home: Arc::clone(&self.home), key, watch };
+        let home = Arc::clone(&self.home);
+        let write_limit = self.shared.services[service as usize].write_limit();
+        let parts = SessionParts { socket, peer, home, key, watch, write_limit };
         let state = State::new(Session::new(parts), service);
         let mut claim = connection.admit(index, state, lease.now);
 

@@ -8,7 +8,7 @@ use std::io;
 use std::mem;
 
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, Shutdown};
+use rustix::net::RecvFlags;
 use tracing::field::display;
 
 use super::timers::tell_closed;
@@ -66,6 +66,9 @@ pub(super) struct Conversation<'a> {
     pub(super) budget: u32,
     /// The last read found nothing.
     pub(super) dry: bool,
+    /// The socket blocks: it is read once a turn at most, and only as the first thing in it. The caller has
+    /// set how long that read may wait, which depends on what the connection waits for.
+    pub(super) blocking: bool,
 }
 
 impl Conversation<'_> {
@@ -101,6 +104,7 @@ impl Conversation<'_> {
                 if let Some(pause) = self.eat_partial()? {
                     return Ok(pause);
                 }
+                self.state.unread &= !self.blocking;
                 continue;
             }
             if self.state.ending != Ending::No {
@@ -127,6 +131,7 @@ impl Conversation<'_> {
         let flushed = self.state.session.flush();
         self.place.take_back();
         flushed?;
+        self.state.unread &= !self.blocking;
         Ok(self.place.lost().then(|| self.stop_here()))
     }
 
@@ -153,11 +158,14 @@ impl Conversation<'_> {
                 self.dry = true;
                 return Ok(None);
             }
-            Err(Errno::INTR) => return Ok(None),
+            Err(Errno::INTR) => {
+                self.state.unread = !self.blocking;
+                return Ok(None);
+            }
             Err(error) => return Err(error.into()),
         };
         // A short read empties the socket; what comes later makes a new edge.
-        self.state.unread = until_dry || count == most;
+        self.state.unread = (until_dry || count == most) && !self.blocking;
         if self.state.partial.is_empty() {
             self.eat_fresh(count)
         } else {
@@ -305,6 +313,7 @@ impl Conversation<'_> {
     #[inline(always)]
     fn answer(&mut self, eaten: Eaten) -> io::Result<Option<Pause>> {
         self.write()?;
+        self.state.session.end_turn();
         let lost = self.place.lost();
         Ok(match eaten {
             Eaten::WantMore if lost => Some(self.stop_here()),
@@ -318,6 +327,11 @@ impl Conversation<'_> {
             }
             Eaten::HandOver => Some(Pause::HandOver),
             Eaten::Close => {
+                self.state.ending = Ending::AfterOutput;
+                None
+            }
+            // The last sender may have gone before the reply was written.
+            Eaten::Push if !self.state.session.begin_push() => {
                 self.state.ending = Ending::AfterOutput;
                 None
             }
@@ -346,7 +360,7 @@ impl Conversation<'_> {
 
     /// All output is out: says so to the peer, and waits for it to close too.
     fn close_our_side(&mut self) {
-        self.state.session.socket().shutdown(Shutdown::Write);
+        self.state.session.shut_down_write();
         self.state.partial = Vec::new();
         self.state.ending = Ending::Lingering(0);
         // The bound on lingering is from here on, however busily the peer goes on sending.

@@ -14,6 +14,9 @@ pub(crate) enum Note {
     Returned(u32),
     /// A slot is free again.
     Freed(u32),
+    /// Output of the connection with that key has begun to wait, or its end was announced: the shard
+    /// looks at it from now on.
+    OutputWaits(u64),
     /// Another shard needs room: close what has been idle longest.
     MakeRoom,
     /// The engine's phase has changed.
@@ -21,14 +24,14 @@ pub(crate) enum Note {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Inbox {
+pub(crate) struct Inbox {
     notes: Mutex<Vec<Note>>,
     /// Their number, so that an empty inbox costs its owner a load.
     count: AtomicUsize,
 }
 
 impl Inbox {
-    pub(super) fn push(&self, note: Note) {
+    pub(crate) fn push(&self, note: Note) {
         let mut notes = self.notes.lock();
         notes.push(note);
         // The caller looks at the lease word next, the shard looks here after it has said that it
@@ -36,12 +39,12 @@ impl Inbox {
         self.count.store(notes.len(), Ordering::Relaxed);
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.count.load(Ordering::Relaxed) == 0
     }
 
     /// Moves the notes into `taken`, which must be empty, and leaves its capacity behind.
-    pub(super) fn take(&self, taken: &mut Vec<Note>) {
+    pub(crate) fn take(&self, taken: &mut Vec<Note>) {
         let mut notes = self.notes.lock();
         std::mem::swap(&mut *notes, taken);
         self.count.store(0, Ordering::Relaxed);

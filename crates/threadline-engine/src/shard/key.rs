@@ -23,6 +23,11 @@ pub(crate) enum Key {
     Waker,
     /// The wheel's next entry is due.
     Alarm,
+    /// Timer: look how the waiting output of that connection gets on.
+    Output {
+        index: u32,
+        generation: u32,
+    },
     /// Timer: try again to accept.
     RetryAccept,
     /// Timer: look what is left to drain.
@@ -37,7 +42,10 @@ impl Key {
 
     pub(crate) fn pack(self) -> u64 {
         match self {
-            Key::Connection { index, generation } => u64::from(generation) << 32 | u64::from(index),
+            // An output is never registered: its bits are those of its connection.
+            Key::Connection { index, generation } | Key::Output { index, generation } => {
+                u64::from(generation) << 32 | u64::from(index)
+            }
             Key::Source(number) => u64::from(FIRST_SOURCE + number),
             Key::Waker => u64::from(WAKER),
             Key::Alarm => u64::from(ALARM),

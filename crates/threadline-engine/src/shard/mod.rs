@@ -43,8 +43,7 @@ use crate::sys::{
 };
 use crate::wheel::Wheel;
 
-use inbox::Inbox;
-pub(crate) use inbox::Note;
+pub(crate) use inbox::{Inbox, Note};
 pub(crate) use key::Key;
 pub(crate) use plan::Plan;
 pub(crate) use run::loop_thread;
@@ -66,9 +65,7 @@ pub(crate) struct Shard {
     pub(crate) home: Arc<Home>,
     core: Leased<Core>,
     slab: Slab,
-    waker: Waker,
     alarm: Alarm,
-    inbox: Inbox,
     /// A spare is reserved for this shard: it may lend its lease.
     backed: AtomicBool,
     /// The number of the route whose call the lease is lent to; `u32::MAX` if to none.
@@ -92,6 +89,8 @@ pub(crate) struct Core {
     wheel: Wheel<Key>,
     /// When the alarm is set to go off.
     armed: Option<Ticks>,
+    /// It has gone off. Deadlines are looked at behind the batch, in which their connections may have input.
+    timers_due: bool,
     /// The time, as of the last wait.
     now: Ticks,
     sources: Vec<Source>,
@@ -181,6 +180,7 @@ impl Shard {
             fresh: 0,
             wheel: Wheel::new(now),
             armed: None,
+            timers_due: false,
             now,
             sources,
             paused: None,
@@ -195,13 +195,11 @@ impl Shard {
             number,
             model,
             connections_max,
-            home: Arc::new(Home::new(epoll)),
+            home: Arc::new(Home::new(epoll, waker)),
             core: Leased::new(core),
             slab: Slab::new(connections_max.min(Key::CONNECTIONS_MAX)),
             shared,
-            waker,
             alarm,
-            inbox: Inbox::default(),
             backed: AtomicBool::new(false),
             calling: AtomicU32::new(u32::MAX),
             holder: AtomicU32::new(0),
@@ -221,9 +219,9 @@ impl Shard {
 
     /// Leaves a note for whoever runs the shard, and wakes it if it sleeps.
     pub(crate) fn tell(&self, note: Note) {
-        self.inbox.push(note);
+        self.home.inbox.push(note);
         if self.look().is_polling() {
-            self.waker.wake();
+            self.home.waker.wake();
         }
     }
 
@@ -233,7 +231,7 @@ impl Shard {
         if self.starved.load(Ordering::Relaxed) {
             self.tell(Note::Freed(index));
         } else {
-            self.inbox.push(Note::Freed(index));
+            self.home.inbox.push(Note::Freed(index));
         }
     }
 

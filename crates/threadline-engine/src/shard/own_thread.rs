@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::Shutdown;
-use rustix::time::Timespec;
 use socket2::SockRef;
 use tracing::field::display;
 
@@ -22,7 +21,7 @@ use super::place::OnOwnThread;
 use super::settle::NO_SLOT;
 use super::timers::tell_closed;
 use super::{Core, Desk, Note, Shard};
-use crate::connection::{Claim, Ending, Outbox, State, Successor};
+use crate::connection::{Claim, Ending, Outbox, State, Successor, timespec};
 use crate::handlers::{Connection, StreamOptions};
 use crate::lease::Lease;
 use crate::log::{Escaped, limited};
@@ -43,6 +42,8 @@ fn slowest(timeouts: &Timeouts, received: u64) -> Option<Duration> {
 
 /// A timeout of zero would mean none to the kernel.
 const SHORTEST_WAIT: Duration = Duration::from_millis(1);
+/// What a thread waits for that has nothing more to write: input to throw away, or the peer's close.
+const END: PollFlags = PollFlags::IN.union(PollFlags::RDHUP);
 
 impl Shard {
     /// A stream connection's first byte has come: its handler gets a thread.
@@ -137,8 +138,8 @@ impl Shard {
             Service::Messages(service) => service.protocol.timeouts().write,
             _ => None,
         };
-        // What the messages have left goes out first.
-        if claim.session.send(&[], write_limit).is_err() {
+        // What the messages and senders have left goes out first.
+        if claim.session.send_last(write_limit).is_err() {
             return;
         }
         if let Some(fd) = claim.session.fd() {
@@ -186,10 +187,10 @@ impl Shard {
         let Service::Messages(service) = &self.shared.services[claim.listener as usize] else {
             return self.finish_claim(claim);
         };
-        let outbox = Arc::clone(claim.session.outbox());
-        let blockable: Weak<Outbox> = Arc::downgrade(&outbox);
-        drop(outbox);
-        self.shared.blocked.enter(self.number, index, blockable);
+        if let Some(outbox) = claim.session.outbox() {
+            let blockable: Weak<Outbox> = Arc::downgrade(outbox);
+            self.shared.blocked.enter(self.number, index, blockable);
+        }
         if service.protocol.has_hooks() {
             claim.opened = true;
             self.run_open_hook(service, &mut claim);
@@ -201,8 +202,8 @@ impl Shard {
         self.finish_claim(claim);
     }
 
-    /// Reads, blocking, and answers, until the connection ends. One read a turn, so that the read's
-    /// deadline is that of the phase the connection is in.
+    /// Reads, blocking, and answers, until the connection ends. One read a turn, and only as the first
+    /// thing in it, so that the read's deadline is that of the phase the connection is in.
     fn converse_alone(&self, service: &MessageService, claim: &mut Claim<'_>) -> io::Result<()> {
         let mut desk = Desk::new();
         let mut place = OnOwnThread::new(self, claim.connection());
@@ -232,16 +233,16 @@ impl Shard {
                 place: &mut place,
                 budget,
                 dry: false,
+                blocking: true,
             };
             let mut pause = conversation.run(false);
             if pause == Pause::Parked {
                 let timed_out = conversation.dry;
-                let waits = claim.session.output_waits();
-                if waits || claim.ending != Ending::No {
+                if claim.session.output_waits() || claim.ending != Ending::No {
                     if !connection.rest.wait(claim.waits_for()) {
                         return Ok(());
                     }
-                    pause = self.wait_alone(claim, waits, left)?;
+                    pause = self.wait_alone(claim)?;
                 } else if timed_out {
                     pause = self.time_out_alone(service, claim, &mut desk);
                 }
@@ -256,28 +257,23 @@ impl Shard {
         }
     }
 
-    /// Blocks until there is room for output, or the peer of a closing connection has closed too.
-    fn wait_alone(
-        &self,
-        claim: &Claim<'_>,
-        waits: bool,
-        limit: Option<Duration>,
-    ) -> io::Result<Pause> {
+    /// Blocks until there is room for output, or the peer of a closing connection has closed too. If a
+    /// peer takes nothing for too long, the shard finds that out and closes the connection, which ends
+    /// the wait; so it does while this thread sleeps in a read.
+    fn wait_alone(&self, claim: &Claim<'_>) -> io::Result<Pause> {
         let Some(fd) = claim.session.fd() else { return Ok(Pause::Over) };
-        let interest = if waits { PollFlags::OUT } else { PollFlags::IN | PollFlags::RDHUP };
-        let mut fds = [PollFd::from_borrowed_fd(fd, interest)];
-        let timeout = limit.map(|limit| Timespec {
-            tv_sec: limit.as_secs() as i64,
-            tv_nsec: i64::from(limit.subsec_nanos()),
-        });
-        match poll(&mut fds, timeout.as_ref()) {
+        let (interest, limit) = if claim.session.output_waits() {
+            (PollFlags::OUT, None)
+        } else if let Ending::Lingering(_) = claim.ending {
+            let spent = ticks_long(now_ticks().saturating_sub(claim.phase_began));
+            (END, Some(self.shared.settings.linger.saturating_sub(spent)))
+        } else {
+            (END, None)
+        };
+        let limit = limit.map(timespec);
+        match poll(&mut [PollFd::from_borrowed_fd(fd, interest)], limit.as_ref()) {
             Ok(0) => {
-                if waits {
-                    self.home.counters.timeouts_write.increment();
-                    tell_closed(claim, "the peer did not read in time");
-                } else if matches!(claim.ending, Ending::Pushing(_)) && claim.session.has_sender() {
-                    return Ok(Pause::Yield);
-                }
+                self.home.counters.lingered_too_long.increment();
                 Ok(Pause::Over)
             }
             Ok(_) | Err(Errno::INTR) => Ok(Pause::Yield),
@@ -285,19 +281,10 @@ impl Shard {
         }
     }
 
-    /// How long the connection may go on waiting for what it waits for.
+    /// How long the next read may wait for what the connection waits for.
     fn time_left(&self, service: &MessageService, state: &State) -> Option<Duration> {
         let timeouts = service.protocol.timeouts();
-        if state.session.output_waits() {
-            return timeouts.write;
-        }
         let spent = ticks_long(now_ticks().saturating_sub(state.phase_began));
-        if let Ending::Pushing(_) = state.ending {
-            return timeouts.idle;
-        }
-        if state.ending != Ending::No {
-            return Some(self.shared.settings.linger.saturating_sub(spent));
-        }
         match state.phase {
             None => timeouts.idle,
             Some(Phase::Head) => timeouts.head.map(|limit| limit.saturating_sub(spent)),
@@ -350,6 +337,7 @@ impl Shard {
         if claim.session.reply(&out).is_err() || claim.session.closes() {
             claim.ending = Ending::AfterOutput;
         }
+        claim.session.end_turn();
     }
 
     /// Runs `Protocol::closed` on the pool, which then ends the connection. Gives the claim back if

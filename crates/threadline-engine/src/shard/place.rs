@@ -7,6 +7,7 @@ use crate::connection::Connection;
 use crate::lease::{Lease, Loan};
 use crate::model::Model;
 use crate::route::{Route, Trial};
+use crate::sys::now_ticks;
 use crate::turn::{Place, Waiting};
 
 /// One inline call in so many is timed, to find handlers that are slow but never slow enough for the
@@ -90,8 +91,13 @@ impl Place for OnShard<'_> {
     }
 
     fn leave(&mut self, route: &Route) {
-        // No loan: the event loop model.
-        let Some(loan) = self.loan.take() else { return };
+        let Some(loan) = self.loan.take() else {
+            // The event loop model: the call may have taken long, and deadlines begin behind it.
+            if let Some(lease) = &mut self.lease {
+                lease.now = now_ticks();
+            }
+            return;
+        };
         self.lease = loan.take_back();
         if self.timed.is_some() {
             self.end_sample(route);

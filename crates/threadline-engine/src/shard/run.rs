@@ -113,11 +113,14 @@ fn run<'s>(shard: &'s Arc<Shard>, mut lease: Lease<'s, Core>, desk: &mut Desk) -
                 None => return Ended::Lost,
             }
         }
-        if !shard.inbox.is_empty() {
+        if !shard.home.inbox.is_empty() {
             lease = match shard.read_notes(lease, desk) {
                 Some(kept) => kept,
                 None => return Ended::Lost,
             };
+        }
+        if std::mem::take(&mut lease.timers_due) {
+            shard.fire_timers(&mut lease, desk);
         }
         // As many as there are now: those that give way again wait for the next round.
         for _ in 0..lease.ready.len() {
@@ -173,7 +176,7 @@ impl Shard {
         self.set_alarm(lease);
         let busy = !lease.ready.is_empty();
         let result = lease.poll(
-            || busy || !self.inbox.is_empty(),
+            || busy || !self.home.inbox.is_empty(),
             |core, sleep| {
                 core.cursor = 0;
                 self.home.epoll.wait(&mut desk.events, &mut core.events, sleep)
@@ -208,13 +211,16 @@ impl Shard {
             Key::Alarm => {
                 self.alarm.hush();
                 lease.armed = None;
-                self.fire_timers(lease, desk)
-            }
-            Key::Waker => {
-                self.waker.hush();
+                lease.timers_due = true;
                 Some(lease)
             }
-            Key::RetryAccept | Key::Drain => unreachable!("these are timers only"),
+            Key::Waker => {
+                self.home.waker.hush();
+                Some(lease)
+            }
+            Key::Output { .. } | Key::RetryAccept | Key::Drain => {
+                unreachable!("these are timers only")
+            }
         }
     }
 
@@ -224,7 +230,7 @@ impl Shard {
         desk: &mut Desk,
     ) -> Turned<'s> {
         let mut notes = std::mem::take(&mut desk.notes);
-        self.inbox.take(&mut notes);
+        self.home.inbox.take(&mut notes);
         for note in notes.drain(..) {
             match note {
                 // Served in the loop's own time, not in the middle of the mail.
@@ -232,6 +238,7 @@ impl Shard {
                     lease.ready.push_back(index);
                 }
                 Note::Freed(index) => self.free_slot(&mut lease, index),
+                Note::OutputWaits(key) => self.watch_output(&mut lease, key),
                 Note::MakeRoom => {
                     self.evict(&mut lease);
                 }

@@ -41,10 +41,13 @@ impl Shard {
                 claim.unread |= readiness.input();
                 self.turn(lease, claim, readiness.hang_up(), desk)
             }
-            // Its owner will hand it over. Only a connection with a thread of its own relies on the
-            // shard for its waiting output.
+            // Its owner will hand it over, but may run a handler for long meanwhile, or sleep in a read: what
+            // is pushed does not wait for that.
             Err(Claimed::Noted) if readiness.output() => {
-                self.shared.blocked.flush(self.number, index);
+                let key = Key::Connection { index, generation };
+                if let Some(outbox) = self.home.outputs.get(key.pack()) {
+                    outbox.flush_for_owner();
+                }
                 Some(lease)
             }
             Err(_) => Some(lease),
@@ -122,8 +125,17 @@ impl Shard {
     ) -> Pause {
         let budget = self.shared.settings.messages_per_turn;
         let protocol = &*service.protocol;
-        Conversation { shard: self, protocol, state, desk, place, budget, dry: false }
-            .run(until_dry)
+        Conversation {
+            shard: self,
+            protocol,
+            state,
+            desk,
+            place,
+            budget,
+            dry: false,
+            blocking: false,
+        }
+        .run(until_dry)
     }
 
     /// On the shard's thread: nobody else has looked at the connection meanwhile.
@@ -246,6 +258,7 @@ impl Shard {
             place: &mut place,
             budget: 0,
             dry: false,
+            blocking: false,
         }
         .refuse(why)
     }
@@ -306,13 +319,11 @@ impl Shard {
 
     /// How long a connection may go on waiting for what it waits for.
     fn wait_of(&self, deadlines: &Deadlines, state: &State, now: Ticks) -> Option<Ticks> {
-        if state.session.output_waits() {
-            return deadlines.write;
+        // Both have their bounds in the outbox.
+        if state.session.output_waits() || matches!(state.ending, Ending::Pushing(_)) {
+            return None;
         }
         let spent = now.saturating_sub(state.phase_began);
-        if let Ending::Pushing(_) = state.ending {
-            return deadlines.idle;
-        }
         if state.ending != Ending::No {
             let linger = ticks_ceil(self.shared.settings.linger);
             return Some(linger.saturating_sub(spent).max(1));
@@ -363,9 +374,18 @@ fn is_plainly_idle(state: &State) -> bool {
 
 /// The peer has closed, and nothing is left to read.
 fn is_at_end(state: &State) -> bool {
+    !matches!(peek(state), Ok(1..) | Err(Errno::AGAIN))
+}
+
+/// Something waits to be read.
+pub(super) fn has_input(state: &State) -> bool {
+    matches!(peek(state), Ok(1..))
+}
+
+fn peek(state: &State) -> Result<usize, Errno> {
+    let fd = state.session.fd().ok_or(Errno::NOTCONN)?;
     let peek = RecvFlags::PEEK | RecvFlags::DONTWAIT;
-    let first = state.session.fd().map(|fd| rustix::net::recv(fd, &mut [0; 1][..], peek));
-    !matches!(first, Some(Ok((1.., _)) | Err(Errno::AGAIN)))
+    rustix::net::recv(fd, &mut [0; 1][..], peek).map(|(count, _)| count)
 }
 
 /// Runs `work` with the calling pool thread's own buffers.

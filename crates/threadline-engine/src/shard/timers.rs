@@ -5,13 +5,13 @@ use std::sync::atomic::Ordering;
 
 use super::conversation::Pause;
 use super::key::Key;
-use super::settle::Turned;
+use super::settle::has_input;
 use super::{Core, Desk, Shard};
-use crate::connection::{Claim, Ending, State};
+use crate::connection::{Claim, Ending, Owner, State};
 use crate::lease::Lease;
 use crate::protocol::{Phase, Refusal};
 use crate::service::{Deadlines, MessageService, Service};
-use crate::sys::{Ticks, now_ticks};
+use crate::sys::{Ticks, now_ticks, ticks_ceil};
 
 /// When a connection is looked at again whose deadline came while another thread had it: about 1 s.
 const LOOK_AGAIN: Ticks = 60;
@@ -19,9 +19,9 @@ const LOOK_AGAIN: Ticks = 60;
 impl Shard {
     pub(super) fn fire_timers<'s>(
         self: &'s Arc<Self>,
-        mut lease: Lease<'s, Core>,
+        lease: &mut Lease<'s, Core>,
         desk: &mut Desk,
-    ) -> Turned<'s> {
+    ) {
         lease.now = now_ticks();
         let now = lease.now;
         let mut fired = std::mem::take(&mut desk.fired);
@@ -29,15 +29,17 @@ impl Shard {
         for key in fired.drain(..) {
             match key {
                 Key::Connection { index, generation } => {
-                    self.look_at_deadline(&mut lease, index, generation, desk);
+                    self.look_at_deadline(lease, index, generation, desk);
                 }
-                Key::RetryAccept => self.retry_accept(&mut lease),
-                Key::Drain => self.look_at_drain(&mut lease),
+                Key::Output { index, generation } => {
+                    self.look_at_output(lease, index, generation);
+                }
+                Key::RetryAccept => self.retry_accept(lease),
+                Key::Drain => self.look_at_drain(lease),
                 Key::Source(_) | Key::Waker | Key::Alarm => unreachable!("these are events only"),
             }
         }
         desk.fired = fired;
-        Some(lease)
     }
 
     fn look_at_deadline<'s>(
@@ -70,6 +72,25 @@ impl Shard {
         lease.wheel.insert(again, Key::Connection { index, generation });
     }
 
+    /// A note has come: output of a connection has begun to wait.
+    pub(super) fn watch_output(&self, lease: &mut Lease<'_, Core>, key: u64) {
+        if let Key::Connection { index, generation } = Key::unpack(key) {
+            self.look_at_output(lease, index, generation);
+        }
+    }
+
+    /// Looks how the output of a connection gets on that may be anybody's at this moment.
+    fn look_at_output(&self, lease: &mut Lease<'_, Core>, index: u32, generation: u32) {
+        let connection = Key::Connection { index, generation };
+        let Some(outbox) = self.home.outputs.get(connection.pack()) else { return };
+        // Only this thread parks a connection whose output waits, so that this does not change meanwhile.
+        let is_parked = self.slab.get(index).is_some_and(|slot| slot.is_idle());
+        let owner = if is_parked { Owner::Parked } else { Owner::Busy };
+        if let Some(at) = outbox.look(owner, ticks_ceil(self.shared.settings.linger)) {
+            lease.wheel.insert(at, Key::Output { index, generation });
+        }
+    }
+
     /// A parked connection's deadline has come. What was it waiting for?
     fn time_out<'s>(
         self: &'s Arc<Self>,
@@ -79,6 +100,7 @@ impl Shard {
     ) {
         let service = match &self.shared.services[claim.listener as usize] {
             Service::Messages(service) => service,
+            _ if has_input(&claim) => return lease.ready.push_back(claim.pass_on()),
             // Its first byte never came.
             _ => {
                 self.home.counters.timeouts_idle.increment();
@@ -86,16 +108,8 @@ impl Shard {
                 return self.end_with_lease(lease, claim);
             }
         };
-        if let Some(since) = claim.session.stalled_since() {
-            let limit = service.deadlines.write.unwrap_or(Ticks::MAX);
-            if lease.now.saturating_sub(since) < limit {
-                return self.park(lease, &service.deadlines, claim);
-            }
-            self.home.counters.timeouts_write.increment();
-            tell_closed(&claim, "the peer did not read in time");
-            return self.end_with_lease(lease, claim);
-        }
-        if matches!(claim.ending, Ending::Pushing(_)) && claim.session.has_sender() {
+        // Its deadline is that of the output, which is looked at by itself.
+        if claim.session.output_waits() || matches!(claim.ending, Ending::Pushing(_)) {
             return self.park(lease, &service.deadlines, claim);
         }
         if claim.ending != Ending::No {
@@ -104,6 +118,8 @@ impl Shard {
         }
         match claim.phase {
             None if claim.session.has_sender() => self.park(lease, &service.deadlines, claim),
+            // The shard is late: a message has come, and its event waits.
+            None if has_input(&claim) => lease.ready.push_back(claim.pass_on()),
             None => {
                 self.home.counters.timeouts_idle.increment();
                 tell_closed(&claim, "it was idle for too long");

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::common::{ANY, Client, Gate, eventually, every_model, server, start};
-use threadline::{Hint, Lines, Model};
+use threadline::{Hint, Lines, Model, Timeouts};
 
 fn echo() -> Lines {
     Lines::new(|line, _| Some(line.to_owned()))
@@ -142,23 +142,25 @@ fn a_client_that_keeps_sending_after_a_close_is_cut_off() {
     assert_eq!(service.counts().lingered_too_long, 1);
 }
 
-#[test]
-fn a_client_that_keeps_a_closed_connection_open_is_cut_off() {
-    let lines = Lines::new(|_, session| {
-        session.close_after_reply();
-        Some("bye".into())
-    });
-    let service = start(
-        server(Model::Adaptive)
-            .settings(|settings| settings.linger = Duration::from_millis(50))
-            .lines(ANY, lines),
-    );
-    let mut client = Client::to(&service);
-    client.send("x\n");
-    assert_eq!(client.line().as_deref(), Some("bye"));
-    // It neither closes its side nor sends: only the time bounds it.
-    eventually("it is cut off", || service.counts().closed == 1);
-    assert_eq!(service.counts().lingered_too_long, 1);
+every_model! {
+    fn a_client_that_keeps_a_closed_connection_open_is_cut_off(model) {
+        let lines = Lines::new(|_, session| {
+            session.close_after_reply();
+            Some("bye".into())
+        });
+        let timeouts = Timeouts { idle: None, ..Timeouts::default() };
+        let service = start(
+            server(model)
+                .settings(|settings| settings.linger = Duration::from_millis(50))
+                .lines(ANY, lines.timeouts(timeouts)),
+        );
+        let mut client = Client::to(&service);
+        client.send("x\n");
+        assert_eq!(client.line().as_deref(), Some("bye"));
+        // It neither closes its side nor sends: only the time bounds it.
+        eventually("it is cut off", || service.counts().closed == 1);
+        assert_eq!(service.counts().lingered_too_long, 1);
+    }
 }
 
 #[test]

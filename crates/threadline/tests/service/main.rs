@@ -24,3 +24,4 @@ mod shout;
 mod stream;
 mod stress;
 mod timeouts;
+mod write_deadlines;

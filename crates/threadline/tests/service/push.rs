@@ -7,7 +7,10 @@ use std::thread;
 use std::time::Duration;
 
 use crate::common::{ANY, Client, eventually, every_model, server, start};
-use threadline::{Frames, Lines, Model, Running, SendError, Sender, SlowReceiver, Timeouts};
+use threadline::protocol::{AfterRefusal, Protocol, Refusal, Step, Turn};
+use threadline::{
+    Frames, Hint, Lines, Model, Route, Running, SendError, Sender, SlowReceiver, Timeouts,
+};
 
 /// A service whose handler gives each asker's sender away.
 fn subscribers(model: Model) -> (Running, Receiver<Sender>) {
@@ -234,6 +237,89 @@ every_model! {
             assert_eq!(client.line().as_deref(), Some("push push push push"));
             pushed += 1;
         }
+    }
+}
+
+/// Greets, and pushes from then on by a sender that it gives away.
+struct Greeter {
+    give: Mutex<Option<std::sync::mpsc::Sender<Sender>>>,
+    timeouts: Timeouts,
+}
+
+impl Protocol for Greeter {
+    fn name(&self) -> &'static str {
+        "greeter"
+    }
+
+    fn step(&self, _: &[u8], turn: &mut Turn<'_>) -> Step {
+        let route = Route::with_hint("greeter", Hint::Inline);
+        let called = turn.call(&route, |session, out| {
+            out.extend_from_slice(b"hello\n");
+            let sender = session.sender();
+            if let Some(give) = &*self.give.lock().expect("lock") {
+                give.send(sender).expect("the test waits");
+            }
+        });
+        if called.is_err() { Step::Offload { len: 1 } } else { Step::Push }
+    }
+
+    fn refuse(&self, _: Refusal, _: &[u8], _: &mut Vec<u8>) -> AfterRefusal {
+        AfterRefusal::Close
+    }
+
+    fn timeouts(&self) -> &Timeouts {
+        &self.timeouts
+    }
+}
+
+fn greeter(model: Model, give: Option<std::sync::mpsc::Sender<Sender>>) -> Running {
+    let timeouts = Timeouts { idle: None, ..Timeouts::default() };
+    let greeter = Greeter { give: Mutex::new(give), timeouts };
+    let linger = |settings: &mut threadline::Settings| settings.linger = Duration::from_millis(200);
+    start(server(model).settings(linger).protocol(ANY, Arc::new(greeter)))
+}
+
+every_model! {
+    fn a_pushed_reply_ends_with_its_last_sender(model) {
+        let (give, take) = channel();
+        let service = greeter(model, Some(give));
+        let mut client = Client::to(&service);
+        client.send("x");
+        assert_eq!(client.line().as_deref(), Some("hello"));
+        let sender = take.recv().expect("a sender");
+        let other = sender.clone();
+        sender.send("one\n").expect("open");
+        drop(sender);
+        other.send("two\n").expect("open");
+        drop(other);
+        assert_eq!(client.rest(), b"one\ntwo\n");
+        drop(client);
+        eventually("it is gone", || service.gauges().connections == 0);
+        assert_eq!(service.counts().lingered_too_long, 0);
+    }
+
+    fn a_pushed_reply_without_a_sender_ends_at_once(model) {
+        let service = greeter(model, None);
+        let mut client = Client::to(&service);
+        client.send("x");
+        assert_eq!(client.rest(), b"hello\n");
+    }
+
+    fn a_client_that_stays_when_a_pushed_reply_has_ended_is_cut_off(model) {
+        let (give, take) = channel();
+        let service = greeter(model, Some(give));
+        let mut client = Client::to(&service);
+        client.send("x");
+        // Once by dropping it, once by `finish`.
+        drop(take.recv().expect("a sender"));
+        assert_eq!(client.rest(), b"hello\n");
+        eventually("it is cut off", || service.counts().closed == 1);
+        let mut other = Client::to(&service);
+        other.send("x");
+        take.recv().expect("a sender").finish();
+        assert_eq!(other.rest(), b"hello\n");
+        eventually("it is cut off", || service.counts().closed == 2);
+        assert_eq!(service.counts().lingered_too_long, 2);
     }
 }
 

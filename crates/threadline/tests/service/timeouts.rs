@@ -1,9 +1,10 @@
 //! Deadlines: each phase has its own, and the counter says which one came.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::common::{ANY, Client, eventually, every_model, server, start};
-use threadline::{Frames, Lines, StreamOptions, Timeouts};
+use crate::common::{ANY, Client, Gate, eventually, every_model, server, start};
+use threadline::{Frames, Lines, Model, Running, StreamOptions, Timeouts};
 
 const SHORT: Duration = Duration::from_millis(60);
 
@@ -87,10 +88,67 @@ every_model! {
     }
 }
 
+every_model! {
+    fn a_deadline_is_that_of_what_is_waited_for_now(model) {
+        // The start of a line that fills the first read to its last byte; and one behind a whole line.
+        for start in ["x".repeat(16 * 1024), format!("{}\n{}", "x".repeat(16 * 1024 - 1), "half")] {
+            let timeouts = Timeouts { head: Some(SHORT), idle: None, ..Timeouts::default() };
+            let lines = echo(timeouts).length_max(1 << 20);
+            let service = start_and_send(model, lines, &start);
+            eventually("the half line has timed out", || service.0.counts().timeouts_head == 1);
+        }
+    }
+
+    fn the_idle_deadline_is_not_that_of_output_which_has_waited(model) {
+        let timeouts = Timeouts { write: Some(SHORT), idle: None, ..Timeouts::default() };
+        let lines = Lines::new(|line, _| Some(line.repeat(1_000_000))).timeouts(timeouts);
+        let (service, mut client) = start_and_send(model, lines, "0123456789\n");
+        assert_eq!(client.line().map(|line| line.len()), Some(10_000_000));
+        std::thread::sleep(SHORT * 5);
+        assert_eq!(client.ask("x").len(), 1_000_000);
+        assert_eq!(service.counts().closed, 0);
+    }
+}
+
+fn start_and_send(model: Model, lines: Lines, bytes: &str) -> (Running, Client) {
+    let service = start(server(model).lines(ANY, lines));
+    let mut client = Client::to(&service);
+    client.send(bytes);
+    (service, client)
+}
+
+/// The event loop is held up by its handlers. Nobody else's deadlines come early by that.
+#[test]
+fn an_event_loop_that_was_held_up_closes_nobody_as_idle_who_was_not() {
+    let gate = Arc::new(Gate::default());
+    let wait = Arc::clone(&gate);
+    let idle = Duration::from_millis(500);
+    let timeouts = Timeouts { idle: Some(idle), ..Timeouts::default() };
+    let lines = Lines::new(move |line, _| {
+        if line == "hold" {
+            wait.wait();
+        }
+        Some(line.to_owned())
+    });
+    let service = start(server(Model::EventLoop).shards(1).lines(ANY, lines.timeouts(timeouts)));
+    let (mut one, mut two) = (Client::to(&service), Client::to(&service));
+    assert_eq!((one.ask("1"), two.ask("2")), ("1".into(), "2".into()));
+    one.send("hold\n");
+    gate.await_arrivals(1);
+    std::thread::sleep(idle * 2);
+    two.send("here in time, for all that the service could tell\n");
+    gate.open();
+    assert!(two.line().is_some_and(|line| line.starts_with("here in time")));
+    assert_eq!(one.line().as_deref(), Some("hold"));
+    // Their next deadlines are counted from here.
+    assert_eq!(one.ask("still here"), "still here");
+    assert_eq!(service.counts().timeouts_idle, 0);
+}
+
 #[test]
 fn a_stream_connection_without_a_first_byte_is_closed() {
     let options = StreamOptions::new().first_byte_timeout(Some(SHORT));
-    let service = start(server(threadline::Model::Adaptive).stream_with(ANY, options, |_| Ok(())));
+    let service = start(server(Model::Adaptive).stream_with(ANY, options, |_| Ok(())));
     Client::to(&service).assert_closed();
     assert_eq!(service.counts().timeouts_idle, 1);
 }
