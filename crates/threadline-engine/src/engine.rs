@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use threadline_pool::ThreadPool;
 
+use crate::contained::Contained;
 use crate::counters::Counts;
 use crate::handlers::{Connection, StreamOptions};
 use crate::listener::{Kind, Listener};
@@ -57,7 +58,8 @@ impl Services {
     ) -> Self {
         let route = Route::new(format!("stream {}", listener.address()));
         let idle = options.idle().map(ticks_ceil);
-        let service = StreamService { handler: Arc::new(handler), options, route, idle };
+        let service =
+            StreamService { handler: Contained::new(Arc::new(handler)), options, route, idle };
         self.entry(listener, Service::Stream(service))
     }
 
@@ -68,7 +70,7 @@ impl Services {
         handler: impl Fn(&[u8], SocketAddr) -> Option<Vec<u8>> + Send + Sync + 'static,
     ) -> Self {
         let route = Route::new(format!("datagrams {}", listener.address()));
-        let service = DatagramService { handler: Arc::new(handler), route };
+        let service = DatagramService { handler: Contained::new(Arc::new(handler)), route };
         self.entry(listener, Service::Datagrams(service))
     }
 

@@ -29,6 +29,7 @@
 #![deny(unsafe_code)]
 
 mod connection;
+mod contained;
 mod counters;
 mod engine;
 pub mod handlers;
@@ -50,6 +51,8 @@ mod turn;
 mod wheel;
 
 pub use connection::{SendError, Sender, Session, SlowReceiver};
+#[doc(hidden)] // for the protocols of this workspace
+pub use contained::Contained;
 pub use counters::Counts;
 pub use engine::{Drained, Engine, Gauges, Services};
 pub use handlers::{Connection, Frames, Invalid, Lines, StreamOptions};

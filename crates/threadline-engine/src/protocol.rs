@@ -56,12 +56,13 @@ pub trait Protocol: Send + Sync + 'static {
     /// [`AfterRefusal::Continue`]; it is closed, after `out` is written, in every other case.
     fn refuse(&self, why: Refusal, input: &[u8], out: &mut Vec<u8>) -> AfterRefusal;
 
-    /// How long each phase of a connection may take.
+    /// How long each phase of a connection may take. Asked once, when the service is made.
     fn timeouts(&self) -> &Timeouts;
 
     /// Runs on a thread that may block, before the first byte is looked at.
     ///
-    /// Only called when [`Protocol::has_hooks`] is true. What it appends to `out` is sent.
+    /// Only called when [`Protocol::has_hooks`] is true. What it appends to `out` is sent. If it panics, the
+    /// connection is closed.
     fn opened(&self, session: &mut crate::Session, out: &mut Vec<u8>) {
         let _ = (session, out);
     }
@@ -74,7 +75,8 @@ pub trait Protocol: Send + Sync + 'static {
         let _ = session;
     }
 
-    /// Whether [`Protocol::opened`] and [`Protocol::closed`] do anything.
+    /// Whether [`Protocol::opened`] and [`Protocol::closed`] do anything. Asked once, when the service is
+    /// made.
     fn has_hooks(&self) -> bool {
         false
     }

@@ -70,9 +70,11 @@ impl Route {
 
     /// A route of which something is known.
     pub fn with_hint(name: impl Into<String>, hint: Hint) -> Arc<Route> {
+        // Before the lock: how a name is made is up to the caller.
+        let name = name.into();
         let mut routes = ROUTES.write();
         let route = Arc::new(Route {
-            name: name.into(),
+            name,
             hint,
             standing: AtomicU32::new(if hint == Hint::Inline { PROVEN } else { 0 }),
             streak_needed: AtomicU32::new(0),

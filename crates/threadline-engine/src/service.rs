@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::contained::Contained;
 use crate::handlers::Connection;
 use crate::protocol::{Protocol, Timeouts};
 use crate::route::Route;
@@ -21,14 +22,16 @@ pub(crate) enum Service {
 /// A protocol and its deadlines.
 #[derive(Clone)]
 pub(crate) struct MessageService {
-    pub(crate) protocol: Arc<dyn Protocol>,
+    pub(crate) protocol: Contained<Arc<dyn Protocol>>,
+    pub(crate) timeouts: Timeouts,
     pub(crate) deadlines: Deadlines,
+    pub(crate) has_hooks: bool,
 }
 
 /// A handler that gets the whole connection.
 #[derive(Clone)]
 pub(crate) struct StreamService {
-    pub(crate) handler: StreamHandler,
+    pub(crate) handler: Contained<StreamHandler>,
     pub(crate) options: crate::handlers::StreamOptions,
     pub(crate) route: Arc<Route>,
     /// How long a parked connection may take to send its first byte.
@@ -40,7 +43,7 @@ pub(crate) type StreamHandler = Arc<dyn Fn(Connection) -> io::Result<()> + Send 
 /// A handler of single datagrams.
 #[derive(Clone)]
 pub(crate) struct DatagramService {
-    pub(crate) handler: DatagramHandler,
+    pub(crate) handler: Contained<DatagramHandler>,
     pub(crate) route: Arc<Route>,
 }
 
@@ -55,14 +58,17 @@ impl fmt::Debug for Service {
 
 impl Service {
     pub(crate) fn messages(protocol: Arc<dyn Protocol>) -> Self {
-        let deadlines = Deadlines::from(protocol.timeouts());
-        Service::Messages(MessageService { protocol, deadlines })
+        // A protocol is user code: what does not change is asked once.
+        let (timeouts, has_hooks) = (*protocol.timeouts(), protocol.has_hooks());
+        let deadlines = Deadlines::from(&timeouts);
+        let protocol = Contained::new(protocol);
+        Service::Messages(MessageService { protocol, timeouts, deadlines, has_hooks })
     }
 
     /// Whether it cannot do with its shard's thread alone, under whatever model.
     pub(crate) fn needs_pool(&self) -> bool {
         match self {
-            Service::Messages(service) => service.protocol.has_hooks(),
+            Service::Messages(service) => service.has_hooks,
             Service::Stream(_) => true,
             Service::Datagrams(_) => false,
         }

@@ -8,6 +8,8 @@ use std::cell::RefCell;
 use std::fmt;
 use std::rc::Rc;
 
+use threadline_engine::Contained;
+
 /// What middleware has left with a request. Lives as long as the handler's call.
 ///
 /// ```
@@ -58,12 +60,14 @@ impl fmt::Debug for Extensions {
 
 /// What a service's handlers share, by type.
 #[derive(Default)]
-pub(crate) struct States(Vec<(TypeId, &'static str, Box<dyn Any + Send + Sync>)>);
+pub(crate) struct States(Vec<(TypeId, &'static str, State)>);
+
+type State = Contained<Box<dyn Any + Send + Sync>>;
 
 impl States {
     pub(crate) fn insert<T: Send + Sync + 'static>(&mut self, value: T) {
         self.0.retain(|(id, ..)| *id != TypeId::of::<T>());
-        self.0.push((TypeId::of::<T>(), type_name::<T>(), Box::new(value)));
+        self.0.push((TypeId::of::<T>(), type_name::<T>(), Contained::new(Box::new(value))));
     }
 
     pub(crate) fn get<T: 'static>(&self) -> Option<&T> {

@@ -27,9 +27,10 @@ use ownership::Ownership;
 use rest::Rest;
 pub(crate) use rest::{AtDrain, WaitsFor};
 pub use session::Session;
-pub(crate) use session::{SessionParts, Successor};
+pub(crate) use session::SessionParts;
 pub(crate) use waiting::{timespec, wait_for_room};
 
+use crate::contained::Contained;
 use crate::protocol::Phase;
 use crate::sys::Ticks;
 
@@ -86,6 +87,11 @@ impl State {
         }
     }
 
+    /// Drops what the protocol has noted, which is of a type of its own.
+    pub(crate) fn forget(&mut self) {
+        drop(self.memo.take().map(Contained::new));
+    }
+
     /// Whether the next message, too, is expected to belong on the pool, and nothing else is to be done.
     pub(crate) fn is_regular_of_the_pool(&self) -> bool {
         self.pooled_in_a_row >= REGULAR && self.is_between_messages() && self.partial.is_empty()
@@ -113,6 +119,12 @@ impl State {
         } else {
             WaitsFor::Service
         }
+    }
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        self.forget();
     }
 }
 

@@ -695,6 +695,11 @@ impl Outbox {
         self.queue_up(&mut queue, content, false).map(drop)
     }
 
+    /// Whether it has been closed, what waited included.
+    pub(super) fn is_cut_off(&self) -> bool {
+        self.queue.lock().closed
+    }
+
     /// Whether output waits for the peer to read.
     pub(crate) fn waits(&self) -> bool {
         !self.queue.lock().messages.is_empty()

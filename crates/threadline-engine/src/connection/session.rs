@@ -14,6 +14,7 @@ use rustix::net::Shutdown;
 use super::home::Home;
 use super::outbox::{Outbox, Sender, Watch};
 use super::socket::{REPLY_PART, Sent, Socket, send_now};
+use crate::contained::Contained;
 use crate::handlers::Connection;
 use crate::log;
 use crate::route::Route;
@@ -35,7 +36,7 @@ pub struct Session {
     /// User code has asked for a sender in this turn.
     sender_made: bool,
     after_reply: AfterReply,
-    attachment: Option<Box<dyn Any + Send>>,
+    attachment: Option<Contained<Box<dyn Any + Send>>>,
 }
 
 /// What becomes of the connection once the reply to a message is written.
@@ -48,12 +49,19 @@ enum AfterReply {
 
 /// Code that gets the connection to itself when its messages have come to an end.
 pub(crate) struct Successor {
-    pub(crate) code: Box<SuccessorCode>,
+    code: Contained<Box<SuccessorCode>>,
     /// Of the handler that has handed the connection over.
     pub(crate) route: Option<Arc<Route>>,
 }
 
 type SuccessorCode = dyn FnOnce(Connection) -> io::Result<()> + Send;
+
+impl Successor {
+    /// Its run; what the code has captured is gone with it.
+    pub(crate) fn run(self, connection: Connection) -> io::Result<()> {
+        (self.code.into_inner())(connection)
+    }
+}
 
 impl fmt::Debug for Successor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -145,12 +153,12 @@ impl Session {
 
     /// What [`Session::insert`] has put there, if it is a `T`.
     pub fn get<T: Any>(&mut self) -> Option<&mut T> {
-        self.attachment.as_mut()?.downcast_mut()
+        self.attachment.as_deref_mut()?.downcast_mut()
     }
 
     /// Keeps `value` with the connection, in place of what was kept before, until it closes.
     pub fn insert<T: Any + Send>(&mut self, value: T) {
-        self.attachment = Some(Box::new(value));
+        self.attachment = Some(Contained::new(Box::new(value)));
     }
 
     /// Closes the connection once the reply to this message is written.
@@ -184,7 +192,8 @@ impl Session {
         &mut self,
         handler: impl FnOnce(Connection) -> io::Result<()> + Send + 'static,
     ) {
-        let (code, route) = (Box::new(handler), log::current_route());
+        let (code, route) =
+            (Contained::new(Box::new(handler) as Box<SuccessorCode>), log::current_route());
         self.after_reply = AfterReply::HandOver(Successor { code, route });
     }
 
@@ -195,6 +204,11 @@ impl Session {
 
     pub(crate) fn closes(&self) -> bool {
         matches!(self.after_reply, AfterReply::Close)
+    }
+
+    /// Whether there is something of user code's to be dropped with it.
+    pub(crate) fn holds_values(&self) -> bool {
+        self.attachment.is_some() || matches!(self.after_reply, AfterReply::HandOver(_))
     }
 
     pub(crate) fn take_successor(&mut self) -> Option<Successor> {
@@ -243,6 +257,11 @@ impl Session {
         };
         let outbox = self.outbox().ok_or(io::ErrorKind::NotConnected)?;
         outbox.reply(&bytes[sent..]).map(drop)
+    }
+
+    /// Whether it was us who closed it: what has come of a message may lack its end for that reason.
+    pub(crate) fn is_cut_off(&self) -> bool {
+        matches!(&self.socket, Socket::Shared(outbox) if outbox.is_cut_off())
     }
 
     /// Whether output waits for the peer to read.

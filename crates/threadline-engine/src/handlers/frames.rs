@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tracing::field::display;
 
 use crate::connection::Session;
+use crate::contained::Contained;
 use crate::protocol::{
     AfterRefusal, CallError, Offence, Phase, Protocol, Refusal, Step, Timeouts, Turn,
 };
@@ -28,7 +29,7 @@ const PREFIX: usize = 4;
 /// let reverse = Frames::new(|frame, _session| Some(frame.iter().rev().copied().collect()));
 /// ```
 pub struct Frames {
-    handler: Box<Handler>,
+    handler: Contained<Box<Handler>>,
     route: Arc<Route>,
     timeouts: Timeouts,
     length_max: usize,
@@ -46,7 +47,7 @@ impl Frames {
         handler: impl Fn(&[u8], &mut Session) -> Option<Vec<u8>> + Send + Sync + 'static,
     ) -> Self {
         Frames {
-            handler: Box::new(handler),
+            handler: Contained::new(Box::new(handler)),
             route: Route::new("frames"),
             timeouts: Timeouts::default(),
             length_max: 1024 * 1024,

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use tracing::field::display;
 
 use crate::connection::Session;
+use crate::contained::Contained;
 use crate::log::Bytes;
 use crate::protocol::{
     AfterRefusal, CallError, Offence, Phase, Protocol, Refusal, Step, Timeouts, Turn,
 };
 use crate::route::{Hint, Route};
 
+/// Each is dropped by itself: two that panic then must not meet.
 type Handler = dyn Fn(&str, &mut Session) -> Option<String> + Send + Sync;
 type Opened = dyn Fn(&mut Session) -> Option<String> + Send + Sync;
 type Closed = dyn Fn(&mut Session) + Send + Sync;
@@ -29,9 +31,9 @@ type Closed = dyn Fn(&mut Session) + Send + Sync;
 /// let upper = Lines::new(|line, _session| Some(line.to_uppercase()));
 /// ```
 pub struct Lines {
-    handler: Box<Handler>,
-    opened: Option<Box<Opened>>,
-    closed: Option<Box<Closed>>,
+    handler: Contained<Box<Handler>>,
+    opened: Option<Contained<Box<Opened>>>,
+    closed: Option<Contained<Box<Closed>>>,
     route: Arc<Route>,
     timeouts: Timeouts,
     length_max: usize,
@@ -62,7 +64,7 @@ impl Lines {
         handler: impl Fn(&str, &mut Session) -> Option<String> + Send + Sync + 'static,
     ) -> Self {
         Lines {
-            handler: Box::new(handler),
+            handler: Contained::new(Box::new(handler)),
             opened: None,
             closed: None,
             route: Route::new("lines"),
@@ -77,13 +79,13 @@ impl Lines {
         mut self,
         opened: impl Fn(&mut Session) -> Option<String> + Send + Sync + 'static,
     ) -> Self {
-        self.opened = Some(Box::new(opened));
+        self.opened = Some(Contained::new(Box::new(opened)));
         self
     }
 
     /// Runs once when a connection has ended, on a pool thread.
     pub fn on_close(mut self, closed: impl Fn(&mut Session) + Send + Sync + 'static) -> Self {
-        self.closed = Some(Box::new(closed));
+        self.closed = Some(Contained::new(Box::new(closed)));
         self
     }
 

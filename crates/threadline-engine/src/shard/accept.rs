@@ -237,7 +237,7 @@ impl Shard {
                 self.park_for(lease, idle, claim);
             }
             Service::Messages(_) if own_thread => self.start_own_thread(claim),
-            Service::Messages(service) if service.protocol.has_hooks() => {
+            Service::Messages(service) if service.has_hooks => {
                 claim.opened = true;
                 self.open_hook(lease, claim);
             }
@@ -256,7 +256,7 @@ impl Shard {
     fn turn_away(&self, socket: &OwnedFd, service: u32) {
         if let Service::Messages(service) = &self.shared.services[service as usize] {
             let mut out = Vec::new();
-            service.protocol.refuse(Refusal::TooManyConnections, &[], &mut out);
+            self.refusal(&**service.protocol, Refusal::TooManyConnections, &[], &mut out);
             let _ = rustix::net::send(socket, &out, rustix::net::SendFlags::NOSIGNAL);
         }
     }

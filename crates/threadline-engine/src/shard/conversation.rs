@@ -207,7 +207,9 @@ impl Conversation<'_> {
             }
             match self.step(&input[used..]) {
                 Step::Next { consumed } => {
-                    debug_assert!(consumed > 0 && consumed <= input.len() - used);
+                    if consumed == 0 || consumed > input.len() - used {
+                        return (used, self.miscounted(consumed, input.len() - used));
+                    }
                     used += consumed;
                     self.between_messages();
                     self.budget -= 1;
@@ -238,12 +240,20 @@ impl Conversation<'_> {
         (used, Eaten::WantMore)
     }
 
+    /// The protocol is wrong about its own message: where the next one begins is not known.
+    #[cold]
+    fn miscounted(&self, consumed: usize, len: usize) -> Eaten {
+        let protocol = self.protocol.name();
+        tracing::error!(protocol, consumed, len, "a message has from 1 to all bytes of its input");
+        Eaten::Close
+    }
+
     /// The peer sends no more. What has come of a message that is not whole is for the protocol to judge.
     /// Once nothing of it is left, the next read finds the end again; so does the thread that it is
-    /// offloaded to.
+    /// offloaded to. Where it was us who cut the connection off, the peer may have had more to say.
     #[cold]
     fn end_of_input(&mut self) -> io::Result<Option<Pause>> {
-        if self.state.partial.is_empty() {
+        if self.state.partial.is_empty() || self.state.session.is_cut_off() {
             return Ok(Some(Pause::Over));
         }
         let input = mem::take(&mut self.state.partial);
@@ -293,7 +303,7 @@ impl Conversation<'_> {
 
     fn between_messages(&mut self) {
         if self.state.seen > 0 {
-            self.state.memo = None;
+            self.state.forget();
         }
         self.state.seen = 0;
         self.state.want = 0;
@@ -396,10 +406,10 @@ impl Conversation<'_> {
     pub(super) fn refuse(&mut self, why: Refusal) -> Pause {
         let input = mem::take(&mut self.state.partial);
         self.tell_refused(why, &input);
-        match self.protocol.refuse(why, &input, &mut self.desk.output) {
+        match self.shard.refusal(self.protocol, why, &input, &mut self.desk.output) {
             AfterRefusal::Continue { consumed } if why == Refusal::Overloaded => {
                 self.state.partial = input;
-                self.state.partial.drain(..consumed);
+                self.state.partial.drain(..consumed.min(self.state.partial.len()));
                 self.between_messages();
             }
             _ => self.state.ending = Ending::AfterOutput,
@@ -418,6 +428,25 @@ impl Conversation<'_> {
         if why == Refusal::Overloaded {
             limited!(warn, key: protocol, "the pool is full: messages are refused", protocol);
         }
+    }
+}
+
+impl Shard {
+    /// What a peer is told that is turned away. A protocol that panics says nothing.
+    pub(super) fn refusal(
+        &self,
+        protocol: &dyn Protocol,
+        why: Refusal,
+        input: &[u8],
+        out: &mut Vec<u8>,
+    ) -> AfterRefusal {
+        let start = out.len();
+        let protocols = &self.shared.protocols;
+        let refused = contain_protocol(protocols, || protocol.refuse(why, input, out));
+        refused.unwrap_or_else(|| {
+            out.truncate(start);
+            AfterRefusal::Close
+        })
     }
 }
 

@@ -14,14 +14,15 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::Shutdown;
 use socket2::SockRef;
-use tracing::field::display;
+use tracing::field::{DisplayValue, display};
 
 use super::conversation::{Conversation, Pause};
 use super::place::OnOwnThread;
 use super::settle::NO_SLOT;
 use super::timers::tell_closed;
 use super::{Core, Desk, Note, Shard};
-use crate::connection::{Claim, Ending, Outbox, State, Successor, timespec};
+use crate::connection::{Claim, Ending, Outbox, State, timespec};
+use crate::handlers::stream::Faults;
 use crate::handlers::{Connection, StreamOptions};
 use crate::lease::Lease;
 use crate::log::{Escaped, limited};
@@ -111,18 +112,8 @@ impl Shard {
         }
         self.shared.blocked.enter(self.number, index, socket);
         let ended = contain(route, || handler(connection));
-        if let Some(Err(error)) = &ended
-            && !faults.explain(error)
-        {
-            let error = Escaped(error);
-            limited!(warn, route: route.name(), "a stream handler failed", peer, %error);
-        }
-        if let Some(began) = began {
-            let (route, duration_us) = (route.name(), began.elapsed().as_micros() as u64);
-            let error = ended.map(|result| result.err().map(|error| display(Escaped(error))));
-            let (panicked, error) = (error.is_none(), error.flatten());
-            tracing::debug!(peer, route, duration_us, panicked, error, "stream ended");
-        }
+        // The error may be of the service's own making: how it reads, and its drop, are user code, too.
+        contain(route, || tell_end(route, peer, began, ended, &faults));
         self.shared.blocked.leave(self.number, index);
     }
 
@@ -135,7 +126,7 @@ impl Shard {
 
     fn run_successor(&self, claim: &mut Claim<'_>) {
         let write_limit = match &self.shared.services[claim.listener as usize] {
-            Service::Messages(service) => service.protocol.timeouts().write,
+            Service::Messages(service) => service.timeouts.write,
             _ => None,
         };
         // What the messages and senders have left goes out first.
@@ -151,9 +142,9 @@ impl Shard {
         };
         let connection = Connection::new(socket, peer, &self.home, &StreamOptions::default())
             .map(|connection| connection.with_ahead(mem::take(&mut claim.partial)));
-        let Successor { code, route } = successor;
+        let route = successor.route.clone();
         let route = route.as_ref().unwrap_or(&self.shared.successors);
-        self.run_handler(claim.index, route, connection, code);
+        self.run_handler(claim.index, route, connection, |connection| successor.run(connection));
     }
 
     /// A thread for a message connection, under `ThreadPerConnection`.
@@ -173,7 +164,7 @@ impl Shard {
             let mut claim = connection.accept_claim(index);
             if let Service::Messages(service) = &self.shared.services[claim.listener as usize] {
                 let mut out = Vec::new();
-                service.protocol.refuse(Refusal::Overloaded, &[], &mut out);
+                self.refusal(&**service.protocol, Refusal::Overloaded, &[], &mut out);
                 let _ = claim.session.reply(&out);
             }
             self.finish_claim(claim);
@@ -191,7 +182,7 @@ impl Shard {
             let blockable: Weak<Outbox> = Arc::downgrade(outbox);
             self.shared.blocked.enter(self.number, index, blockable);
         }
-        if service.protocol.has_hooks() {
+        if service.has_hooks {
             claim.opened = true;
             self.run_open_hook(service, &mut claim);
         }
@@ -224,7 +215,7 @@ impl Shard {
                 return Ok(());
             }
             let budget = self.shared.settings.messages_per_turn;
-            let (protocol, state) = (&*service.protocol, &mut **claim);
+            let (protocol, state) = (&**service.protocol, &mut **claim);
             let mut conversation = Conversation {
                 shard: self,
                 protocol,
@@ -283,7 +274,7 @@ impl Shard {
 
     /// How long the next read may wait for what the connection waits for.
     fn time_left(&self, service: &MessageService, state: &State) -> Option<Duration> {
-        let timeouts = service.protocol.timeouts();
+        let timeouts = &service.timeouts;
         let spent = ticks_long(now_ticks().saturating_sub(state.phase_began));
         match state.phase {
             None => timeouts.idle,
@@ -333,17 +324,23 @@ impl Shard {
 
     fn run_open_hook(&self, service: &MessageService, claim: &mut Claim<'_>) {
         let mut out = Vec::new();
-        contain(&self.shared.hooks, || service.protocol.opened(&mut claim.session, &mut out));
-        if claim.session.reply(&out).is_err() || claim.session.closes() {
+        let opened =
+            contain(&self.shared.hooks, || service.protocol.opened(&mut claim.session, &mut out));
+        // A session that is half set up serves nobody.
+        let failed = opened.is_none() || claim.session.reply(&out).is_err();
+        if failed || claim.session.closes() {
             claim.ending = Ending::AfterOutput;
         }
         claim.session.end_turn();
     }
 
-    /// Runs `Protocol::closed` on the pool, which then ends the connection. Gives the claim back if
-    /// it has run already, because the pool is no more.
-    pub(super) fn close_hook<'s>(self: &Arc<Self>, mut claim: Claim<'s>) -> Result<u32, Claim<'s>> {
-        claim.opened = false;
+    /// Runs `Protocol::closed` on the pool, if it is due, where the connection is ended then and what user
+    /// code has left in it is dropped. Gives the claim back if the hook has run already, because the pool is
+    /// no more.
+    pub(super) fn close_on_pool<'s>(
+        self: &Arc<Self>,
+        mut claim: Claim<'s>,
+    ) -> Result<u32, Claim<'s>> {
         claim.session.socket().shutdown(Shutdown::Both);
         let (shard, index) = (Arc::clone(self), claim.index);
         let job = move || {
@@ -366,6 +363,9 @@ impl Shard {
     }
 
     fn run_close_hook(&self, claim: &mut Claim<'_>) {
+        if !std::mem::take(&mut claim.opened) {
+            return;
+        }
         if let Service::Messages(service) = &self.shared.services[claim.listener as usize] {
             contain(&self.shared.hooks, || service.protocol.closed(&mut claim.session));
         }
@@ -388,5 +388,27 @@ impl Shard {
         if index != NO_SLOT {
             self.tell_freed(index);
         }
+    }
+}
+
+/// Says how a stream handler has ended: `None` if by a panic, which has been said.
+fn tell_end(
+    route: &Route,
+    peer: Option<DisplayValue<SocketAddr>>,
+    began: Option<Instant>,
+    ended: Option<io::Result<()>>,
+    faults: &Faults,
+) {
+    if let Some(Err(error)) = &ended
+        && !faults.explain(error)
+    {
+        let error = Escaped(error);
+        limited!(warn, route: route.name(), "a stream handler failed", peer, %error);
+    }
+    if let Some(began) = began {
+        let (route, duration_us) = (route.name(), began.elapsed().as_micros() as u64);
+        let error = ended.map(|result| result.err().map(|error| display(Escaped(error))));
+        let (panicked, error) = (error.is_none(), error.flatten());
+        tracing::debug!(peer, route, duration_us, panicked, error, "stream ended");
     }
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::key::Key;
 use super::settle::Turned;
 use super::{BATCH, Core, Desk, Note, Shard, Takeover};
+use crate::contained::Contained;
 use crate::lease::Lease;
 use crate::log::limited;
 use crate::model::Model;
@@ -88,8 +89,10 @@ fn run_contained<'s>(shard: &'s Arc<Shard>, mut lease: Lease<'s, Core>, desk: &m
     loop {
         // Unwinding drops the lease, which leaves it vacant, and the core between two events.
         let ran = panic::catch_unwind(AssertUnwindSafe(|| run(shard, lease, desk)));
-        if let Ok(ended) = ran {
-            return ended;
+        match ran {
+            Ok(ended) => return ended,
+            // Nothing is known of the payload, nor of its drop.
+            Err(payload) => drop(Contained::new(payload)),
         }
         match shard.fill() {
             Some(again) => {
@@ -260,5 +263,35 @@ impl Shard {
                 }
             }
         }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    struct AsksAtTheEnd;
+
+    impl Drop for AsksAtTheEnd {
+        fn drop(&mut self) {
+            // A panic here would abort the process.
+            hand_on_own();
+        }
+    }
+
+    thread_local! {
+        static BEFORE: AsksAtTheEnd = const { AsksAtTheEnd };
+        static BEHIND: AsksAtTheEnd = const { AsksAtTheEnd };
+    }
+
+    /// In whatever order a thread's own values are dropped.
+    #[test]
+    fn a_destructor_of_a_thread_that_has_run_a_shard_may_be_about_to_block() {
+        let thread = thread::spawn(|| {
+            BEFORE.with(|_| ());
+            OWN.set(Weak::new());
+            BEHIND.with(|_| ());
+        });
+        thread.join().expect("thread");
     }
 }

@@ -12,6 +12,7 @@ use super::place::{OnPool, OnShard};
 use super::{Core, Desk, Note, Shard};
 use crate::connection::{Claim, Claimed, Ending, State};
 use crate::lease::Lease;
+use crate::model::Model;
 use crate::protocol::{Phase, Refusal};
 use crate::service::{Deadlines, MessageService, Service};
 use crate::sys::{Readiness, Ticks, now_ticks, ticks_ceil};
@@ -124,7 +125,7 @@ impl Shard {
         until_dry: bool,
     ) -> Pause {
         let budget = self.shared.settings.messages_per_turn;
-        let protocol = &*service.protocol;
+        let protocol = &**service.protocol;
         Conversation {
             shard: self,
             protocol,
@@ -249,7 +250,7 @@ impl Shard {
         desk: &mut Desk,
     ) -> Pause {
         let mut place = OnPool::new(self);
-        let (protocol, state) = (&*service.protocol, &mut **claim);
+        let (protocol, state) = (&**service.protocol, &mut **claim);
         Conversation {
             shard: self,
             protocol,
@@ -344,8 +345,11 @@ impl Shard {
     pub(super) fn end(self: &Arc<Self>, mut claim: Claim<'_>) -> u32 {
         self.home.counters.closed.increment();
         self.shared.peers.leave(claim.session.peer_addr());
-        if claim.opened {
-            claim = match self.close_hook(claim) {
+        // Destructors may block, as hooks may. The event loop has nowhere else to go with them; hooks alone
+        // need the pool under every model.
+        let elsewhere = self.model != Model::EventLoop && claim.session.holds_values();
+        if claim.opened || elsewhere {
+            claim = match self.close_on_pool(claim) {
                 Ok(index) => return index,
                 Err(claim) => claim,
             };

@@ -7,6 +7,8 @@
 
 use std::marker::PhantomData;
 
+use threadline_engine::Contained;
+
 use crate::handler::{FromRequest, IntoResponse, Needs};
 #[cfg(feature = "multipart")]
 use crate::multipart::Multipart;
@@ -63,11 +65,12 @@ pub struct AndRequest<T>(PhantomData<T>);
 pub struct AndMultipart<T>(PhantomData<T>);
 
 /// What the router keeps: a handler whose `Args` are forgotten.
-pub(crate) type Erased = Box<dyn Fn(&Request<'_>) -> Response + Send + Sync>;
+/// Each is dropped by itself: two that panic then must not meet.
+pub(crate) type Erased = Contained<Box<dyn Fn(&Request<'_>) -> Response + Send + Sync>>;
 
 /// Forgets `Args`.
 pub(crate) fn erase<Args>(handler: impl Handler<Args>) -> Erased {
-    Box::new(move |request| handler.call(request))
+    Contained::new(Box::new(move |request| handler.call(request)))
 }
 
 macro_rules! handlers {

@@ -9,6 +9,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use threadline_engine::Contained;
+
 use crate::fault::internal_error;
 use crate::handler::IntoResponse;
 use crate::request::Request;
@@ -51,12 +53,12 @@ where
 
 /// Layers around a handler, the outermost first.
 #[derive(Clone, Default)]
-pub(crate) struct Layers(Vec<Arc<dyn Middleware>>);
+pub(crate) struct Layers(Vec<Contained<Arc<dyn Middleware>>>);
 
 impl Layers {
     /// Puts one around all others.
     pub(crate) fn add(&mut self, layer: impl Middleware) {
-        self.0.insert(0, Arc::new(layer));
+        self.0.insert(0, Contained::new(Arc::new(layer)));
     }
 
     /// Puts all of `outer` around these.
@@ -78,7 +80,7 @@ impl fmt::Debug for Layers {
 /// The rest of the layers, and the handler.
 #[must_use = "a request that is not passed on is not answered by its handler"]
 pub struct Next<'n> {
-    layers: &'n [Arc<dyn Middleware>],
+    layers: &'n [Contained<Arc<dyn Middleware>>],
     handler: &'n (dyn Fn(&Request<'_>) -> Response + 'n),
 }
 

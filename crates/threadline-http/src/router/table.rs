@@ -40,7 +40,7 @@ impl Endpoint {
         if self.layers.is_empty() {
             return (self.handler)(request);
         }
-        Next::new(&self.layers, &*self.handler).run(request)
+        Next::new(&self.layers, &**self.handler).run(request)
     }
 }
 

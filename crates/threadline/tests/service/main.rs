@@ -19,6 +19,7 @@ mod isolation;
 mod limits;
 mod lines;
 mod listeners;
+mod panics;
 mod push;
 mod shout;
 mod stream;
