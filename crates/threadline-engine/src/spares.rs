@@ -248,6 +248,108 @@ mod tests {
         assert!(!spares.lock().try_leave(), "the other one is");
     }
 
+    /// Threads, those that are ready, and those that are reserved.
+    fn counts<T>(spares: &Spares<T>) -> (usize, usize, usize) {
+        let state = spares.lock();
+        (state.threads, state.ready, state.reserved)
+    }
+
+    fn with_counts<T>(threads: usize, ready: usize, reserved: usize) -> Spares<T> {
+        let spares = Spares::new(8);
+        let tasks = VecDeque::new();
+        *spares.lock() = State { tasks, ready, reserved, threads, stopping: false };
+        spares
+    }
+
+    #[test]
+    fn every_transition_counts_what_it_says() {
+        let spares = with_counts::<u8>(6, 4, 4);
+        assert_eq!(spares.try_reserve(), Reservation::StartOne);
+        assert_eq!(counts(&spares), (7, 5, 5), "a thread more, ready and promised");
+        spares.unreserve_unborn();
+        assert_eq!(counts(&spares), (6, 4, 4), "as before");
+        spares.hand_over(1);
+        assert_eq!(counts(&spares), (6, 3, 3), "on its way, and no longer promised");
+        assert_eq!(spares.stand(NOW), Some(1));
+        assert_eq!(counts(&spares), (6, 3, 3));
+        assert!(spares.join());
+        assert_eq!(counts(&spares), (6, 4, 3), "ready again");
+        assert_eq!(spares.census(), (6, 4));
+        assert_eq!(spares.try_reserve(), Reservation::Made);
+        assert_eq!(counts(&spares), (6, 4, 4));
+        assert!(spares.join());
+        assert!(spares.lock().try_leave());
+        assert_eq!(counts(&spares), (5, 4, 4), "the one that was not promised");
+        spares.count_thread();
+        assert_eq!(counts(&spares), (6, 4, 4));
+        spares.discount_thread();
+        assert_eq!(counts(&spares), (5, 4, 4));
+        spares.stop();
+        assert!(!spares.join(), "it has to end");
+        assert_eq!(counts(&spares), (4, 4, 4));
+    }
+
+    #[test]
+    fn a_start_that_fails_gives_back_its_reservation_and_no_other() {
+        let spares = with_counts::<()>(5, 3, 3);
+        let error = spares.reserve(|| Err(io::ErrorKind::WouldBlock.into()));
+        assert_eq!(error.map_err(|error| error.kind()), Err(io::ErrorKind::WouldBlock));
+        assert_eq!(counts(&spares), (5, 3, 3));
+    }
+
+    #[test]
+    fn a_reservation_starts_no_thread_if_one_is_ready_or_none_is_allowed() {
+        let no_start = || -> io::Result<()> { unreachable!("no thread is needed") };
+        let spares = with_counts::<()>(8, 1, 0);
+        assert!(spares.reserve(no_start).expect("no start"));
+        assert!(!spares.reserve(no_start).expect("no start"), "all 8 exist");
+        assert_eq!(counts(&spares), (8, 1, 1));
+    }
+
+    #[test]
+    #[should_panic(expected = "handed over unreserved")]
+    fn a_task_without_a_reservation_is_a_bug() {
+        with_counts(2, 1, 0).hand_over(());
+    }
+
+    #[test]
+    fn a_promised_spare_waits_beyond_its_patience() {
+        let spares = with_counts::<u8>(2, 1, 1);
+        std::thread::scope(|scope| {
+            let spare = scope.spawn(|| spares.stand(NOW));
+            std::thread::sleep(NOW * 20);
+            spares.hand_over(1);
+            assert_eq!(spare.join().expect("spare"), Some(1));
+        });
+    }
+
+    #[test]
+    fn a_wake_up_for_nothing_is_no_reason_to_leave() {
+        let spares = with_counts::<u8>(2, 1, 0);
+        std::thread::scope(|scope| {
+            let spare = scope.spawn(|| spares.stand(Duration::from_secs(60)));
+            for _ in 0..20 {
+                spares.work.notify_all();
+                std::thread::sleep(NOW);
+            }
+            assert_eq!(spares.try_reserve(), Reservation::Made);
+            spares.hand_over(1);
+            assert_eq!(spare.join().expect("spare"), Some(1));
+        });
+    }
+
+    #[test]
+    fn a_spare_that_sleeps_is_woken_by_the_stop() {
+        let spares = with_counts::<u8>(2, 1, 1);
+        std::thread::scope(|scope| {
+            let spare = scope.spawn(|| spares.stand(Duration::from_secs(60)));
+            std::thread::sleep(NOW * 20);
+            spares.stop();
+            assert_eq!(spare.join().expect("spare"), None);
+        });
+        assert_eq!(counts(&spares), (1, 0, 1));
+    }
+
     #[test]
     fn stopping_ends_those_who_wait() {
         let spares = Spares::<()>::new(1);

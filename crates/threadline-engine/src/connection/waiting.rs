@@ -241,11 +241,13 @@ mod tests {
 
     #[test]
     fn a_peer_that_reads_a_little_is_waited_for_for_longer() {
+        // Long enough for a busy machine, and shorter than it takes until there is room.
+        let limit = LIMIT * 8;
         let (ours, mut theirs) = full();
         let done = AtomicBool::new(false);
         thread::scope(|scope| {
             let waiting = scope.spawn(|| {
-                let waited = wait_for_room(ours.as_fd(), Some(LIMIT));
+                let waited = wait_for_room(ours.as_fd(), Some(limit));
                 done.store(true, Ordering::Relaxed);
                 waited
             });
@@ -254,7 +256,7 @@ mod tests {
             while !done.load(Ordering::Relaxed) {
                 theirs.read_exact(&mut [0; 4096]).expect("bytes");
                 read += 1;
-                thread::sleep(LIMIT / 4);
+                thread::sleep(limit / 16);
             }
             assert!(waiting.join().expect("waiting").is_ok(), "gave up after {read} reads");
         });

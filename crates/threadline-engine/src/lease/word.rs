@@ -109,3 +109,95 @@ impl Word {
         self.0.compare_exchange(from, to, success, Ordering::Relaxed).is_ok()
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    const STATES: [u64; 4] = [VACANT, LOOPING, POLLING, LENT];
+
+    fn value(sequence: u64, state: u64) -> u64 {
+        sequence << 2 | state
+    }
+
+    fn word(sequence: u64, state: u64) -> Word {
+        Word(AtomicU64::new(value(sequence, state)))
+    }
+
+    fn now(word: &Word) -> u64 {
+        word.look().0
+    }
+
+    #[test]
+    fn a_look_tells_the_states_apart_whatever_the_sequence() {
+        for sequence in [0, 1, 2, 3, 1 << 61] {
+            for state in STATES {
+                let seen = word(sequence, state).look();
+                assert_eq!(seen.0, value(sequence, state));
+                let told = (seen.is_vacant(), seen.is_polling(), seen.is_lent());
+                assert_eq!(told, (state == VACANT, state == POLLING, state == LENT), "{seen:?}");
+            }
+        }
+        assert_eq!(now(&Word::vacant()), value(0, VACANT));
+    }
+
+    #[test]
+    fn only_a_vacant_lease_is_filled_and_keeps_its_sequence() {
+        for state in STATES {
+            let word = word(5, state);
+            assert_eq!(word.try_fill(), state == VACANT);
+            let expected = if state == VACANT { LOOPING } else { state };
+            assert_eq!(now(&word), value(5, expected));
+            assert!(!word.try_fill(), "it is no longer vacant");
+        }
+    }
+
+    #[test]
+    fn each_loan_has_a_sequence_of_its_own() {
+        let word = word(5, LOOPING);
+        let first = word.lend();
+        assert_eq!((first.0, now(&word)), (value(6, LENT), value(6, LENT)));
+        assert!(word.try_take_back(first));
+        assert_eq!(now(&word), value(6, LOOPING));
+        assert!(!word.try_take_back(first), "it has been taken back");
+        let second = word.lend();
+        assert_eq!(second.0, value(7, LENT));
+        assert!(!word.try_take_back(first) && !word.try_take(first), "another loan");
+        assert_eq!(now(&word), value(7, LENT));
+    }
+
+    #[test]
+    fn a_taken_lease_cannot_be_taken_back_or_again() {
+        let word = word(5, LOOPING);
+        let loan = word.lend();
+        assert!(word.try_take(loan));
+        assert_eq!(now(&word), value(7, LOOPING));
+        assert!(!word.try_take_back(loan) && !word.try_take(loan));
+        // Not even if it is lent again.
+        let again = word.lend();
+        assert_eq!(again.0, value(8, LENT));
+        assert!(!word.try_take_back(loan) && !word.try_take(loan));
+    }
+
+    #[test]
+    fn only_what_is_lent_is_taken() {
+        for state in [VACANT, LOOPING, POLLING] {
+            let word = word(5, state);
+            assert!(!word.try_take(word.look()), "state {state}");
+            assert_eq!(now(&word), value(5, state));
+        }
+    }
+
+    #[test]
+    fn polling_and_giving_up_keep_the_sequence() {
+        let word = word(5, LOOPING);
+        word.start_polling();
+        assert_eq!(now(&word), value(5, POLLING));
+        word.stop_polling();
+        assert_eq!(now(&word), value(5, LOOPING));
+        word.vacate();
+        assert_eq!(now(&word), value(5, VACANT));
+        assert!(word.try_fill());
+        assert_eq!(word.lend().0, value(6, LENT), "no loan has the number of an earlier one");
+    }
+}
