@@ -172,10 +172,20 @@ impl Shard {
         match pause {
             Pause::Parked if is_plainly_idle(&claim) => {
                 let now = now_ticks();
-                claim.connection().last_used.store(now, Ordering::Relaxed);
+                let connection = claim.connection();
+                connection.last_used.store(now, Ordering::Relaxed);
                 let deadline = service.deadlines.idle.map_or(Ticks::MAX, |idle| now + idle);
-                claim.connection().deadline.store(deadline, Ordering::Relaxed);
-                if let Err(claim) = claim.park() {
+                connection.deadline.store(deadline, Ordering::Relaxed);
+                // The lease holder takes its entry out of the wheel for good only with the connection, so that
+                // one which is seen here stays until it has been looked at again.
+                let scheduled = connection.scheduled.load(Ordering::Relaxed);
+                let is_scheduled = scheduled != 0 && scheduled <= deadline;
+                let parked = if is_scheduled || deadline == Ticks::MAX {
+                    claim.park()
+                } else {
+                    Err(claim)
+                };
+                if let Err(claim) = parked {
                     self.tell(Note::Returned(claim.pass_on()));
                 }
             }

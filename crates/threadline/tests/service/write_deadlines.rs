@@ -248,6 +248,18 @@ every_model! {
         assert_eq!(ways.service.counts().timeouts_idle, 1);
     }
 
+    fn the_idle_deadline_comes_also_when_output_has_waited_for_longer(model) {
+        let idle = Duration::from_millis(100);
+        let mut ways = Ways::new(model, timeouts(Some(PATIENCE), Some(idle)));
+        let mut client = ways.client("reply");
+        thread::sleep(idle * 4);
+        // The next message, which may be answered on another thread as soon as the reply is out.
+        client.write_all(b"x\n").expect("writes");
+        assert_eq!(read_all(&mut client), LARGE + 3);
+        assert_eq!(ways.service.counts().timeouts_idle, 1);
+        ways.kept.0.clear();
+    }
+
     fn it_does_not_come_while_nothing_waits(model) {
         let short = Some(Duration::from_millis(60));
         let mut ways = Ways::new(model, timeouts(short, short));
