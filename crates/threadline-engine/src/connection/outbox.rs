@@ -1,4 +1,4 @@
-//! Output that waits for the peer to read, and the handles that add to it from any thread.
+//! Output that waits for the peer to read. What is pushed from other threads waits in the same queue.
 //!
 //! Most connections never have one: replies go straight to the kernel. An outbox appears when the
 //! kernel does not take all of a reply, or when a handler asks for a [`Sender`]. It then owns
@@ -12,7 +12,6 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::fs::File;
-use std::hash::{Hash, Hasher};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Weak};
@@ -21,6 +20,7 @@ use parking_lot::Mutex;
 use rustix::net::Shutdown;
 
 use super::home::Home;
+use super::sender::{Held, SendError, Sender, SlowReceiver};
 use super::socket::{PART, REPLY_PART, Sent, send_file_now, send_now};
 use super::waiting::{LOOKS, has_room};
 use crate::shard::Note;
@@ -32,164 +32,6 @@ const LIMIT_DEFAULT: usize = 256 * 1024;
 
 /// The shard looks at waiting output at least this often, however long the deadline: about 4 s.
 const STEP_MAX: Ticks = 256;
-
-/// A handle that writes to a connection from any thread, while the connection is parked.
-///
-/// Cheap to clone. It does not keep the connection open: once the peer or the service has closed
-/// it, [`Sender::send`] says so.
-///
-/// Senders are equal if they are of the same connection, whether or not it is open still: a set of them has
-/// each member once.
-///
-/// ```
-/// use std::collections::HashSet;
-/// use std::sync::{Arc, Mutex};
-/// use threadline_engine::{Lines, Sender};
-///
-/// let members: Arc<Mutex<HashSet<Sender>>> = Arc::default();
-/// let (joined, left) = (Arc::clone(&members), members);
-/// let lines = Lines::new(move |_line, session| {
-///     let is_new = joined.lock().unwrap().insert(session.sender());
-///     Some(if is_new { "welcome" } else { "you are here already" }.to_owned())
-/// })
-/// .on_close(move |session| {
-///     left.lock().unwrap().remove(&session.sender());
-/// });
-/// ```
-#[derive(Debug, Clone)]
-pub struct Sender {
-    /// The connection's.
-    id: u64,
-    outbox: Weak<Outbox>,
-    /// Shared by all senders of a connection: tells whether there are any.
-    _held: Arc<Held>,
-}
-
-/// What the senders of a connection hold together: dropped with the last of them.
-#[derive(Debug)]
-struct Held {
-    outbox: Weak<Outbox>,
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        if let Some(outbox) = self.outbox.upgrade() {
-            outbox.last_sender_gone();
-        }
-    }
-}
-
-impl PartialEq for Sender {
-    fn eq(&self, other: &Sender) -> bool {
-        self.id == other.id
-    }
-}
-
-impl Eq for Sender {}
-
-impl Hash for Sender {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.id.hash(state);
-    }
-}
-
-/// What happens to a receiver that does not keep up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum SlowReceiver {
-    /// The oldest waiting messages are dropped, whole ones only. They are counted.
-    DropOldest,
-    /// The connection is closed. The default: a gap can mislead, a closed connection cannot.
-    #[default]
-    Close,
-}
-
-/// Why a message was not sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum SendError {
-    /// The connection is closed. Drop the sender.
-    Closed,
-    /// The receiver was too slow and [`SlowReceiver::Close`] has closed it just now.
-    TooSlow,
-    /// There is no room for it, even with every older push dropped: it is larger than the queue may
-    /// be, or replies fill the queue. It was not sent, the connection lives.
-    TooLarge,
-}
-
-impl fmt::Display for SendError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            SendError::Closed => "the connection is closed",
-            SendError::TooSlow => "the receiver was too slow and has been closed",
-            SendError::TooLarge => "the send queue has no room for the message",
-        })
-    }
-}
-
-impl std::error::Error for SendError {}
-
-impl Sender {
-    /// Of a connection that takes no more messages.
-    pub(super) fn closed(id: u64) -> Self {
-        Sender { id, outbox: Weak::new(), _held: Arc::new(Held { outbox: Weak::new() }) }
-    }
-
-    /// The connection's number, as [`Session::id`](crate::Session::id) has it.
-    pub fn id(&self) -> u64 {
-        self.id
-    }
-
-    /// Sends one message, or queues it behind those that wait. Never blocks.
-    ///
-    /// Messages of one thread arrive in order, and no message is mixed into another or into a reply.
-    /// The bytes go out as they are: a line ends in `\n`, a frame is made by
-    /// [`Frames::encode`](crate::Frames::encode).
-    ///
-    /// # Errors
-    /// [`SendError`] says whether to drop the sender.
-    pub fn send(&self, message: impl AsRef<[u8]>) -> Result<(), SendError> {
-        self.outbox.upgrade().ok_or(SendError::Closed)?.push(message.as_ref())
-    }
-
-    /// Sets how many bytes may wait, and what happens beyond. Default: 256 KB, then close.
-    pub fn limit(&self, bytes_max: usize, then: SlowReceiver) {
-        if let Some(outbox) = self.outbox.upgrade() {
-            let mut queue = outbox.queue.lock();
-            queue.bytes_max = bytes_max;
-            queue.policy = then;
-        }
-    }
-
-    /// How many bytes wait for the peer to read.
-    pub fn waiting(&self) -> usize {
-        self.outbox.upgrade().map_or(0, |outbox| outbox.queue.lock().bytes)
-    }
-
-    /// How many messages [`SlowReceiver::DropOldest`] has dropped.
-    pub fn dropped(&self) -> u64 {
-        self.outbox.upgrade().map_or(0, |outbox| outbox.queue.lock().dropped)
-    }
-
-    /// Says that nothing more is sent: the connection is closed once what waits is out. Meant for
-    /// the end of a reply that [`Step::Push`](crate::Step::Push) has begun; sends that come later
-    /// fail.
-    pub fn finish(self) {
-        let Some(outbox) = self.outbox.upgrade() else { return };
-        outbox.finish(&mut outbox.queue.lock());
-    }
-
-    /// Whether the connection has ended.
-    pub fn is_closed(&self) -> bool {
-        self.outbox.upgrade().is_none_or(|outbox| outbox.queue.lock().is_closed())
-    }
-
-    /// Closes the connection; what waits is not sent.
-    pub fn close(&self) {
-        if let Some(outbox) = self.outbox.upgrade() {
-            outbox.close(&mut outbox.queue.lock());
-        }
-    }
-}
 
 /// How the shard watches the socket when nothing waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -378,11 +220,11 @@ impl Outbox {
         let mut queue = self.queue.lock();
         queue.in_turn = true;
         let held = queue.held.upgrade().unwrap_or_else(|| {
-            let held = Arc::new(Held { outbox: Weak::clone(&self.me) });
+            let held = Held::new(Weak::clone(&self.me));
             queue.held = Arc::downgrade(&held);
             held
         });
-        Sender { id, outbox: Weak::clone(&self.me), _held: held }
+        Sender::new(id, Weak::clone(&self.me), held)
     }
 
     /// Whether there is a [`Sender`].
@@ -403,15 +245,45 @@ impl Outbox {
         self.end_if_finished(&mut queue);
     }
 
-    fn last_sender_gone(&self) {
+    /// Sets how many bytes may wait, and what happens beyond.
+    pub(super) fn limit(&self, bytes_max: usize, then: SlowReceiver) {
+        let mut queue = self.queue.lock();
+        (queue.bytes_max, queue.policy) = (bytes_max, then);
+    }
+
+    /// How many bytes wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.queue.lock().bytes
+    }
+
+    /// How many messages have been dropped.
+    pub(super) fn dropped(&self) -> u64 {
+        self.queue.lock().dropped
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.queue.lock().is_closed()
+    }
+
+    /// Closes the connection; what waits is not sent.
+    pub(super) fn close(&self) {
+        self.close_queue(&mut self.queue.lock());
+    }
+
+    /// Nothing more is pushed: our side is closed once nothing waits.
+    pub(super) fn finish(&self) {
+        self.finish_queue(&mut self.queue.lock());
+    }
+
+    pub(super) fn last_sender_gone(&self) {
         let mut queue = self.queue.lock();
         // The owner may have made another one meanwhile.
         if queue.pushing && !queue.finished && queue.held.strong_count() == 0 {
-            self.finish(&mut queue);
+            self.finish_queue(&mut queue);
         }
     }
 
-    fn finish(&self, queue: &mut Queue) {
+    fn finish_queue(&self, queue: &mut Queue) {
         queue.finished = true;
         self.end_if_finished(queue);
     }
@@ -441,17 +313,26 @@ impl Outbox {
         self.write_or_queue(&mut queue, bytes, false)
     }
 
-    fn push(&self, bytes: &[u8]) -> Result<(), SendError> {
+    pub(super) fn push(&self, bytes: &[u8]) -> Result<(), SendError> {
         let mut queue = self.queue.lock();
         if queue.is_closed() || queue.finished {
             return Err(SendError::Closed);
         }
-        if queue.bytes > 0 && queue.bytes + bytes.len() > queue.bytes_max {
-            self.make_room(&mut queue, bytes.len())?;
+        let waiting = queue.bytes;
+        if waiting > 0
+            && waiting + bytes.len() > queue.bytes_max
+            && let Err(error) = self.make_room(&mut queue, bytes.len())
+        {
+            // What the log is written to is user code.
+            drop(queue);
+            if error == SendError::TooSlow {
+                tracing::debug!(waiting, "a receiver is closed: it reads too slowly");
+            }
+            return Err(error);
         }
         self.write_or_queue(&mut queue, bytes, true).map(drop).map_err(|error| {
             self.home.counters.count_vanished(&error);
-            self.close(&mut queue);
+            self.close_queue(&mut queue);
             SendError::Closed
         })
     }
@@ -462,8 +343,7 @@ impl Outbox {
         }
         if queue.policy == SlowReceiver::Close {
             self.home.counters.slow_receivers_closed.increment();
-            tracing::debug!(waiting = queue.bytes, "a receiver is closed: it reads too slowly");
-            self.close(queue);
+            self.close_queue(queue);
             return Err(SendError::TooSlow);
         }
         while queue.bytes + need > queue.bytes_max {
@@ -621,7 +501,7 @@ impl Outbox {
                 return Some(due);
             }
             self.home.counters.lingered_too_long.increment();
-            self.close(queue);
+            self.close_queue(queue);
             return None;
         }
         if limit == Ticks::MAX {
@@ -660,7 +540,7 @@ impl Outbox {
         if !queue.closed {
             queue.timed_out = true;
             self.home.counters.timeouts_write.increment();
-            self.close(queue);
+            self.close_queue(queue);
         }
     }
 
@@ -705,7 +585,7 @@ impl Outbox {
         !self.queue.lock().messages.is_empty()
     }
 
-    fn close(&self, queue: &mut Queue) {
+    fn close_queue(&self, queue: &mut Queue) {
         queue.closed = true;
         queue.messages = VecDeque::new();
         queue.bytes = 0;

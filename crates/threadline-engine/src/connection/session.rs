@@ -12,7 +12,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustix::net::Shutdown;
 
 use super::home::Home;
-use super::outbox::{Outbox, Sender, Watch};
+use super::outbox::{Outbox, Watch};
+use super::sender::Sender;
 use super::socket::{REPLY_PART, Sent, Socket, send_now};
 use crate::contained::Contained;
 use crate::handlers::Connection;

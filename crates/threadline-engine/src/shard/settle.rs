@@ -180,11 +180,8 @@ impl Shard {
                 // one which is seen here stays until it has been looked at again.
                 let scheduled = connection.scheduled.load(Ordering::Relaxed);
                 let is_scheduled = scheduled != 0 && scheduled <= deadline;
-                let parked = if is_scheduled || deadline == Ticks::MAX {
-                    claim.park()
-                } else {
-                    Err(claim)
-                };
+                let parked =
+                    if is_scheduled || deadline == Ticks::MAX { claim.park() } else { Err(claim) };
                 if let Err(claim) = parked {
                     self.tell(Note::Returned(claim.pass_on()));
                 }
