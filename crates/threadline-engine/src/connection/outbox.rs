@@ -471,12 +471,15 @@ impl Outbox {
     ///
     /// The peer takes bytes long before the kernel says that there is room, so what the socket has still
     /// to send is compared with the last look. A peer that stops between two looks is given that much more.
-    pub(crate) fn look(&self, owner: Owner, linger: Ticks) -> Option<Ticks> {
-        let now = now_ticks();
+    pub(crate) fn look(&self, now: Ticks, owner: Owner, linger: Ticks) -> Option<Ticks> {
         let limit = self.write_limit.unwrap_or(Ticks::MAX);
         let step = (limit / LOOKS).clamp(1, STEP_MAX);
         // In use: it is being written, or added to.
         let Some(mut queue) = self.queue.try_lock() else { return Some(now + step) };
+        // If there is room, it is the owner that is late.
+        if has_room(self.socket.as_fd()) {
+            queue.moved = now;
+        }
         if owner == Owner::Busy && !queue.closed && !queue.waits_for_disk() {
             self.flush_in_passing(&mut queue);
         }
@@ -508,8 +511,7 @@ impl Outbox {
             return None;
         }
         let taken = self.taken_of(queue);
-        // If there is room, it is the owner that is late.
-        if taken > queue.taken || has_room(self.socket.as_fd()) {
+        if taken > queue.taken {
             queue.moved = now;
         }
         queue.taken = taken;
@@ -648,3 +650,6 @@ impl AsFd for Outbox {
         self.socket.as_fd()
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;

@@ -86,7 +86,8 @@ impl Shard {
         // Only this thread parks a connection whose output waits, so that this does not change meanwhile.
         let is_parked = self.slab.get(index).is_some_and(|slot| slot.is_idle());
         let owner = if is_parked { Owner::Parked } else { Owner::Busy };
-        if let Some(at) = outbox.look(owner, ticks_ceil(self.shared.settings.linger)) {
+        let linger = ticks_ceil(self.shared.settings.linger);
+        if let Some(at) = outbox.look(now_ticks(), owner, linger) {
             lease.wheel.insert(at, Key::Output { index, generation });
         }
     }
