@@ -103,11 +103,6 @@ impl Queue {
         kind.into()
     }
 
-    /// Whether writing what is next may take as long as a disk takes.
-    fn waits_for_disk(&self) -> bool {
-        matches!(self.messages.front(), Some(Message { content: Content::File { .. }, .. }))
-    }
-
     fn check_open(&self) -> io::Result<()> {
         if self.closed { Err(self.closed_error()) } else { Ok(()) }
     }
@@ -170,6 +165,15 @@ pub(crate) enum Owner {
     Parked,
     /// Something else: a handler may be running.
     Busy,
+}
+
+/// What becomes of a file that is next in a queue which is flushed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Files {
+    /// It is sent, which may take as long as a disk takes.
+    Sent,
+    /// It is left to the connection's owner, with what waits behind it.
+    Left,
 }
 
 impl fmt::Debug for Outbox {
@@ -419,11 +423,14 @@ impl Outbox {
 
     /// Writes what fits, at most a part. Called when the kernel says that there is room.
     pub(crate) fn flush(&self) -> io::Result<()> {
-        self.flush_queue(&mut self.queue.lock())
+        self.flush_queue(&mut self.queue.lock(), Files::Sent)
     }
 
-    fn flush_queue(&self, queue: &mut Queue) -> io::Result<()> {
+    fn flush_queue(&self, queue: &mut Queue, files: Files) -> io::Result<()> {
         while let Some(message) = queue.messages.front_mut() {
+            if files == Files::Left && matches!(message.content, Content::File { .. }) {
+                return Ok(());
+            }
             let (held, left) = (message.content.held(), message.content.left());
             match message.content.send_some(self.socket.as_fd())? {
                 Sent::All => {
@@ -447,21 +454,20 @@ impl Outbox {
     /// Writes what fits, for a connection whose owner is busy with something else and will look itself
     /// later. If the queue is in use at this moment, so will its user.
     pub(crate) fn flush_for_owner(&self) {
-        let queue = match self.watch {
+        match self.watch {
             // Its thread may sleep in a read for long: nobody but the caller writes what waits.
-            Watch::Nothing => Some(self.queue.lock()),
-            Watch::Input => self.queue.try_lock(),
-        };
-        if let Some(mut queue) = queue
-            && (self.watch == Watch::Nothing || !queue.waits_for_disk())
-        {
-            self.flush_in_passing(&mut queue);
+            Watch::Nothing => self.flush_in_passing(&mut self.queue.lock(), Files::Sent),
+            Watch::Input => {
+                if let Some(mut queue) = self.queue.try_lock() {
+                    self.flush_in_passing(&mut queue, Files::Left);
+                }
+            }
         }
     }
 
-    fn flush_in_passing(&self, queue: &mut Queue) {
+    fn flush_in_passing(&self, queue: &mut Queue, files: Files) {
         // A connection that is gone is noticed by its owner, but the kernel tells its error once.
-        if let Err(error) = self.flush_queue(queue) {
+        if let Err(error) = self.flush_queue(queue, files) {
             self.home.counters.count_vanished(&error);
         }
     }
@@ -480,8 +486,8 @@ impl Outbox {
         if has_room(self.socket.as_fd()) {
             queue.moved = now;
         }
-        if owner == Owner::Busy && !queue.closed && !queue.waits_for_disk() {
-            self.flush_in_passing(&mut queue);
+        if owner == Owner::Busy && !queue.closed {
+            self.flush_in_passing(&mut queue, Files::Left);
         }
         let next = self.next_look(&mut queue, now, limit, linger);
         queue.looked_at = next.is_some();
@@ -550,7 +556,7 @@ impl Outbox {
     pub(super) fn flush_through(&self, number: u64) -> io::Result<bool> {
         let mut queue = self.queue.lock();
         queue.check_open()?;
-        self.flush_queue(&mut queue)?;
+        self.flush_queue(&mut queue, Files::Sent)?;
         Ok(queue.messages.front().is_none_or(|message| message.number > number))
     }
 
@@ -560,7 +566,7 @@ impl Outbox {
         let mut queue = self.queue.lock();
         queue.check_open()?;
         queue.retired = true;
-        self.flush_queue(&mut queue)?;
+        self.flush_queue(&mut queue, Files::Sent)?;
         queue.closed = queue.messages.is_empty();
         Ok(queue.closed)
     }

@@ -103,7 +103,7 @@ impl Session {
     /// # Errors
     /// If the peer is gone or the file cannot be read.
     pub fn send_file(&mut self, head: &[u8], file: File, range: Range<u64>) -> io::Result<()> {
-        let (mut offset, end) = (range.start, range.end);
+        let (mut offset, end) = (range.start, range.end.max(range.start));
         let mut head_left = head;
         if let Socket::Own(fd) = &self.socket {
             match send_now(fd.as_fd(), head, REPLY_PART)? {
@@ -214,10 +214,13 @@ pub(crate) fn timespec(time: Duration) -> Timespec {
 mod tests {
     use std::io::{Read, Write};
     use std::os::unix::net::UnixStream;
+    use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::thread;
 
     use super::*;
+    use crate::connection::{Home, SessionParts, Watch};
+    use crate::sys::{Epoll, Interest, Waker};
 
     const LIMIT: Duration = Duration::from_millis(200);
 
@@ -280,5 +283,68 @@ mod tests {
         assert!(began.elapsed() >= LIMIT);
         theirs.write_all(b"x").expect("writes");
         assert!(wait_for_input(ours.as_fd(), None).is_ok());
+    }
+
+    fn session(socket: UnixStream) -> Session {
+        let home = Home::new(Epoll::new().expect("epoll"), Waker::new().expect("an eventfd"));
+        home.epoll.add(&socket, 1, Interest::Input).expect("registered");
+        let (home, watch) = (Arc::new(home), Watch::Input);
+        let write_limit = None;
+        let parts =
+            SessionParts { socket: socket.into(), peer: None, home, key: 1, watch, write_limit };
+        Session::new(parts)
+    }
+
+    #[test]
+    fn a_write_that_waits_too_long_closes_the_connection_and_is_counted_once() {
+        for has_sender in [false, true] {
+            let (ours, mut theirs) = full();
+            let mut session = session(ours);
+            let home = Arc::clone(&session.home);
+            let sender = has_sender.then(|| session.sender());
+            let large = vec![0; 1 << 20];
+            let kind = |sent: io::Result<()>| sent.map_err(|error| error.kind());
+            assert_eq!(kind(session.send(&large, Some(LIMIT))), Err(io::ErrorKind::TimedOut));
+            assert!(kind(session.send(b"more", Some(LIMIT))).is_err());
+            assert!(sender.is_none_or(|sender| sender.is_closed()));
+            assert_eq!(home.counters.timeouts_write.get(), 1);
+            theirs.read_to_end(&mut Vec::new()).expect("the end");
+        }
+    }
+
+    #[test]
+    fn a_peer_that_reads_gets_all_of_a_write() {
+        for has_sender in [false, true] {
+            let (ours, mut theirs) = UnixStream::pair().expect("a pair of sockets");
+            ours.set_nonblocking(true).expect("a socket");
+            let mut session = session(ours);
+            let sender = has_sender.then(|| session.sender());
+            let reader = thread::spawn(move || {
+                let mut all = Vec::new();
+                theirs.read_to_end(&mut all).map(|_| all)
+            });
+            for byte in [b'a', b'b'] {
+                session.send(&vec![byte; 3 << 20], Some(LIMIT * 50)).expect("a reader");
+            }
+            session.send_last(Some(LIMIT * 50)).expect("a reader");
+            drop((session, sender));
+            let all = reader.join().expect("reader").expect("reads");
+            assert!(all.iter().eq([b'a'; 3 << 20].iter().chain(&[b'b'; 3 << 20])));
+        }
+    }
+
+    #[test]
+    fn a_range_that_ends_before_it_begins_is_empty() {
+        let (ours, mut theirs) = UnixStream::pair().expect("a pair of sockets");
+        ours.set_nonblocking(true).expect("a socket");
+        let mut session = session(ours);
+        let file = File::open("/proc/self/exe").expect("this program");
+        let range = Range { start: 10, end: 5 };
+        session.send_file(b"head", file, range).expect("a peer");
+        assert!(!session.output_waits());
+        drop(session);
+        let mut all = Vec::new();
+        theirs.read_to_end(&mut all).expect("reads");
+        assert_eq!(all, b"head");
     }
 }

@@ -286,6 +286,22 @@ fn what_waits_for_a_busy_owner_is_written_unless_a_disk_may_be_slow() {
 }
 
 #[test]
+fn a_busy_owner_is_helped_up_to_its_first_file() {
+    let mut fixture = fixture();
+    fixture.outbox.reply(&[b'a'; LARGE]).expect("open");
+    fixture.outbox.reply_file(b"h", content(5)).expect("open");
+    let mut all = Vec::new();
+    for _ in 0..100 {
+        all.extend(fixture.read(LARGE).0);
+        fixture.outbox.flush_for_owner();
+    }
+    assert_eq!(runs(&all), [(b'a', LARGE), (b'h', 1)]);
+    fixture.outbox.look(now_ticks(), Owner::Busy, LINGER);
+    assert_eq!(fixture.read(1).0, b"");
+    assert_eq!(fixture.read_through(), b"fffff");
+}
+
+#[test]
 fn a_file_goes_behind_its_head_and_what_waits() {
     let mut fixture = fixture();
     fixture.outbox.reply_file(b"hh", content(3)).expect("open");
