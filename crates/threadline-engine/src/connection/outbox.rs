@@ -478,10 +478,18 @@ impl Outbox {
     /// The peer takes bytes long before the kernel says that there is room, so what the socket has still
     /// to send is compared with the last look. A peer that stops between two looks is given that much more.
     pub(crate) fn look(&self, now: Ticks, owner: Owner, linger: Ticks) -> Option<Ticks> {
+        let (next, timed_out) = self.look_locked(now, owner, linger);
+        if timed_out {
+            tell_timed_out();
+        }
+        next
+    }
+
+    fn look_locked(&self, now: Ticks, owner: Owner, linger: Ticks) -> (Option<Ticks>, bool) {
         let limit = self.write_limit.unwrap_or(Ticks::MAX);
         let step = (limit / LOOKS).clamp(1, STEP_MAX);
         // In use: it is being written, or added to.
-        let Some(mut queue) = self.queue.try_lock() else { return Some(now + step) };
+        let Some(mut queue) = self.queue.try_lock() else { return (Some(now + step), false) };
         // If there is room, it is the owner that is late.
         if has_room(self.socket.as_fd()) {
             queue.moved = now;
@@ -489,9 +497,10 @@ impl Outbox {
         if owner == Owner::Busy && !queue.closed {
             self.flush_in_passing(&mut queue, Files::Left);
         }
+        let was_open = !queue.timed_out;
         let next = self.next_look(&mut queue, now, limit, linger);
         queue.looked_at = next.is_some();
-        next.map(|due| due.min(now + step))
+        (next.map(|due| due.min(now + step)), was_open && queue.timed_out)
     }
 
     fn next_look(
@@ -541,15 +550,21 @@ impl Outbox {
 
     /// Closes the connection because its peer takes nothing, unless it is closed already.
     pub(super) fn time_out(&self) {
-        self.time_out_queue(&mut self.queue.lock());
+        let timed_out = self.time_out_queue(&mut self.queue.lock());
+        if timed_out {
+            tell_timed_out();
+        }
     }
 
-    fn time_out_queue(&self, queue: &mut Queue) {
-        if !queue.closed {
-            queue.timed_out = true;
-            self.home.counters.timeouts_write.increment();
-            self.close_queue(queue);
+    /// False if it is closed already.
+    fn time_out_queue(&self, queue: &mut Queue) -> bool {
+        if queue.closed {
+            return false;
         }
+        queue.timed_out = true;
+        self.home.counters.timeouts_write.increment();
+        self.close_queue(queue);
+        true
     }
 
     /// Whether all is out up to the message with that number; writes what fits.
@@ -631,6 +646,12 @@ impl Outbox {
         }
         Ok(())
     }
+}
+
+/// Not under the lock: what the log is written to is user code.
+#[cold]
+fn tell_timed_out() {
+    tracing::debug!("a connection is closed: the peer did not read in time");
 }
 
 impl Blockable for Outbox {

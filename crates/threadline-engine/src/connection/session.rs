@@ -32,8 +32,8 @@ pub struct Session {
     pub(super) home: Arc<Home>,
     key: u64,
     watch: Watch,
-    /// The write deadline; `None`: output waits for ever.
-    write_limit: Option<Ticks>,
+    /// The write deadline; `Ticks::MAX`: output waits for ever. Every idle connection has one, so it is small.
+    write_limit: Ticks,
     /// User code has asked for a sender in this turn.
     sender_made: bool,
     after_reply: AfterReply,
@@ -99,7 +99,7 @@ impl Session {
             home,
             key,
             watch,
-            write_limit,
+            write_limit: write_limit.unwrap_or(Ticks::MAX),
             sender_made: false,
             after_reply,
             attachment: None,
@@ -304,8 +304,8 @@ impl Session {
                 unreachable!("just looked")
             };
             let home = Arc::clone(&self.home);
-            self.socket =
-                Socket::Shared(Outbox::new(fd, home, self.key, self.watch, self.write_limit));
+            let write_limit = Some(self.write_limit).filter(|limit| *limit != Ticks::MAX);
+            self.socket = Socket::Shared(Outbox::new(fd, home, self.key, self.watch, write_limit));
         }
         match &self.socket {
             Socket::Shared(outbox) => Some(outbox),

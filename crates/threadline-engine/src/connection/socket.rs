@@ -1,8 +1,10 @@
 //! A connection's descriptor, and how to write to it without waiting.
 
+use std::fmt;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustix::io::Errno;
@@ -95,13 +97,37 @@ fn is_of_peer(error: Errno) -> bool {
     )
 }
 
-/// Says that a file cannot be read to its end: its name is what the kernel knows.
+/// A file that cannot be read to its end.
+#[derive(Debug)]
+struct Unreadable {
+    path: PathBuf,
+    error: io::Error,
+}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path.display(), self.error)
+    }
+}
+
+impl std::error::Error for Unreadable {}
+
+/// The error of a file that cannot be read to its end: its name is what the kernel knows.
 #[cold]
 fn unreadable(file: &File, error: io::Error) -> io::Error {
     let link = format!("/proc/self/fd/{}", file.as_raw_fd());
     let path = std::fs::read_link(link).unwrap_or_default();
-    limited!(warn, "a file cannot be sent to its end: the response is cut off", ?path, %error);
-    error
+    io::Error::new(error.kind(), Unreadable { path, error })
+}
+
+/// Says that a file could not be sent, if that is what `error` means. Not under a lock: what the log is
+/// written to is user code.
+#[cold]
+pub(crate) fn tell_unreadable(error: &io::Error) {
+    let source = error.get_ref().and_then(|source| source.downcast_ref());
+    if let Some(Unreadable { path, error }) = source {
+        limited!(warn, "a file cannot be sent to its end: the response is cut off", ?path, %error);
+    }
 }
 
 /// Writes what the socket takes right now, at most so many bytes.

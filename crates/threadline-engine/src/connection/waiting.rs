@@ -18,7 +18,7 @@ use threadline_pool::about_to_block;
 
 use super::outbox::{Content, Outbox};
 use super::session::Session;
-use super::socket::{REPLY_PART, Sent, Socket, send_file_now, send_now};
+use super::socket::{REPLY_PART, Sent, Socket, send_file_now, send_now, tell_unreadable};
 use crate::sys::unsent_len;
 
 /// How often, within a write deadline, it is looked whether the peer has taken anything. A stall is
@@ -65,7 +65,7 @@ impl Session {
             Socket::Shared(outbox) => send_in_turn(outbox, bytes, limit),
             Socket::Gone => Err(io::ErrorKind::NotConnected.into()),
         };
-        sent.inspect_err(|error| self.home.counters.count_vanished(error))
+        sent.inspect_err(|error| self.failed(error))
     }
 
     /// Writes where nobody else does.
@@ -88,12 +88,13 @@ impl Session {
     /// # Errors
     /// As those of [`Session::send`].
     pub(crate) fn send_last(&self, limit: Option<Duration>) -> io::Result<()> {
-        if let Socket::Shared(outbox) = &self.socket {
-            while !outbox.retire()? {
-                wait_with(outbox, limit)?;
-            }
-        }
-        Ok(())
+        let Socket::Shared(outbox) = &self.socket else { return Ok(()) };
+        retire(outbox, limit).inspect_err(|error| self.failed(error))
+    }
+
+    fn failed(&self, error: &io::Error) {
+        self.home.counters.count_vanished(error);
+        tell_unreadable(error);
     }
 
     /// Sends a part of a file behind `head`, by the kernel and without waiting for the peer: what it
@@ -103,6 +104,10 @@ impl Session {
     /// # Errors
     /// If the peer is gone or the file cannot be read.
     pub fn send_file(&mut self, head: &[u8], file: File, range: Range<u64>) -> io::Result<()> {
+        self.start_file(head, file, range).inspect_err(tell_unreadable)
+    }
+
+    fn start_file(&mut self, head: &[u8], file: File, range: Range<u64>) -> io::Result<()> {
         let (mut offset, end) = (range.start, range.end.max(range.start));
         let mut head_left = head;
         if let Socket::Own(fd) = &self.socket {
@@ -125,6 +130,13 @@ fn send_in_turn(outbox: &Outbox, bytes: &[u8], limit: Option<Duration>) -> io::R
         while !outbox.flush_through(number)? {
             wait_with(outbox, limit)?;
         }
+    }
+    Ok(())
+}
+
+fn retire(outbox: &Outbox, limit: Option<Duration>) -> io::Result<()> {
+    while !outbox.retire()? {
+        wait_with(outbox, limit)?;
     }
     Ok(())
 }

@@ -13,7 +13,7 @@ use tracing::field::display;
 
 use super::timers::tell_closed;
 use super::{Desk, Shard};
-use crate::connection::{Ending, State};
+use crate::connection::{Ending, State, tell_unreadable};
 use crate::log::{Bytes, limited};
 use crate::protocol::{AfterRefusal, Phase, Protocol, Refusal, Step};
 use crate::sys::now_ticks;
@@ -79,6 +79,7 @@ impl Conversation<'_> {
         self.go_on(until_dry).unwrap_or_else(|error| {
             // The peer is gone; there is nobody to tell.
             self.shard.home.counters.count_vanished(&error);
+            tell_unreadable(&error);
             Pause::Over
         })
     }

@@ -185,6 +185,27 @@ every_model! {
         assert_eq!(client.ask("next"), "next");
     }
 
+    fn half_a_line_of_a_client_that_was_cut_off_is_not_taken_for_a_whole_one(model) {
+        let (give, take) = channel();
+        let give = Mutex::new(give);
+        let heard: Arc<Mutex<Vec<String>>> = Arc::default();
+        let hears = Arc::clone(&heard);
+        let lines = Lines::new(move |line, session| {
+            hears.lock().expect("lock").push(line.to_owned());
+            give.lock().expect("lock").send(session.sender()).expect("the test waits");
+            Some(line.to_owned())
+        });
+        let service = start(server(model).lines(ANY, lines));
+        let mut client = Client::to(&service);
+        assert_eq!(client.ask("hello"), "hello");
+        let sender = take.recv().expect("a sender");
+        client.send("delete 1");
+        sender.close();
+        client.assert_closed();
+        eventually("it is gone", || service.gauges().connections == 0);
+        assert_eq!(*heard.lock().expect("lock"), ["hello"]);
+    }
+
     fn a_message_larger_than_the_queue_is_refused_while_others_wait(model) {
         let (service, senders) = subscribers(model);
         let (_client, sender) = subscribe(&service, &senders);
