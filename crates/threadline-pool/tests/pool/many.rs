@@ -198,6 +198,19 @@ fn a_wait_with_a_time_limit_never_runs_a_job() {
 }
 
 #[test]
+fn a_result_that_comes_in_time_is_the_next_one() {
+    let pool = pool(2);
+    let mut results = as_completed([1, 2].map(|n| pool.spawn(move || n).expect("room")));
+    let long = Duration::from_secs(30);
+    let mut both =
+        [(); 2].map(|()| results.next_timeout(long).expect("in time").expect("returned"));
+    both.sort_unstable();
+    assert_eq!((both, results.left()), ([1, 2], 0));
+    // None is left: this does not wait.
+    assert!(results.next_timeout(Duration::MAX).is_none());
+}
+
+#[test]
 fn a_map_draws_a_bounded_number_of_items_ahead_whatever_the_pool() {
     for (threads_max, ahead) in [(1, 2), (3, 6), (64, 128), (10_000, 128), (usize::MAX, 128)] {
         let pool = ThreadPool::builder().threads_max(threads_max).build().expect("a pool");
