@@ -327,3 +327,78 @@ fn an_empty_part_of_a_file_is_no_content() {
         assert_eq!(response, "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
     }
 }
+
+/// The lines that are logged meanwhile, with their fields.
+fn logged(run: impl FnOnce()) -> Vec<String> {
+    let lines = Lines::default();
+    tracing::subscriber::with_default(lines.clone(), run);
+    let lines = lines.0.lock().expect("lock");
+    lines.clone()
+}
+
+#[derive(Default, Clone)]
+struct Lines(Arc<Mutex<Vec<String>>>);
+
+impl tracing::Subscriber for Lines {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        *metadata.level() <= tracing::Level::WARN
+    }
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        let mut line = Line(event.metadata().level().to_string());
+        event.record(&mut line);
+        self.0.lock().expect("lock").push(line.0);
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+struct Line(String);
+
+impl tracing::field::Visit for Line {
+    fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+        self.0 += &format!(" {field}={value:?}");
+    }
+}
+
+#[test]
+fn the_log_names_the_route_and_the_fault() {
+    let service = Router::new()
+        .get("/early", || Response::new(Status::EARLY_HINTS))
+        .nest(
+            "/layered",
+            Router::new()
+                .get("/early", || Response::new(Status::EARLY_HINTS))
+                .layer(|request: &Request<'_>, next: Next<'_>| next.run(request)),
+        )
+        .get("/split", || Response::text("").with_header("x-split", "a\r\nb"))
+        .get("/empty", || (Status::NO_CONTENT, "unseen"))
+        .get("/fine", || Status::NO_CONTENT)
+        .build()
+        .expect("good routes");
+    let ask = |path: &str| {
+        let input = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
+        logged(|| drop(service.answer(input.as_bytes(), &mut Script::default())))
+    };
+    for (path, parts) in [
+        ("/early", ["ERROR", "GET /early", "103 Early Hints"]),
+        ("/layered/early", ["ERROR", "GET /layered/early", "103 Early Hints"]),
+        ("/split", ["ERROR", "GET /split", "x-split"]),
+        ("/empty", ["WARN", "GET /empty", "204 No Content"]),
+    ] {
+        let lines = ask(path);
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        assert!(parts.iter().all(|part| lines[0].contains(part)), "{lines:?}");
+    }
+    assert!(ask("/empty").is_empty() && ask("/fine").is_empty());
+}

@@ -42,6 +42,31 @@ fn every_effort_gives_the_same_content() {
 }
 
 #[test]
+fn effort_and_codings_are_settings() {
+    let coding = Coding::ALL[0];
+    // Words in no order, so that it pays to look further.
+    let words = ["all", "work", "and", "no", "play", "makes", "Jack", "a", "dull", "boy"];
+    let mut state = 1_u32;
+    let text: String = (0..20_000)
+        .map(|_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            words[(state >> 20) as usize % words.len()]
+        })
+        .collect();
+    let len = |effort| {
+        let stack = Stack::of(Compression::new().codings([coding]).effort(effort));
+        let fields = format!("Accept-Encoding: {coding}\r\n");
+        let response = stack.run(request("GET /", &fields), |_| text.clone());
+        response.body().len().expect("in memory")
+    };
+    assert!(len(Effort::Small) < len(Effort::Fast), "{}", len(Effort::Fast));
+    let none = Stack::of(Compression::new().codings([]));
+    let response =
+        none.run(request("GET /", &format!("Accept-Encoding: {coding}\r\n")), |_| text.clone());
+    assert!(!is_compressed(&response));
+}
+
+#[test]
 fn streams_files_and_long_content_are_compressed_while_they_are_read() {
     let long = text(400_000);
     let mut file = tempfile::NamedTempFile::new().expect("a file");
