@@ -43,13 +43,13 @@ impl<'a> Request<'a> {
 
     /// The path without the query, percent-encoded, in its normal form: what the route was found by, and
     /// the same for all equivalent spellings (RFC 3986 §6.2.2). `/%61dmin` is `/admin`, and `%2f` is `%2F`,
-    /// which is no slash. So middleware may go by its beginning.
+    /// which is not a separator. Middleware can rely on its beginning.
     pub fn path(&self) -> &'a str {
         self.around.path.unwrap_or_else(|| self.head.target.path())
     }
 
-    /// The path as it came, for those who forward it (RFC 9110 §7.7) or check a signature over it. Nothing
-    /// should be decided by it: a path has many spellings.
+    /// The path as it came, to forward it (RFC 9110 §7.7) or to check a signature over it. Do not decide
+    /// about access by it: a path has many spellings.
     pub fn path_as_sent(&self) -> &'a str {
         self.head.target.path()
     }

@@ -56,7 +56,7 @@ pub fn decode(component: &str) -> Result<Cow<'_, str>, DecodeError> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PathError {
-    /// A `%` without two hexadecimal digits behind it.
+    /// A `%` without two hexadecimal digits after it.
     Escape,
     /// A segment is an encoded `.` or `..`, such as `%2e%2e`. Clients resolve such segments before they ask
     /// (RFC 3986 §5.2.4), encoded ones too (WHATWG URL); one that is left is meant for a recipient that
@@ -67,7 +67,7 @@ pub enum PathError {
 impl fmt::Display for PathError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            PathError::Escape => "a `%` in the path must have two hexadecimal digits behind it",
+            PathError::Escape => "a `%` in the path must have two hexadecimal digits after it",
             PathError::DotSegment => "the path has an encoded `.` or `..` for a segment",
         })
     }
@@ -78,7 +78,7 @@ impl std::error::Error for PathError {}
 /// The normal form of a path: the spelling that all equivalent ones share (RFC 3986 §6.2.2).
 ///
 /// Unreserved characters are not encoded, the digits of escapes are capitals, and what may not stand in a
-/// path is encoded. Reserved characters stay as they are: `%2F` is no separator, and `%3B` no `;`. A path
+/// path is encoded. Reserved characters stay as they are: `%2F` is not a separator, and `%3B` is not `;`. A path
 /// without an escape is returned as it is.
 ///
 /// # Errors
@@ -209,7 +209,7 @@ mod tests {
             // What may not stand in a path means its escape.
             ("/a|b{%20}", "/a%7Cb%7B%20%7D"),
             ("/%7c%5b%5c", "/%7C%5B%5C"),
-            // Once: what decodes to an escape is none.
+            // Once: what decodes to an escape is not one.
             ("/%2541", "/%2541"),
             ("/%00%7f%ff", "/%00%7F%FF"),
             ("//%61//", "//a//"),
@@ -238,6 +238,14 @@ mod tests {
         {
             assert_eq!(normalize(path), Err(PathError::DotSegment), "{path}");
         }
+    }
+
+    #[test]
+    fn errors_say_what_is_wrong() {
+        assert!(DecodeError::Escape.to_string().contains("two hexadecimal digits"));
+        assert!(DecodeError::Utf8.to_string().contains("UTF-8"));
+        assert!(PathError::Escape.to_string().contains("two hexadecimal digits"));
+        assert!(PathError::DotSegment.to_string().contains("encoded `.` or `..`"));
     }
 
     #[test]

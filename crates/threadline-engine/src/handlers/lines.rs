@@ -21,9 +21,9 @@ type Closed = dyn Fn(&mut Session) + Send + Sync;
 /// A service of text lines: each is answered, and between lines the connection is parked.
 ///
 /// A line ends with `\n` or `\r\n`, which the handler does not see; a reply gets a `\n` if it lacks
-/// one. The last line of a client that sends no more may lack its end; while the service drains, one without
-/// its end is answered by an error line. A line that is too long or is not UTF-8 is answered by an error line, and the connection is
-/// closed unless [`Lines::on_invalid`] says otherwise.
+/// one. The last line of a client that sends no more may lack its end; while the service drains, such a
+/// line is answered by an error line, as the drain may have cut it off. A line that is too long or is not
+/// UTF-8 is answered by an error line, and the connection is closed unless [`Lines::on_invalid`] says otherwise.
 ///
 /// ```
 /// use threadline_engine::Lines;

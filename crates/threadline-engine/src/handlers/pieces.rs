@@ -1,7 +1,7 @@
 //! However the bytes of a connection are cut, lines and frames get the same answers, and the same end.
 //!
 //! The protocols alone, fed as a conversation feeds them: every cut of a few short streams, and the end of
-//! input behind every byte. `crates/threadline/tests/service` has the same over sockets.
+//! input after every byte. `crates/threadline/tests/service` has the same over sockets.
 
 use std::any::Any;
 use std::os::unix::net::UnixStream;
@@ -126,7 +126,7 @@ fn outcome<'w>(protocol: &dyn Protocol, pieces: impl IntoIterator<Item = &'w [u8
     connection.end()
 }
 
-/// The stream in pieces: bit `n` of `cuts` says whether it is cut behind byte `n`.
+/// The stream in pieces: bit `n` of `cuts` says whether it is cut after byte `n`.
 fn cut(stream: &[u8], cuts: u32) -> Vec<&[u8]> {
     let (mut pieces, mut start) = (Vec::new(), 0);
     for at in 1..stream.len() {

@@ -124,8 +124,8 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, JsonRejection> {
     })
 }
 
-/// Why a body is no JSON from its first bytes on. Such bytes cannot be seen in an editor, so that "expected
-/// value at line 1 column 1" would not help.
+/// Why a body is not JSON, if its first bytes say it. Editors do not show such bytes, so "expected value at
+/// line 1 column 1" would not help.
 #[cold]
 fn before_json(body: &[u8]) -> Option<&'static str> {
     match body {

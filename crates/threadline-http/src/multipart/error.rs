@@ -93,7 +93,7 @@ pub enum PartError {
     /// `filename` beside it, which RFC 7578 §4.2 forbids: 400.
     ExtendedParameter,
     /// Its `Content-Disposition` has a `filename` and a `filename*` that are not the same name: 400. Some
-    /// readers take the one and some the other, so the second would get past whoever checks the first.
+    /// readers take the one and some the other, so the second would pass a check of the first.
     FileNames,
     /// Its `Content-Transfer-Encoding` is one that would have to be decoded; RFC 7578 §4.7 deprecates
     /// them all: 400.

@@ -1,7 +1,7 @@
 //! The one name of a part's file, out of `filename` and `filename*` (RFC 7578 §4.2, RFC 8187).
 //!
 //! RFC 7578 forbids the second, and .NET's `HttpClient` sends both with every file. Readers differ in which
-//! they take, so both must say the same: whoever checks the one has checked the other. `filename*` alone is
+//! they take, so both must say the same: a check of one is a check of the other. `filename*` alone is
 //! refused, as many readers would see no file.
 
 use std::borrow::Cow;

@@ -76,7 +76,7 @@ mod tests {
         assert_eq!((&*name, file_name.as_deref()), ("photo", Some("../a%22ü.txt")));
         let head = "Content-Disposition: form-data; name=\"\"; size=3\r\nX-Other: 1\r\n";
         assert_eq!(parse(head), Ok((String::new(), None)));
-        // .NET's HttpClient, which sends both, and quotes what is no token.
+        // .NET's HttpClient, which sends both, and quotes what is not a token.
         for head in [
             "Content-Disposition: form-data; name=file; filename=x.txt; filename*=utf-8''x.txt\r\n",
             "Content-Disposition: form-data; name=\"file\"; filename=\"x.txt\"; filename*=utf-8''x.txt\r\n",

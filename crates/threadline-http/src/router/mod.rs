@@ -36,7 +36,7 @@ pub(crate) use table::{Endpoint, Found, Table};
 ///
 /// Equivalent spellings of a path are the same path (RFC 3986 §6.2.2), in requests and in patterns:
 /// `/caf%C3%A9`, `/%63af%c3%a9` and the pattern `/café`. Handlers and middleware see it in its normal form,
-/// by [`Request::path`](crate::Request::path). `%2F` is no separator, but a character of its segment. A
+/// by [`Request::path`](crate::Request::path). `%2F` is not a separator, but a character of its segment. A
 /// request whose path has a malformed escape, or an encoded `.` or `..` for a segment, is a 400; `.` and `..`
 /// that are not encoded are segments like others, as clients resolve those that they mean. Slashes count:
 /// `/a/` is another path than `/a`, and `//a` has an empty segment, which no parameter matches.
@@ -76,7 +76,7 @@ struct Planned {
     description: crate::openapi::Description,
 }
 
-/// Whether a route answers its path with a slash behind it too.
+/// Whether a route also answers its path with a slash after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Slash {
     AsWritten,
@@ -232,7 +232,7 @@ impl Router {
     }
 
     /// Takes over the routes of another router, behind a prefix such as `/api`. Its route `/` answers the
-    /// prefix with and without a slash behind it. Its handlers and layers see the whole path, with the
+    /// prefix with and without a slash after it. Its handlers and layers see the whole path, with the
     /// prefix. Its layers stay around its routes alone, and around what is answered at their paths without
     /// a handler (405, and `OPTIONS`, preflights included); a 404 has the layers of this router. Its states
     /// are shared where this router has none of the type.

@@ -39,7 +39,7 @@ impl Pattern {
         if written.contains(|char: char| char == ' ' || char.is_control()) {
             return refuse("write spaces and control characters percent-encoded: `%20`");
         }
-        // As other routers have it. Nobody means these very characters.
+        // As other routers have it. These characters are not meant literally.
         if written.contains("/:") {
             return refuse("a parameter is written `{name}`, not `:name`");
         }

@@ -141,7 +141,7 @@ impl Table {
         Ok(())
     }
 
-    /// Adds one route, and perhaps the same again with a slash behind. Nothing is found until the table is
+    /// Adds one route, and if `slash` says so the same again with a slash after it. Nothing is found until the table is
     /// grown.
     pub(super) fn plan(
         &mut self,

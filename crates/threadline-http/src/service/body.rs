@@ -115,8 +115,9 @@ fn has_come(message: &Message<'_, '_>, exchange: &impl Exchange) -> bool {
 
 /// What one look at a chunked body gives.
 enum Decoded {
-    /// All of it, in a message of so many bytes.
+    /// All of it.
     Whole {
+        /// Length of the message in bytes.
         len: usize,
     },
     Partial,
@@ -134,7 +135,7 @@ pub(super) struct Chunks {
     /// How many of those are content.
     content_len: u64,
     content_max: u64,
-    /// How many bytes behind the head are looked at.
+    /// How many bytes after the head are looked at.
     raw_max: usize,
     head_len: usize,
 }

@@ -44,7 +44,7 @@ pub enum BodyError {
     /// The value of a trailer field has a control character in it (RFC 9110 §5.5). 400.
     TrailerValue,
     /// A trailer field that frames, routes or authenticates (RFC 9110 §6.5.1). Refused and not dropped:
-    /// nobody sends one by accident. 400.
+    /// it is not sent by accident. 400.
     TrailerForbidden,
     /// The trailer section is longer than [`Limits::trailers_len_max`](crate::body::Limits)
     /// (RFC 6585 §5). 431.

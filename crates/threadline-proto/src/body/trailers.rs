@@ -10,7 +10,7 @@ use crate::body::BodyError;
 use crate::scan;
 use crate::token::{is_token_byte, trim};
 
-/// The trailer fields of a message in their order, names as they came. Fields that say nothing behind the
+/// The trailer fields of a message in their order, names as they came. Fields that say nothing after the
 /// content, such as `Content-Type` and `Vary`, are not among them (RFC 9110 §6.5.1).
 ///
 /// ```
@@ -74,18 +74,18 @@ pub(super) enum Part {
     Line,
     Name,
     Value,
-    /// Behind the `CR` of a line with a field.
+    /// After the `CR` of a line with a field.
     Lf,
-    /// Behind the `CR` of the empty line.
+    /// After the `CR` of the empty line.
     LastLf,
-    /// Behind the section.
+    /// After the section.
     End,
 }
 
 impl Part {
     /// Follows bytes of one part, at least one. `rest` is not empty. Says how many they are, and where the
     /// next one stands. The rules are those of header lines, in the order of the wire: a wrong byte is
-    /// refused when it comes, and for the same reason whatever comes behind it.
+    /// refused when it comes, and for the same reason whatever comes after it.
     pub(super) fn follow(self, rest: &[u8]) -> Result<(usize, Part), BodyError> {
         match (self, rest[0]) {
             (Part::Line, b'\r') => Ok((1, Part::LastLf)),
@@ -141,7 +141,7 @@ fn contains(names: &[&str], name: &[u8]) -> bool {
 // fields about the connection (RFC 9110 §7.6.1).
 
 /// Those that frame, route or authenticate a message: a recipient that merged one into the header would
-/// take the message for another. Nobody sends them by accident.
+/// take the message for another. They are not sent by accident.
 const REFUSED: [&str; 19] = [
     // Framing and connection.
     "connection",
@@ -167,7 +167,7 @@ const REFUSED: [&str; 19] = [
     "www-authenticate",
 ];
 
-/// Those that mean nothing behind the content. Proxies and frameworks send them, as they send what a
+/// Those that mean nothing after the content. Proxies and frameworks send them, as they send what a
 /// program has set late; a recipient may ignore them (§6.5.1), and does here.
 const DROPPED: [&str; 18] = [
     // Request modifiers.

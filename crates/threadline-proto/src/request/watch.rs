@@ -40,7 +40,7 @@ pub struct HeadWatch {
 /// Where in a head the next byte stands. Positions are counted from the start of the input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Part {
-    /// Before everything, where a blank line may stand; so many bytes of it have come.
+    /// Before everything, where a blank line may stand.
     #[default]
     Blank,
     Method {
@@ -52,17 +52,17 @@ enum Part {
     Version {
         start: usize,
     },
-    /// Behind the eight bytes of a version.
+    /// After the eight bytes of a version.
     VersionEnd,
     /// At the start of a line.
     Line,
     Name,
     Value,
-    /// Behind the `CR` of a line that has something in it, or of the blank line at the start.
+    /// After the `CR` of a line that has something in it, or of the blank line at the start.
     Lf,
-    /// Behind the `CR` of the line that ends the head.
+    /// After the `CR` of the line that ends the head.
     LastLf,
-    /// Behind the head, or behind what the parser refuses.
+    /// After the head, or after what the parser refuses.
     Over,
 }
 
@@ -195,7 +195,7 @@ impl HeadWatch {
         if byte == expected { self.next(1, next) } else { Found::End }
     }
 
-    /// Goes on behind `len` bytes.
+    /// Goes on after `len` bytes.
     fn next(&mut self, len: usize, part: Part) -> Found {
         self.at += len;
         self.part = part;

@@ -4,7 +4,7 @@ use super::*;
 
 /// Feeds the pieces as the engine does: what is not consumed is kept, and looked at again when
 /// there is more of it than before and as much as was asked for. A handler that waits for its body gets
-/// what comes behind.
+/// what comes next.
 fn feed<'p>(pieces: impl IntoIterator<Item = &'p [u8]>) -> (String, bool) {
     let (script, _, closed) = feed_to(&service(), pieces);
     (undated(&script.out), closed)

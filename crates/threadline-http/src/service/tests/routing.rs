@@ -61,7 +61,7 @@ fn tell(request: &Request<'_>) -> String {
     format!("{} {} {}", request.route(), request.path(), params.join(" "))
 }
 
-/// A service whose layer lets nobody into `/admin`, and the status and content that it answers.
+/// The status and content that a service answers whose layer forbids `/admin`.
 fn guarded(target: &str) -> (String, String) {
     let guard = |request: &Request<'_>, next: Next<'_>| {
         let path = request.path();
@@ -142,7 +142,7 @@ fn no_spelling_of_a_path_gets_past_a_layer_that_goes_by_it() {
     ] {
         assert_eq!(guarded(target).0, "403", "{target}");
     }
-    // What the layer lets through is none of it for the router and for files either.
+    // What the layer lets through is not `/admin` for the router and for files either.
     for target in [
         "//admin",
         "/admin%2Fx",
