@@ -274,7 +274,13 @@ fn bounds_names_and_periods_are_checked() {
     let pool = ThreadPool::builder().build().expect("a pool");
     let scheduler = Scheduler::builder(&pool).jobs_max(2).build().expect("a scheduler");
     let hourly = Every::fixed_rate(3600 * SECOND);
+    let builder = format!("{:?}", Scheduler::builder(&pool).name("other"));
+    assert!(builder.starts_with("SchedulerBuilder { name: \"other\", jobs_max: "), "{builder}");
+    assert_eq!(format!("{scheduler:?}"), "Scheduler { jobs: [] }");
+    let named = format!("{:?}", scheduler.job("first"));
+    assert!(named.starts_with("JobBuilder { name: Some(\"first\"), "), "{named}");
     let first = scheduler.job("first").every(hourly, || ()).expect("room");
+    assert_eq!(format!("{first:?}"), "JobHandle { name: \"first\", .. }");
     let error = scheduler.job("first").every(hourly, || ()).expect_err("the name is taken");
     assert_eq!(error, ScheduleError::NameTaken { name: "first".to_owned() });
     assert!(error.to_string().contains("\"first\""), "{error}");
@@ -403,6 +409,27 @@ fn a_run_that_shuts_down_waits_for_runs_that_do_not() {
     runs.let_end();
     assert!(scheduler.shutdown(LONG));
     assert_eq!(other.history().succeeded, 1);
+}
+
+#[test]
+fn a_run_of_one_scheduler_waits_for_the_runs_of_another() {
+    let pool = ThreadPool::builder().build().expect("a pool");
+    let [mine, other] = [(); 2].map(|()| Scheduler::new(&pool).expect("a scheduler"));
+    let (runs, stepped) = Stepped::new();
+    other.after(Duration::ZERO, stepped).expect("room");
+    runs.wait_for_start();
+    let (results, inbox) = mpsc::channel();
+    let shutting = other.clone();
+    let job = move || {
+        for limit in [Duration::from_millis(50), LONG] {
+            results.send(shutting.shutdown(limit)).expect("a listener");
+        }
+    };
+    mine.after(Duration::ZERO, job).expect("room");
+    assert_eq!(inbox.recv_timeout(LONG), Ok(false), "it goes on");
+    runs.let_end();
+    assert_eq!(inbox.recv_timeout(LONG), Ok(true));
+    assert!(mine.shutdown(LONG));
 }
 
 #[test]
