@@ -18,6 +18,8 @@ pub(crate) struct Validators {
     pub(crate) modified: Option<SystemTime>,
     /// Whether it was last changed so long ago that the date tells it from every other version.
     pub(crate) is_settled: bool,
+    /// Whether `modified` changes with the content for all that is known: no tool has set it to another time.
+    pub(crate) is_own_date: bool,
 }
 
 /// What a request means to do with the representation that its conditions are about.
@@ -121,6 +123,7 @@ impl<'i> Conditions<'i> {
             }
             Some(date) => {
                 current.is_settled
+                    && current.is_own_date
                     && current.seconds().is_some()
                     && current.seconds() == seconds_of(date)
             }
@@ -213,6 +216,7 @@ mod tests {
             etag: Some("\"v2\"".to_owned()),
             modified: Some(UNIX_EPOCH + Duration::from_millis(784_111_777_500)),
             is_settled: true,
+            is_own_date: true,
         }
     }
 
@@ -427,6 +431,8 @@ mod tests {
             }
             assert!(none().allow_range(&unsure));
         }
+        let kept = Validators { is_own_date: false, ..current() };
+        assert!(!Conditions { if_range: Some(THEN), ..none() }.allow_range(&kept));
         let fresh = Validators { is_settled: false, ..current() };
         assert!(!Conditions { if_range: Some(THEN), ..none() }.allow_range(&fresh));
     }

@@ -98,7 +98,12 @@ impl Asset {
         let stamp = match &self.version {
             Version::Hash(hash) => {
                 let etag = Some(tag(*hash, true));
-                return Ok(Validators { etag, modified: None, is_settled: true });
+                return Ok(Validators {
+                    etag,
+                    modified: None,
+                    is_settled: true,
+                    is_own_date: false,
+                });
             }
             Version::Stamp(stamp) => stamp,
         };
@@ -113,6 +118,7 @@ impl Asset {
             etag: number.map(|number| tag(number, is_settled || is_certain)),
             modified: stamp.last_modified(),
             is_settled,
+            is_own_date: stamp.is_own_date(),
         })
     }
 }

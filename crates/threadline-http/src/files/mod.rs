@@ -100,7 +100,9 @@ pub use serve::ServesFiles;
 /// two machines. `Last-Modified` is left out where the file's date cannot be that of its content: before
 /// 1990, as all files of images have that are built reproducibly, and after 9999. A file that was changed
 /// within the last two seconds has a weak tag, or none if it is long, so that no client puts parts of two
-/// versions together (RFC 9111 §3.4).
+/// versions together (RFC 9111 §3.4). For the same reason a client that asks for a part of the version of a date
+/// (`If-Range`) gets the whole file where a tool has set that date (`cp -p`, `rsync -a`, `tar`): the inode was changed more than
+/// two seconds after it.
 #[derive(Debug, Clone)]
 #[must_use = "files are served by a router only"]
 pub struct Files {

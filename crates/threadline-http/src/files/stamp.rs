@@ -68,6 +68,12 @@ impl Stamp {
         self.modified.is_past(now)
     }
 
+    /// Whether the date is that of the last change by the kernel's word too. Not where a tool has set it
+    /// (`cp -p`, `rsync -a`, `tar`, builds with `SOURCE_DATE_EPOCH`): other content may have the same.
+    pub(super) fn is_own_date(&self) -> bool {
+        self.changed.seconds.saturating_sub(self.modified.seconds) <= SETTLES_IN.as_secs() as i64
+    }
+
     /// Whether the same stamp is the same content, by the kernel's word. Not where it has no date of its
     /// own, as on images that are mounted read-only, nor within a moment after a change.
     pub(super) fn is_certain(&self, now: SystemTime) -> bool {
@@ -111,6 +117,16 @@ mod tests {
     fn stamp(modified: i64, changed: i64) -> Stamp {
         let (modified, changed) = (time(modified), time(changed));
         Stamp { device: 1, inode: 2, len: 3, modified, changed }
+    }
+
+    #[test]
+    fn a_date_that_a_tool_has_set_is_not_the_files_own() {
+        assert!(stamp(NOW, NOW).is_own_date() && stamp(NOW, NOW + 2).is_own_date());
+        // Renamed, linked or given other rights later: it may as well have been written.
+        assert!(!stamp(NOW, NOW + 3).is_own_date());
+        assert!(!stamp(i64::MIN, i64::MAX).is_own_date());
+        // On an image that is mounted read-only, which has one date for all.
+        assert!(stamp(NOW, NOW).is_own_date() && stamp(NOW, 0).is_own_date());
     }
 
     fn now() -> SystemTime {

@@ -166,6 +166,7 @@ fn validators(response: &Response) -> Validators {
         etag: response.header("etag").map(str::to_owned),
         modified: date.and_then(|date| httpdate::parse_http_date(date).ok()),
         is_settled: false,
+        is_own_date: true,
     }
 }
 

@@ -140,11 +140,10 @@ fn rfc9110_13_1_5_a_range_of_another_version_is_sent_whole() {
     let client = tree.client();
     let etag = get(&client, "/a.txt").header("etag").expect("a tag").to_owned();
     let range = ("range", "bytes=0-0");
-    for value in [&*etag, THEN] {
-        let response = ask(&client, &[range, ("if-range", value)]);
-        assert_eq!(response.status(), Status::PARTIAL_CONTENT, "{value}");
-    }
-    for value in ["\"x\"", BEFORE, "W/\"x\"", "nonsense"] {
+    let response = ask(&client, &[range, ("if-range", &etag)]);
+    assert_eq!(response.status(), Status::PARTIAL_CONTENT);
+    // The test has set the date, as tools do that keep a file's: another version may have the same.
+    for value in ["\"x\"", THEN, BEFORE, "W/\"x\"", "nonsense"] {
         let response = ask(&client, &[range, ("if-range", value)]);
         assert_eq!(response.status(), Status::OK, "{value}");
         assert_eq!(response.bytes().len(), 1000);
