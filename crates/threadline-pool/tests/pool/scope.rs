@@ -1,11 +1,11 @@
 //! Jobs that borrow: all of them end, once, wherever the caller is and whatever the pool is doing.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::thread;
 
-use threadline_pool::{Policy, Scope, ThreadPool};
+use threadline_pool::{Policy, Scope, ThreadPool, set_hook};
 
 use super::{Blocked, LONG, wait_for};
 
@@ -397,4 +397,24 @@ fn scopes_end_on_a_pool_that_is_cut_short_meanwhile() {
         assert_eq!(stats.submitted, stats.completed + stats.cancelled);
         assert_eq!(stats.queue_len, 0);
     }
+}
+
+#[test]
+fn a_caller_waits_for_a_job_that_runs_elsewhere_and_says_that_it_blocks() {
+    static BLOCKS: AtomicBool = AtomicBool::new(false);
+    let pool = pool(1);
+    let ended = Arc::new(AtomicBool::new(false));
+    let (begun, has_begun) = mpsc::channel();
+    set_hook(Some(|| BLOCKS.store(true, Ordering::SeqCst)));
+    pool.scope(|scope| {
+        let ended = Arc::clone(&ended);
+        scope.spawn(move |_| {
+            begun.send(()).expect("the body listens");
+            wait_for("the caller waits", || BLOCKS.load(Ordering::SeqCst));
+            ended.store(true, Ordering::SeqCst);
+        });
+        has_begun.recv_timeout(LONG).expect("a thread comes");
+    });
+    set_hook(None);
+    assert!(ended.load(Ordering::SeqCst));
 }
