@@ -174,3 +174,49 @@ impl Protocol for Frames {
         &self.timeouts
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn frames() -> Frames {
+        Frames::new(|frame, _| Some(frame.to_vec()))
+    }
+
+    #[test]
+    fn a_frame_on_the_wire_begins_with_its_length() {
+        assert_eq!(Frames::encode(b""), b"\0\0\0\0");
+        assert_eq!(Frames::encode(&[7; 258]), [&b"\0\0\x01\x02"[..], &[7; 258]].concat());
+    }
+
+    #[test]
+    fn a_refusal_is_an_empty_frame_and_only_a_whole_frame_is_skipped() {
+        let refuse = |why, input: &[u8]| {
+            let mut out = b"before".to_vec();
+            let after = frames().refuse(why, input, &mut out);
+            assert_eq!(out, b"before\0\0\0\0");
+            after
+        };
+        for (input, consumed) in
+            [(&b"\0\0\0\x02ab"[..], 6), (b"\0\0\0\x02ab\0\0", 6), (b"\0\0\0\0", 4)]
+        {
+            assert_eq!(refuse(Refusal::Overloaded, input), AfterRefusal::Continue { consumed });
+            let timed_out = Refusal::TimedOut(Phase::Body);
+            assert_eq!(refuse(timed_out, input), AfterRefusal::Close);
+        }
+        for input in [&b""[..], b"\0\0\0", b"\0\0\0\x02a"] {
+            assert_eq!(refuse(Refusal::Overloaded, input), AfterRefusal::Close, "{input:?}");
+        }
+    }
+
+    #[test]
+    fn settings_are_kept() {
+        let timeouts = Timeouts { head: Some(Duration::from_secs(1)), ..Timeouts::default() };
+        let frames = frames().name("telemetry").timeouts(timeouts);
+        let protocol: &dyn Protocol = &frames;
+        assert_eq!((protocol.name(), *protocol.timeouts()), ("frames", timeouts));
+        assert!(format!("{frames:?}").contains("telemetry"));
+    }
+}

@@ -247,3 +247,43 @@ impl Protocol for Lines {
         self.opened.is_some() || self.closed.is_some()
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_an_error_line_and_only_a_whole_line_is_skipped() {
+        let lines = Lines::new(|line, _| Some(line.to_owned()));
+        for (why, told) in [
+            (Refusal::Overloaded, "error: overloaded, try again later\n"),
+            (Refusal::TimedOut(Phase::Head), "error: timed out\n"),
+            (Refusal::TooManyConnections, "error: too many connections\n"),
+        ] {
+            for (input, after) in [
+                (&b"ab\ncd"[..], AfterRefusal::Continue { consumed: 3 }),
+                (b"\n", AfterRefusal::Continue { consumed: 1 }),
+                (b"ab", AfterRefusal::Close),
+                (b"", AfterRefusal::Close),
+            ] {
+                let mut out = Vec::new();
+                assert_eq!(lines.refuse(why, input, &mut out), after, "{input:?}");
+                assert_eq!(String::from_utf8_lossy(&out), told);
+            }
+        }
+    }
+
+    #[test]
+    fn settings_are_kept() {
+        let timeouts = Timeouts { head: Some(Duration::from_secs(1)), ..Timeouts::default() };
+        let lines = Lines::new(|_, _| None).name("chat").timeouts(timeouts);
+        let protocol: &dyn Protocol = &lines;
+        assert_eq!((protocol.name(), *protocol.timeouts()), ("lines", timeouts));
+        assert!(format!("{lines:?}").contains("chat"));
+        assert!(!lines.has_hooks());
+        assert!(Lines::new(|_, _| None).on_open(|_| None).has_hooks());
+        assert!(Lines::new(|_, _| None).on_close(|_| {}).has_hooks());
+    }
+}

@@ -188,6 +188,34 @@ fn a_line_as_long_as_allowed_may_have_its_end_in_two_pieces() {
 }
 
 #[test]
+fn a_line_that_is_not_utf8_gets_what_was_asked_for() {
+    let told = "error: the line is not UTF-8\n";
+    for (invalid, replies, closed, malformed) in [
+        (Invalid::Close, told.to_owned(), true, 1),
+        (Invalid::Answer, format!("{told}<b>\n"), false, 1),
+        (Invalid::Replace, "<\u{fffd}>\n<b>\n".to_owned(), false, 0),
+    ] {
+        let outcome = outcome(&echo().on_invalid(invalid), [&b"\xff\nb\n"[..]]);
+        assert_eq!(String::from_utf8_lossy(&outcome.replies), replies);
+        assert_eq!((outcome.closed, outcome.malformed), (closed, malformed), "{invalid:?}");
+    }
+}
+
+#[test]
+fn a_frame_as_long_as_allowed_passes_and_is_waited_for_as_a_whole() {
+    let echo = Frames::new(|frame, _| Some(frame.to_vec())).length_max(3);
+    let whole = outcome(&echo, [&b"\0\0\0\x03xyz"[..]]);
+    assert_eq!((&*whole.replies, whole.closed, whole.too_long), (&b"\0\0\0\x03xyz"[..], false, 0));
+    let longer = outcome(&echo, [&b"\0\0\0\x04"[..]]);
+    assert_eq!((&*longer.replies, longer.closed, longer.too_long), (&b"\0\0\0\0"[..], true, 1));
+    let mut connection = Connection::new(&echo);
+    connection.feed(b"\0");
+    assert_eq!(connection.want, 4, "its length");
+    connection.feed(b"\0\0\x02");
+    assert_eq!(connection.want, 6, "its length and content");
+}
+
+#[test]
 fn the_last_line_need_not_have_its_end() {
     for (stream, replies) in [
         ("ab\ncd", "<ab>\n<cd>\n"),

@@ -255,6 +255,7 @@ mod tests {
         let trailers = Trailers::of_checked(lines);
         assert_eq!(trailers.iter().collect::<Vec<_>>(), [("A", &b"b"[..]), ("C", b"")]);
         assert_eq!((trailers.len(), trailers.get("vary"), trailers.is_empty()), (2, None, false));
+        assert_eq!(format!("{trailers:?}"), r#"{"A": "b", "C": ""}"#);
         let trailers = Trailers::of_checked(b"Vary: *\r\n");
         assert_eq!((trailers.len(), trailers.is_empty()), (0, true));
         for name in DROPPED {
