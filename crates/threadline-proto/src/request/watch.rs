@@ -202,3 +202,61 @@ impl HeadWatch {
         Found::Nothing
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// At which of the bytes, counted from 1, another look is due.
+    fn due(input: &str, limits: &Limits) -> Vec<usize> {
+        let mut watch = HeadWatch::new();
+        let is_due = |end: &usize| watch.is_due(&input.as_bytes()[..*end], limits);
+        (1..=input.len()).filter(is_due).collect()
+    }
+
+    #[test]
+    fn a_look_is_due_at_line_ends_and_after_a_version() {
+        let input = "\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\nand more";
+        let line = "\r\nGET / HTTP/1.1".len();
+        let (fields, end) = (line + 2 + "Host: x\r\n".len(), line + 2 + "Host: x\r\n\r\n".len());
+        let head = [line, line + 2, fields];
+        let behind: Vec<_> = (end..=input.len()).collect();
+        assert_eq!(due(input, &Limits::default()), [&head[..], &behind].concat());
+    }
+
+    #[test]
+    fn a_look_is_due_at_a_wrong_byte_and_ever_after() {
+        for right in [
+            "",
+            "\r",
+            "\r\n",
+            "G",
+            "GET /",
+            "GET / ",
+            "GET / HTT",
+            "GET / HTTP/1.1\r",
+            "GET / HTTP/1.1\r\nA",
+            "GET / HTTP/1.1\r\nA: b",
+            "GET / HTTP/1.1\r\nA: b\r",
+            "GET / HTTP/1.1\r\nA: b\r\n\r",
+        ] {
+            let input = format!("{right}\0 \0");
+            let at = right.len() + 1;
+            let due = due(&input, &Limits::default());
+            assert!(due.ends_with(&[at, at + 1, at + 2]), "{right:?}: {due:?}");
+        }
+        assert_eq!(due("\r\n GET", &Limits::default()), [3, 4, 5, 6], "an empty method");
+        assert_eq!(due("GET  /", &Limits::default()), [5, 6], "an empty target");
+        assert_eq!(due("GET / HTTP/1.1\r\n: b", &Limits::default()), [14, 16, 17, 18, 19]);
+    }
+
+    #[test]
+    fn a_look_is_due_beyond_each_limit_and_not_before() {
+        let limits = Limits::default();
+        assert_eq!(due("GET /12", &limits.head_len_max(5)), [6, 7]);
+        assert_eq!(due("GET /123", &limits.target_len_max(3)), [8]);
+        let fields = "GET / HTTP/1.1\r\nA: b\r\nC: d";
+        assert_eq!(due(fields, &limits.headers_max(2)), [14, 16, 22]);
+        assert_eq!(due(fields, &limits.headers_max(1)), [14, 16, 22, 23, 24, 25, 26]);
+    }
+}
