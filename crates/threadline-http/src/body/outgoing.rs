@@ -74,7 +74,8 @@ impl Body {
 
     /// Content that is pushed from any thread, for as long as it likes, while the connection is
     /// parked: `start` is given the sender once the head is out, and keeps it somewhere. An open push
-    /// costs no thread. The connection ends with the content.
+    /// costs no thread. The connection ends with the content, and when the client sends no more: a client that
+    /// has gone is known by that.
     ///
     /// ```
     /// use std::sync::Mutex;

@@ -1,13 +1,16 @@
 //! A response's content that is pushed from anywhere, for as long as it likes, without a thread.
 
 use std::fmt;
+use std::thread;
 
 use threadline_engine::{SendError, Sender, SlowReceiver};
 
 /// Sends the content of a response piece by piece, from any thread, while the connection is parked.
 ///
 /// Made by [`Body::push`](crate::Body::push). Never blocks: what a slow client does not take waits, up
-/// to a bound ([`BodySender::limit`]). Dropping it ends the content, and the connection.
+/// to a bound ([`BodySender::limit`]). Dropping it ends the content, and the connection. If a panic drops it, the
+/// connection ends without the last chunk, so that the client does not take what has come for the whole
+/// (RFC 9112 §8); HTTP/1.0 cannot tell the difference.
 ///
 /// ```
 /// use threadline_http::{Body, Response, Router};
@@ -109,7 +112,7 @@ impl BodySender {
 
 impl Drop for BodySender {
     fn drop(&mut self) {
-        if self.framing == PushFraming::Chunked {
+        if self.framing == PushFraming::Chunked && !thread::panicking() {
             // If the client is gone there is nobody to tell.
             let _ = self.line.send(b"0\r\n\r\n");
         }

@@ -198,6 +198,26 @@ every_model! {
         }
     }
 
+    fn rfc9112_8_pushed_content_that_a_panic_ends_is_not_whole(model) {
+        let here = |sender: BodySender| {
+            let _ = sender.send("part");
+            panic!("as asked");
+        };
+        let elsewhere = move |sender| {
+            std::thread::spawn(move || here(sender));
+        };
+        let router = Router::new()
+            .get("/here", move || Response::new(Status::OK).with_body(Body::push(here)))
+            .get("/elsewhere", move || Response::new(Status::OK).with_body(Body::push(elsewhere)));
+        let service = start(server(model).http(ANY, router));
+        for path in ["/here", "/elsewhere"] {
+            let mut client = Client::to(&service);
+            client.send(format!("GET {path} HTTP/1.1\r\nHost: t\r\n\r\n"));
+            let all = client.rest();
+            assert!(all.ends_with(b"\r\n4\r\npart\r\n"), "{path}: {}", String::from_utf8_lossy(&all));
+        }
+    }
+
     fn a_response_can_be_pushed_from_another_thread(model) {
         let (listeners, inbox) = mpsc::channel::<BodySender>();
         let listeners = Mutex::new(listeners);
