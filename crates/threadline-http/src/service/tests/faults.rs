@@ -402,3 +402,20 @@ fn the_log_names_the_route_and_the_fault() {
     }
     assert!(ask("/empty").is_empty() && ask("/fine").is_empty());
 }
+
+#[test]
+fn rfc9110_7_8_a_handler_sees_the_protocols_that_are_asked_for() {
+    let service = Router::new()
+        .get("/", |request: &Request<'_>| request.upgrades().collect::<Vec<_>>().join(" "))
+        .build()
+        .expect("a good route");
+    for (fields, expected) in [
+        ("Connection: upgrade\r\nUpgrade: chat, echo/2\r\n", "chat echo/2"),
+        ("Upgrade: chat\r\n", ""),
+    ] {
+        let mut script = Script::default();
+        service
+            .answer(format!("GET / HTTP/1.1\r\nHost: x\r\n{fields}\r\n").as_bytes(), &mut script);
+        assert!(undated(&script.out).ends_with(&format!("\r\n\r\n{expected}")), "{fields}");
+    }
+}
