@@ -494,7 +494,9 @@ impl Outbox {
         if has_room(self.socket.as_fd()) {
             queue.moved = now;
         }
-        if owner == Owner::Busy && !queue.closed {
+        // Not for a thread of the connection's own: it waits for room if output waits, and there may be none
+        // any more once the last of it has gone out. The kernel's word that there is room reaches both.
+        if owner == Owner::Busy && self.watch == Watch::Input && !queue.closed {
             self.flush_in_passing(&mut queue, Files::Left);
         }
         let was_open = !queue.timed_out;

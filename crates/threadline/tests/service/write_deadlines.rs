@@ -171,6 +171,19 @@ impl Ways {
 }
 
 every_model! {
+    // Its replies fill all buffers, so that neither side can go on.
+    fn a_client_that_only_sends_is_closed(model) {
+        let timeouts = timeouts(Some(LIMIT), None);
+        let lines = Lines::new(|line, _| Some(line.to_owned())).timeouts(timeouts);
+        let service = start(server(model).lines(ANY, lines));
+        let mut client = connect(ip(&service, 0));
+        client.set_write_timeout(Some(PATIENCE)).expect("a limit");
+        let line = ["x".repeat(1000), "\n".into()].concat();
+        while client.write_all(line.as_bytes()).is_ok() {}
+        eventually("it is closed", || service.gauges().connections == 0);
+        assert_eq!(service.counts().timeouts_write, 1);
+    }
+
     fn a_peer_that_reads_nothing_is_closed_however_output_was_made(model) {
         let mut ways = Ways::new(model, timeouts(Some(LIMIT), None));
         let clients = ways.all(model);
