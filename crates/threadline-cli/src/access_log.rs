@@ -7,9 +7,12 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
 use threadline::http::Router;
 use threadline::http::middleware::{AccessLog, LogFormat};
 use threadline::logging::LogWriter;
@@ -62,8 +65,15 @@ impl AccessLogArguments {
 }
 
 fn open(path: &Path) -> io::Result<File> {
-    File::options().append(true).create(true).open(path).map_err(|error| {
-        let message = format!("cannot write the access log to {}: {error}", path.display());
+    // Without waiting: the open of a FIFO that nobody reads would block (fifo(7)).
+    let flags = OFlags::NONBLOCK.bits() as i32;
+    let opened = File::options().append(true).create(true).custom_flags(flags).open(path);
+    opened.map_err(|error| {
+        let hint = match error.raw_os_error().map(Errno::from_raw_os_error) {
+            Some(Errno::NXIO) => ": nobody reads this FIFO; start its reader first",
+            _ => "",
+        };
+        let message = format!("cannot write the access log to {}: {error}{hint}", path.display());
         io::Error::new(error.kind(), message)
     })
 }

@@ -28,9 +28,13 @@ struct Demo {
 
 impl Demo {
     fn start(arguments: &[&str], stderr: impl Into<Stdio>) -> Demo {
+        Demo::of(&mut Command::new(PROGRAM), arguments, stderr)
+    }
+
+    fn of(program: &mut Command, arguments: &[&str], stderr: impl Into<Stdio>) -> Demo {
         let directory = tempfile::tempdir().expect("a directory");
         let at = |name: &str| format!("--{name}=unix:{}/{name}", directory.path().display());
-        let child = Command::new(PROGRAM)
+        let child = program
             .args(["demo", &at("http"), &at("echo"), &at("chat")])
             .args(arguments)
             .env("THREADLINE_LOG", "debug")
@@ -135,6 +139,36 @@ fn a_log_on_a_full_disk_ends_nothing() {
         demo.lose_lines();
         demo.stop();
     }
+}
+
+/// By default the kernel ends a process that writes beyond the limit.
+#[test]
+fn a_log_at_the_limit_on_the_size_of_files_ends_nothing() {
+    let limited = |arguments: &[&str], stderr: Stdio| {
+        let mut program = Command::new("sh");
+        program.args(["-c", "ulimit -f 8; exec \"$0\" \"$@\"", PROGRAM]);
+        Demo::of(&mut program, arguments, stderr)
+    };
+    let demo = limited(&[], tempfile::tempfile().expect("a file").into());
+    demo.lose_lines();
+    demo.stop();
+    let log = tempfile::NamedTempFile::new().expect("a file");
+    let demo = limited(&["--access-log", &log.path().display().to_string()], Stdio::null());
+    demo.lose_lines();
+    demo.stop();
+}
+
+#[test]
+fn an_access_log_to_a_fifo_that_nobody_reads_is_explained() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("fifo");
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    rustix::fs::mkfifoat(rustix::fs::CWD, &path, mode).expect("a FIFO");
+    let path = path.display().to_string();
+    let said = output(&["serve", ".", "127.0.0.1:0", "--access-log", &path]);
+    let message = String::from_utf8(said.stderr).expect("text");
+    assert_eq!(said.status.code(), Some(1), "{message}");
+    assert!(message.contains("nobody reads this FIFO"), "{message}");
 }
 
 #[test]

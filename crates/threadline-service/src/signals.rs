@@ -68,7 +68,8 @@ pub fn listen(role: Role) -> io::Result<Listening> {
     }
     let mut signals = Signals::new(wanted)?;
     let (sender, events) = channel();
-    thread::Builder::new().name("tl-signals".into()).spawn(move || {
+    let thread = thread::Builder::new().name("tl-signals".into());
+    let started = thread.spawn(move || {
         let mut reading = Reading::new(role);
         for signal in signals.forever() {
             match reading.read(signal, Instant::now()) {
@@ -85,8 +86,14 @@ pub fn listen(role: Role) -> io::Result<Listening> {
                 }
             }
         }
-    })?;
-    Ok(Listening { events })
+    });
+    match started {
+        Ok(_) => Ok(Listening { events }),
+        Err(error) => {
+            let message = format!("no thread could be started: {error} (tl-signals)");
+            Err(io::Error::new(error.kind(), message))
+        }
+    }
 }
 
 /// Whether the process ignores a signal, as far as the kernel tells: the mask `SigIgn` of proc(5). It is
