@@ -68,7 +68,7 @@ impl Demo {
         String::from_utf8_lossy(&answer).into_owned()
     }
 
-    /// So many requests on one connection, which must all be answered.
+    /// Sends `count` requests on one connection; each must be answered.
     fn requests(&self, count: usize) {
         let request = "GET /hello/you HTTP/1.1\r\nhost: x\r\n\r\n";
         let last = "GET /hello/you HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
@@ -87,7 +87,7 @@ impl Demo {
         line.rsplit(' ').next().and_then(|count| count.parse().ok()).expect("a number")
     }
 
-    /// Requests until so many lines are lost; each must be answered.
+    /// Sends requests until lines are lost; each must be answered.
     fn lose_lines(&self) {
         eventually("lines are lost", || {
             self.requests(50);

@@ -267,7 +267,7 @@ impl Conversation<'_> {
                 self.state.partial = input;
                 Eaten::Offload
             }
-            // There is no more to be waited for.
+            // Nothing more will come.
             Step::Close | Step::Partial { .. } | Step::Streamed { .. } => Eaten::Close,
         };
         self.between_messages();

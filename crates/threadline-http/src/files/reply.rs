@@ -80,7 +80,7 @@ fn asked_range(
     }
 }
 
-/// Whether a layer around codes the file, so that there are no parts of it.
+/// Whether an outer layer codes the file, so that its ranges are not served.
 fn is_coded_around(request: &Request<'_>, asset: &Asset, about: &Description) -> bool {
     let coded = request.extensions().get::<CodedAround>();
     coded.is_some_and(|coded| coded.applies(&selected(asset, about)))

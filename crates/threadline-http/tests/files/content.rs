@@ -43,7 +43,7 @@ fn a_change_is_seen_at_once_and_has_another_tag() {
     let after = get(&client, "/a");
     assert_eq!(after.text(), "other");
     assert_ne!(before.header("etag"), after.header("etag"));
-    // Another date is no change of the content.
+    // Another date does not change the content.
     set_age(&tree.path("a"), SystemTime::now() - Duration::from_secs(60));
     let touched = get(&client, "/a");
     assert_eq!(touched.header("etag"), after.header("etag"));

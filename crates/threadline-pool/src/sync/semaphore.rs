@@ -85,7 +85,7 @@ impl fmt::Display for AcquireError {
 impl std::error::Error for AcquireError {}
 
 impl Semaphore {
-    /// A semaphore with so many permits: any number, up to [`usize::MAX`].
+    /// Makes a semaphore with `permits` permits, from 0 to [`usize::MAX`].
     pub fn new(permits: usize) -> Self {
         let waiting = VecDeque::new();
         let state = State { available: permits, total: permits, waiting, closed: false };

@@ -54,7 +54,7 @@ impl Fixture {
         self.outbox.look(now, Owner::Parked, LINGER)
     }
 
-    /// What the peer can read at this moment, at most so many bytes; the flag says that it is the end.
+    /// What the peer can read at this moment, up to a limit in bytes; the flag says whether it is the end.
     fn read(&mut self, most: usize) -> (Vec<u8>, bool) {
         let mut all = vec![0; most];
         let mut count = 0;

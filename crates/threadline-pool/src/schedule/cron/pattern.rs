@@ -44,7 +44,7 @@ pub(super) enum MatchDays {
     Either,
 }
 
-/// From any date on, each day that there is comes within so many years: the 29th of February on a given
+/// How many years to search. From any date on, each possible day comes within them: the 29th of February on a given
 /// day of the week takes the longest, 40 years across a century without a leap day.
 const YEARS_MAX: i16 = 40;
 
