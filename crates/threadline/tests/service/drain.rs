@@ -100,7 +100,7 @@ every_model! {
 
     fn what_has_not_finished_at_the_deadline_is_cut_off_and_counted(model) {
         let lines = Lines::new(|line, _| Some(line.to_owned()));
-        let service = start(server(model).drain_timeout(Duration::from_millis(500)).lines(ANY, lines));
+        let service = start(server(model).drain_timeout(Duration::from_secs(3)).lines(ANY, lines));
         let (mut idle, mut half) = (Client::to(&service), Client::to(&service));
         assert_eq!(idle.ask("x"), "x");
         assert_eq!(half.ask("x"), "x");
@@ -377,7 +377,7 @@ every_model! {
         }
         gate.await_arrivals(2);
         let lines = Lines::new(|line, _| Some(line.to_owned()));
-        let service = server(model).drain_timeout(Duration::from_millis(500)).lines(ANY, lines);
+        let service = server(model).drain_timeout(Duration::from_secs(3)).lines(ANY, lines);
         let drained = start(service.drains(pool)).drain();
         assert_eq!((drained.unfinished, drained.aborted, drained.complete), (3, 0, true));
         assert!(!drained.is_clean());
