@@ -1,7 +1,7 @@
 //! [`Queue`]: handing work from producers to consumers.
 
-use std::cmp::{Ordering, Reverse};
-use std::collections::{BinaryHeap, VecDeque};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::time::Duration;
 
@@ -86,52 +86,27 @@ impl<T> Items<T> for Vec<T> {
     }
 }
 
-/// The greatest key first, and of equal ones the first that was put.
+/// The greatest key first, and of equal ones the first that was put. The items' own order does not matter:
+/// it is the user's code, and this is under the lock.
 struct ByKey<T> {
-    heap: BinaryHeap<Ranked<T>>,
+    items: BTreeMap<(i64, Reverse<u64>), T>,
     next_number: u64,
-}
-
-struct Ranked<T> {
-    rank: (i64, Reverse<u64>),
-    item: T,
 }
 
 impl<T> Items<T> for ByKey<T> {
     fn push(&mut self, item: T, key: i64) {
-        self.heap.push(Ranked { rank: (key, Reverse(self.next_number)), item });
+        self.items.insert((key, Reverse(self.next_number)), item);
         self.next_number += 1;
     }
 
     fn pop(&mut self) -> Option<T> {
-        self.heap.pop().map(|ranked| ranked.item)
+        self.items.pop_last().map(|(_, item)| item)
     }
 
     fn len(&self) -> usize {
-        self.heap.len()
+        self.items.len()
     }
 }
-
-/// By rank alone: the item's own order is the user's code, and the heap is under the lock.
-impl<T> Ord for Ranked<T> {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.rank.cmp(&other.rank)
-    }
-}
-
-impl<T> PartialOrd for Ranked<T> {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl<T> PartialEq for Ranked<T> {
-    fn eq(&self, other: &Self) -> bool {
-        self.rank == other.rank
-    }
-}
-
-impl<T> Eq for Ranked<T> {}
 
 /// Why an item was not put. It is given back.
 ///
@@ -252,7 +227,7 @@ impl<T: Send + 'static> Queue<T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn by_priority(len_max: usize, key: impl Fn(&T) -> i64 + Send + Sync + 'static) -> Self {
-        let items = ByKey { heap: BinaryHeap::new(), next_number: 0 };
+        let items = ByKey { items: BTreeMap::new(), next_number: 0 };
         Queue::with(items, Some(Box::new(key)), len_max)
     }
 
