@@ -1,11 +1,11 @@
 //! Operations over many tasks.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use threadline_pool::{Task, ThreadPool, Until, as_completed, wait};
+use threadline_pool::{Task, ThreadPool, Until, as_completed, set_hook, wait};
 
 use crate::Blocked;
 
@@ -254,4 +254,25 @@ fn a_map_that_is_dropped_leaves_the_queue() {
     drop(results);
     assert_eq!(other.stats().queue_len, 0);
     stuck.release();
+}
+
+#[test]
+fn waits_for_tasks_say_that_they_block() {
+    static GATE: Mutex<Option<mpsc::Sender<()>>> = Mutex::new(None);
+    let pool = pool(1);
+    let blocks: [fn(Task<()>); 4] = [
+        |task| task.join().expect("returned"),
+        |task| as_completed([task]).next().expect("the only one").expect("returned"),
+        |task| assert_eq!(wait(&[task], Until::All, None).done, [0]),
+        |task| assert!(task.wait_timeout(Duration::from_secs(30))),
+    ];
+    for block in blocks {
+        let (gate, waiting) = mpsc::channel::<()>();
+        *GATE.lock().expect("lock") = Some(gate);
+        let task = pool.spawn(move || _ = waiting.recv()).expect("room");
+        // The job ends only when the thread that waits for it says so.
+        set_hook(Some(|| drop(GATE.lock().expect("lock").take())));
+        block(task);
+        set_hook(None);
+    }
 }
