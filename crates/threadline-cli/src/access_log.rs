@@ -35,7 +35,7 @@ pub(crate) struct AccessLogArguments {
 /// How a line of the access log is written.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Format {
-    /// host - user [time] "request" status bytes
+    /// Host, user, time, "request", status and bytes: the Common Log Format
     Common,
     /// The same, with referrer and user agent
     Combined,
