@@ -51,6 +51,11 @@ impl Outputs {
         self.by_key.lock().remove(&key);
     }
 
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.by_key.lock().len()
+    }
+
     /// The outbox of that connection, if output has ever waited in it.
     pub(crate) fn get(&self, key: u64) -> Option<Arc<Outbox>> {
         self.by_key.lock().get(&key).and_then(Weak::upgrade)

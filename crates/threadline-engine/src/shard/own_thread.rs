@@ -43,6 +43,9 @@ fn slowest(timeouts: &Timeouts, received: u64) -> Option<Duration> {
 
 /// A timeout of zero would mean none to the kernel.
 const SHORTEST_WAIT: Duration = Duration::from_millis(1);
+/// How long a thread waits for room before it looks whether output still waits. The shard may have written the
+/// last of it in the meantime: then there may be no room any more, and other deadlines apply.
+const OUTPUT_LOOK: Duration = Duration::from_millis(500);
 /// What a thread waits for that has nothing more to write: input to throw away, or the peer's close.
 const END: PollFlags = PollFlags::IN.union(PollFlags::RDHUP);
 
@@ -201,6 +204,8 @@ impl Shard {
         let mut read_timeout = None;
         let fd = claim.session.fd().ok_or(io::ErrorKind::NotConnected)?;
         rustix::io::ioctl_fionbio(fd, false)?;
+        // All writes but sendfile(2) say by themselves that they do not wait.
+        SockRef::from(&fd).set_write_timeout(Some(SHORTEST_WAIT))?;
         loop {
             let left = self.time_left(service, claim);
             if left != read_timeout {
@@ -253,8 +258,9 @@ impl Shard {
     /// the wait; so it does while this thread sleeps in a read.
     fn wait_alone(&self, claim: &Claim<'_>) -> io::Result<Pause> {
         let Some(fd) = claim.session.fd() else { return Ok(Pause::Over) };
-        let (interest, limit) = if claim.session.output_waits() {
-            (PollFlags::OUT, None)
+        let waits = claim.session.output_waits();
+        let (interest, limit) = if waits {
+            (PollFlags::OUT, Some(OUTPUT_LOOK))
         } else if let Ending::Lingering(_) = claim.ending {
             let spent = ticks_long(now_ticks().saturating_sub(claim.phase_began));
             (END, Some(self.shared.settings.linger.saturating_sub(spent)))
@@ -263,6 +269,7 @@ impl Shard {
         };
         let limit = limit.map(timespec);
         match poll(&mut [PollFd::from_borrowed_fd(fd, interest)], limit.as_ref()) {
+            Ok(0) if waits => Ok(Pause::Yield),
             Ok(0) => {
                 self.home.counters.lingered_too_long.increment();
                 Ok(Pause::Over)

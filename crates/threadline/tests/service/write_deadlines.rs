@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -196,6 +197,24 @@ every_model! {
         let mut ways = Ways::new(model, timeouts(Some(LIMIT), Some(Duration::from_secs(60))));
         let clients = ways.all(model);
         ways.assert_closed_once(clients.len() as u64);
+    }
+
+    // Its buffer holds less than what is sent of a file at one go.
+    fn a_file_on_a_socket_with_a_small_buffer_has_the_deadline_too(model) {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("socket");
+        let router = Router::new()
+            .get("/", || {
+                let file = tempfile::tempfile().expect("a file");
+                file.set_len(LARGE as u64).expect("a sparse file");
+                Response::text("").with_body(Body::file(file).expect("a file"))
+            })
+            .settings(HttpSettings::default().timeouts(timeouts(Some(LIMIT), None)));
+        let service = start(server(model).http(format!("unix:{}", path.display()), router));
+        let mut client = UnixStream::connect(&path).expect("connects");
+        client.write_all(b"GET / HTTP/1.1\r\nHost: t\r\n\r\n").expect("writes");
+        eventually("it is closed", || service.counts().closed == 1);
+        assert_eq!(service.counts().timeouts_write, 1);
     }
 
     fn a_body_that_is_read_has_the_deadline_too(model) {

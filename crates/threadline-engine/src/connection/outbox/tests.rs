@@ -139,6 +139,31 @@ fn what_waits_is_sent_in_order_and_the_shard_is_told_once() {
     assert_eq!(fixture.notes(), [Note::OutputWaits(KEY)]);
 }
 
+/// What the peer has taken is told by that.
+#[test]
+fn every_byte_that_goes_out_of_the_queue_is_counted() {
+    let mut fixture = fixture();
+    fixture.outbox.reply(&[b'a'; LARGE]).expect("open");
+    let sender = fixture.sender();
+    let begun = sender.waiting();
+    fixture.outbox.reply(&[b'b'; 1000]).expect("open");
+    fixture.outbox.reply_file(b"h", content(LARGE)).expect("open");
+    assert_eq!(fixture.outbox.queue.lock().sent, 0);
+    fixture.read_through();
+    let all = begun + 1000 + 1 + LARGE;
+    assert_eq!(fixture.outbox.queue.lock().sent, all as u64);
+    assert_eq!(fixture.outbox.taken(), all as i64, "the peer has it all");
+}
+
+#[test]
+fn the_default_bound_is_256_kb() {
+    let fixture = fixture();
+    let sender = fixture.sender();
+    sender.send(vec![b'a'; LARGE]).expect("taken whatever its size");
+    assert_eq!(fixture.outbox.queue.lock().bytes_max, 262_144);
+    assert_eq!(sender.send("b"), Err(SendError::TooSlow));
+}
+
 #[test]
 fn a_message_is_through_when_it_is_out_and_not_when_all_is() {
     let mut fixture = fixture();
@@ -494,7 +519,7 @@ fn an_outbox_that_is_gone_is_not_found() {
     assert!(fixture.home.outputs.get(KEY).is_some());
     let Fixture { outbox, home, peer } = fixture;
     drop(outbox);
-    assert!(home.outputs.get(KEY).is_none());
+    assert_eq!(home.outputs.len(), 0, "nor is anything kept of it");
     assert_eq!((sender.send("x"), sender.is_closed()), (Err(SendError::Closed), true));
     assert_eq!((sender.waiting(), sender.dropped()), (0, 0));
     sender.close();
