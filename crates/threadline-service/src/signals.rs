@@ -173,7 +173,7 @@ impl Listening {
 mod tests {
     use super::*;
 
-    /// What a role makes of signals that come so many milliseconds after the first.
+    /// What a role makes of signals, each with its delay after the first in milliseconds.
     fn meanings<const N: usize>(role: Role, signals: [(i32, u64); N]) -> [Meaning; N] {
         let (mut reading, start) = (Reading::new(role), Instant::now());
         signals.map(|(signal, ms)| reading.read(signal, start + Duration::from_millis(ms)))

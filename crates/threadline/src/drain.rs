@@ -129,7 +129,7 @@ impl fmt::Display for Drained {
     }
 }
 
-/// What is to be drained.
+/// The values given to `Server::drains`.
 #[derive(Default)]
 pub(crate) struct Drains(Vec<Box<dyn Drain>>);
 

@@ -57,7 +57,7 @@ impl Rest {
             WaitsFor::NextMessage => RESTING,
             WaitsFor::Service => STANDING_BY,
         };
-        // A swap: whoever calls it off must be noticed, now or by `end`.
+        // A swap: a call-off must be noticed, now or by `end`.
         self.0.swap(state, Ordering::Relaxed) != CALLED_OFF
     }
 

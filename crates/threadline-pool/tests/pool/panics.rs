@@ -384,7 +384,7 @@ fn hooks_and_callbacks_may_panic_with_anything_and_captures_of_hooks_when_they_a
             task.join().expect("returned");
             assert!(pool.shutdown(LONG));
             assert_eq!(pool.stats().hook_panics, 2);
-            // Whoever holds the last of them, the thread or the test.
+            // Either the thread or the test holds the last of them.
             drop_unwinding((builder, pool));
             let both = || starts.load(Ordering::SeqCst) + stops.load(Ordering::SeqCst);
             wait_for("they are dropped", || both() == 2);
