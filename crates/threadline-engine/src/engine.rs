@@ -60,7 +60,7 @@ impl Services {
         let idle = options.idle().map(ticks_ceil);
         let service =
             StreamService { handler: Contained::new(Arc::new(handler)), options, route, idle };
-        self.entry(listener, Service::Stream(service))
+        self.entry(listener, Service::Stream(Arc::new(service)))
     }
 
     /// Serves single datagrams; what the handler returns is sent back to the sender.
@@ -71,7 +71,7 @@ impl Services {
     ) -> Self {
         let route = Route::new(format!("datagrams {}", listener.address()));
         let service = DatagramService { handler: Contained::new(Arc::new(handler)), route };
-        self.entry(listener, Service::Datagrams(service))
+        self.entry(listener, Service::Datagrams(Arc::new(service)))
     }
 
     fn entry(mut self, listener: Listener, service: Service) -> Self {

@@ -23,7 +23,7 @@
 //!
 //! Where things are: `lease/` (who runs a shard, with its proof in `lease/README.md`), `shard/` (the
 //! loop), `connection/` (what is kept of a client), `handlers/` (lines, frames, streams), `route.rs`
-//! (proving), `monitor.rs` and `spares.rs` (the safety net), `log.rs` (how often log lines are repeated),
+//! (proving), `deadline.rs` (how long a connection may wait), `monitor.rs` and `spares.rs` (the safety net), `log.rs` (how often log lines are repeated),
 //! `sys/` (system calls).
 
 #![deny(unsafe_code)]
@@ -31,6 +31,7 @@
 mod connection;
 mod contained;
 mod counters;
+mod deadline;
 mod engine;
 pub mod handlers;
 mod lease;

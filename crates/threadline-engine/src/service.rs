@@ -11,25 +11,24 @@ use crate::protocol::{Protocol, Timeouts};
 use crate::route::Route;
 use crate::sys::{Ticks, ticks_ceil};
 
-/// What is served on a listener.
+/// What is served on a listener, and then on each of its connections.
 #[derive(Clone)]
 pub(crate) enum Service {
-    Messages(MessageService),
-    Stream(StreamService),
-    Datagrams(DatagramService),
+    Messages(Arc<MessageService>),
+    Stream(Arc<StreamService>),
+    Datagrams(Arc<DatagramService>),
 }
 
 /// A protocol and its deadlines.
-#[derive(Clone)]
 pub(crate) struct MessageService {
-    pub(crate) protocol: Contained<Arc<dyn Protocol>>,
+    protocol: Contained<Arc<dyn Protocol>>,
     pub(crate) timeouts: Timeouts,
-    pub(crate) deadlines: Deadlines,
+    /// [`Timeouts::idle`], which is looked up with every message.
+    pub(crate) idle: Option<Ticks>,
     pub(crate) has_hooks: bool,
 }
 
 /// A handler that gets the whole connection.
-#[derive(Clone)]
 pub(crate) struct StreamService {
     pub(crate) handler: Contained<StreamHandler>,
     pub(crate) options: crate::handlers::StreamOptions,
@@ -41,7 +40,6 @@ pub(crate) struct StreamService {
 pub(crate) type StreamHandler = Arc<dyn Fn(Connection) -> io::Result<()> + Send + Sync>;
 
 /// A handler of single datagrams.
-#[derive(Clone)]
 pub(crate) struct DatagramService {
     pub(crate) handler: Contained<DatagramHandler>,
     pub(crate) route: Arc<Route>,
@@ -60,9 +58,8 @@ impl Service {
     pub(crate) fn messages(protocol: Arc<dyn Protocol>) -> Self {
         // A protocol is user code: what does not change is asked once.
         let (timeouts, has_hooks) = (*protocol.timeouts(), protocol.has_hooks());
-        let deadlines = Deadlines::from(&timeouts);
-        let protocol = Contained::new(protocol);
-        Service::Messages(MessageService { protocol, timeouts, deadlines, has_hooks })
+        let (protocol, idle) = (Contained::new(protocol), timeouts.idle.map(ticks_ceil));
+        Service::Messages(Arc::new(MessageService { protocol, timeouts, idle, has_hooks }))
     }
 
     /// Whether it cannot do with its shard's thread alone, under whatever model.
@@ -77,41 +74,30 @@ impl Service {
     /// How long output may wait for the peer to take any byte of it. Stream handlers have their own.
     pub(crate) fn write_limit(&self) -> Option<Ticks> {
         match self {
-            Service::Messages(service) => service.deadlines.write,
+            Service::Messages(service) => service.timeouts.write.map(ticks_ceil),
             Service::Stream(_) | Service::Datagrams(_) => None,
+        }
+    }
+
+    /// Why a connection is closed whose time between two messages is over.
+    pub(crate) fn idle_for_too_long(&self) -> &'static str {
+        match self {
+            Service::Messages(_) => "it was idle for too long",
+            Service::Stream(_) | Service::Datagrams(_) => "its first byte never came",
         }
     }
 
     pub(crate) fn name(&self) -> &'static str {
         match self {
-            Service::Messages(service) => service.protocol.name(),
+            Service::Messages(service) => service.protocol().name(),
             Service::Stream(_) => "stream",
             Service::Datagrams(_) => "datagrams",
         }
     }
 }
 
-/// [`Timeouts`], in ticks.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Deadlines {
-    pub(crate) head: Option<Ticks>,
-    pub(crate) body: Option<Ticks>,
-    pub(crate) body_grace: Ticks,
-    /// Bytes a second.
-    pub(crate) body_rate_min: u32,
-    pub(crate) idle: Option<Ticks>,
-    pub(crate) write: Option<Ticks>,
-}
-
-impl From<&Timeouts> for Deadlines {
-    fn from(timeouts: &Timeouts) -> Self {
-        Deadlines {
-            head: timeouts.head.map(ticks_ceil),
-            body: timeouts.body.map(ticks_ceil),
-            body_grace: ticks_ceil(timeouts.body_grace),
-            body_rate_min: timeouts.body_rate_min,
-            idle: timeouts.idle.map(ticks_ceil),
-            write: timeouts.write.map(ticks_ceil),
-        }
+impl MessageService {
+    pub(crate) fn protocol(&self) -> &dyn Protocol {
+        &**self.protocol
     }
 }

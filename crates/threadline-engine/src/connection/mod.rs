@@ -33,7 +33,8 @@ pub(crate) use socket::tell_unreadable;
 pub(crate) use waiting::{timespec, wait_for_room};
 
 use crate::contained::Contained;
-use crate::protocol::Phase;
+use crate::protocol::{Phase, Timeouts};
+use crate::service::{MessageService, Service};
 use crate::sys::Ticks;
 
 /// Slots in a page: 64 KB of them or less.
@@ -46,8 +47,8 @@ const REGULAR: u8 = 2;
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) session: Session,
-    /// Which listener it came from, and so which protocol it speaks.
-    pub(crate) listener: u32,
+    /// What it speaks: at first what its listener serves.
+    pub(crate) service: Service,
     /// Bytes of a message that is not whole yet. No allocation while empty.
     pub(crate) partial: Vec<u8>,
     /// How many bytes `partial` needs before it is worth another look.
@@ -72,10 +73,10 @@ pub(crate) struct State {
 
 impl State {
     /// A connection that has just been accepted.
-    pub(crate) fn new(session: Session, listener: u32) -> Self {
+    pub(crate) fn new(session: Session, service: Service) -> Self {
         State {
             session,
-            listener,
+            service,
             partial: Vec::new(),
             want: 0,
             seen: 0,
@@ -87,6 +88,24 @@ impl State {
             opened: false,
             pooled_in_a_row: 0,
         }
+    }
+
+    /// The protocol that it speaks, and what is known of that; `None` if it has a stream handler.
+    pub(crate) fn messages(&self) -> Option<&MessageService> {
+        match &self.service {
+            Service::Messages(service) => Some(service),
+            Service::Stream(_) | Service::Datagrams(_) => None,
+        }
+    }
+
+    /// How long it may be idle.
+    pub(crate) fn idle_limit(&self) -> Option<Ticks> {
+        self.messages()?.idle
+    }
+
+    /// The deadlines of its protocol.
+    pub(crate) fn timeouts(&self) -> Option<&Timeouts> {
+        self.messages().map(|service| &service.timeouts)
     }
 
     /// Drops what the protocol has noted, which is of a type of its own.

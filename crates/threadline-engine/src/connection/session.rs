@@ -45,7 +45,8 @@ pub struct Session {
 enum AfterReply {
     GoOn,
     Close,
-    HandOver(Successor),
+    /// Boxed: hardly any connection has one, and every idle connection has room for it.
+    HandOver(Box<Successor>),
 }
 
 /// Code that gets the connection to itself when its messages have come to an end.
@@ -195,7 +196,7 @@ impl Session {
     ) {
         let (code, route) =
             (Contained::new(Box::new(handler) as Box<SuccessorCode>), log::current_route());
-        self.after_reply = AfterReply::HandOver(Successor { code, route });
+        self.after_reply = AfterReply::HandOver(Box::new(Successor { code, route }));
     }
 
     /// Whether there are no more messages.
@@ -212,7 +213,7 @@ impl Session {
         self.attachment.is_some() || matches!(self.after_reply, AfterReply::HandOver(_))
     }
 
-    pub(crate) fn take_successor(&mut self) -> Option<Successor> {
+    pub(crate) fn take_successor(&mut self) -> Option<Box<Successor>> {
         match mem::replace(&mut self.after_reply, AfterReply::Close) {
             AfterReply::HandOver(successor) => Some(successor),
             _ => None,

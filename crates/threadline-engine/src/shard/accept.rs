@@ -120,6 +120,7 @@ impl Shard {
                     source.pass_on_options(&socket, self.shared.settings.tcp_keep_alive);
                     self.home.counters.accepted.increment();
                     self.recovered(lease);
+                    let service = self.shared.services[service as usize].clone();
                     if let Err(error) = self.admit(lease, socket, peer, service) {
                         let peer = peer.map(display);
                         tracing::debug!(peer, %error, "a connection was lost before it was served");
@@ -198,12 +199,12 @@ impl Shard {
         lease: &mut Lease<'s, Core>,
         socket: OwnedFd,
         peer: Option<std::net::SocketAddr>,
-        service: u32,
+        service: Service,
     ) -> io::Result<()> {
         if !self.shared.peers.admit(peer) {
             self.home.counters.refused_per_peer.increment();
             tracing::debug!(peer = peer.map(display), "refused: the peer has too many connections");
-            self.turn_away(&socket, service);
+            self.turn_away(&socket, &service);
             return Ok(());
         }
         self.shared.connections.fetch_add(1, Ordering::Relaxed);
@@ -216,21 +217,20 @@ impl Shard {
         let own_thread = self.model == Model::ThreadPerConnection;
         let watch = if own_thread { Watch::Nothing } else { Watch::Input };
         let home = Arc::clone(&self.home);
-        let write_limit = self.shared.services[service as usize].write_limit();
+        let write_limit = service.write_limit();
         let parts = SessionParts { socket, peer, home, key, watch, write_limit };
         let state = State::new(Session::new(parts), service);
         let mut claim = connection.admit(index, state, lease.now);
 
-        let service = &self.shared.services[service as usize];
         let registered = if own_thread { Ok(()) } else { self.register(&claim.session, key) };
         if let Err(error) = registered {
             let index = self.end(claim);
             lease.free.push(index);
             return Err(error);
         }
-        match service {
+        match &claim.service {
             Service::Stream(service) if own_thread || service.options.starts_at_accept() => {
-                self.start_stream(service, claim);
+                self.start_stream(Arc::clone(service), claim);
             }
             Service::Stream(service) => {
                 let idle = service.idle;
@@ -241,7 +241,7 @@ impl Shard {
                 claim.opened = true;
                 self.open_hook(lease, claim);
             }
-            Service::Messages(service) => self.park(lease, &service.deadlines, claim),
+            Service::Messages(_) => self.park(lease, claim),
             Service::Datagrams(_) => unreachable!("datagrams have no connections"),
         }
         Ok(())
@@ -253,12 +253,10 @@ impl Shard {
     }
 
     /// Tells a peer why it is not served, as far as it fits the socket's buffer.
-    fn turn_away(&self, socket: &OwnedFd, service: u32) {
-        if let Service::Messages(service) = &self.shared.services[service as usize] {
-            let mut out = Vec::new();
-            self.refusal(&**service.protocol, Refusal::TooManyConnections, &[], &mut out);
-            let _ = rustix::net::send(socket, &out, rustix::net::SendFlags::NOSIGNAL);
-        }
+    fn turn_away(&self, socket: &OwnedFd, service: &Service) {
+        let mut out = Vec::new();
+        self.refusal(service, Refusal::TooManyConnections, &[], &mut out);
+        let _ = rustix::net::send(socket, &out, rustix::net::SendFlags::NOSIGNAL);
     }
 
     fn has_room<'s>(self: &'s Arc<Self>, lease: &mut Lease<'s, Core>) -> bool {

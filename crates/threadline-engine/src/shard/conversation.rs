@@ -16,6 +16,7 @@ use super::{Desk, Shard};
 use crate::connection::{Ending, State, tell_unreadable};
 use crate::log::{Bytes, limited};
 use crate::protocol::{AfterRefusal, Phase, Protocol, Refusal, Step};
+use crate::service::Service;
 use crate::sys::now_ticks;
 use crate::turn::{Place, Turn, contain_protocol};
 
@@ -58,7 +59,6 @@ enum Eaten {
 
 pub(super) struct Conversation<'a> {
     pub(super) shard: &'a Shard,
-    pub(super) protocol: &'a dyn Protocol,
     pub(super) state: &'a mut State,
     pub(super) desk: &'a mut Desk,
     pub(super) place: &'a mut (dyn Place + 'a),
@@ -244,7 +244,7 @@ impl Conversation<'_> {
     /// The protocol is wrong about its own message: where the next one begins is not known.
     #[cold]
     fn miscounted(&self, consumed: usize, len: usize) -> Eaten {
-        let protocol = self.protocol.name();
+        let protocol = self.state.service.name();
         tracing::error!(protocol, consumed, len, "a message has from 1 to all bytes of its input");
         Eaten::Close
     }
@@ -285,12 +285,14 @@ impl Conversation<'_> {
 
     #[inline(always)]
     fn ask(&mut self, ask: impl FnOnce(&dyn Protocol, &mut Turn<'_>) -> Step) -> Step {
+        let State { service, session, memo, seen, .. } = &mut *self.state;
+        let Service::Messages(service) = service else { return Step::Close };
         let mut turn = Turn {
-            session: &mut self.state.session,
+            session,
             out: &mut self.desk.output,
             place: &mut *self.place,
-            seen: self.state.seen,
-            memo: &mut self.state.memo,
+            seen: *seen,
+            memo,
             draining: self.shard.shared.phase().is_draining(),
             counters: &self.shard.home.counters,
             took: None,
@@ -298,7 +300,7 @@ impl Conversation<'_> {
         // User code inside is contained already; this is for a protocol that panics itself. Whether its
         // reply is whole nobody knows: the connection ends.
         let protocols = &self.shard.shared.protocols;
-        let step = contain_protocol(protocols, || ask(self.protocol, &mut turn));
+        let step = contain_protocol(protocols, || ask(service.protocol(), &mut turn));
         step.unwrap_or(Step::Close)
     }
 
@@ -407,7 +409,7 @@ impl Conversation<'_> {
     pub(super) fn refuse(&mut self, why: Refusal) -> Pause {
         let input = mem::take(&mut self.state.partial);
         self.tell_refused(why, &input);
-        match self.shard.refusal(self.protocol, why, &input, &mut self.desk.output) {
+        match self.shard.refusal(&self.state.service, why, &input, &mut self.desk.output) {
             AfterRefusal::Continue { consumed } if why == Refusal::Overloaded => {
                 self.state.partial = input;
                 self.state.partial.drain(..consumed.min(self.state.partial.len()));
@@ -423,7 +425,7 @@ impl Conversation<'_> {
 
     #[cold]
     fn tell_refused(&self, why: Refusal, input: &[u8]) {
-        let (protocol, peer) = (self.protocol.name(), self.state.session.peer_addr());
+        let (protocol, peer) = (self.state.service.name(), self.state.session.peer_addr());
         let (peer, begin) = (peer.map(display), Bytes(input, SHOWN_MAX));
         tracing::debug!(protocol, peer, received = input.len(), %begin, "refused: {why}");
         if why == Refusal::Overloaded {
@@ -433,17 +435,19 @@ impl Conversation<'_> {
 }
 
 impl Shard {
-    /// What a peer is told that is turned away. A protocol that panics says nothing.
+    /// What a peer is told that is turned away. A protocol that panics says nothing, and so do services
+    /// without one.
     pub(super) fn refusal(
         &self,
-        protocol: &dyn Protocol,
+        service: &Service,
         why: Refusal,
         input: &[u8],
         out: &mut Vec<u8>,
     ) -> AfterRefusal {
+        let Service::Messages(service) = service else { return AfterRefusal::Close };
         let start = out.len();
         let protocols = &self.shared.protocols;
-        let refused = contain_protocol(protocols, || protocol.refuse(why, input, out));
+        let refused = contain_protocol(protocols, || service.protocol().refuse(why, input, out));
         refused.unwrap_or_else(|| {
             out.truncate(start);
             AfterRefusal::Close

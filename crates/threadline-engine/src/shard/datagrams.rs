@@ -87,12 +87,12 @@ impl Shard {
 
     fn answer_on_pool(
         self: &Arc<Self>,
-        service: &DatagramService,
+        service: &Arc<DatagramService>,
         socket: Arc<OwnedFd>,
         datagram: &[u8],
         from: Sender,
     ) {
-        let (shard, of_job, datagram) = (Arc::clone(self), service.clone(), datagram.to_vec());
+        let (shard, of_job, datagram) = (Arc::clone(self), Arc::clone(service), datagram.to_vec());
         let submitted = self.shared.pool.try_submit(move || {
             let mut place = OnPool::new(&shard);
             place.enter(&of_job.route);

@@ -118,7 +118,7 @@ impl Shard {
         if claim.is_in_the_middle() {
             return claim.park_with_lease();
         }
-        let is_stream = matches!(self.shared.services[claim.listener as usize], Service::Stream(_));
+        let is_stream = matches!(claim.service, Service::Stream(_));
         if claim.session.unread_len() > 0 && claim.ending == Ending::No {
             // Its event is on the way.
             lease.ready.push_back(claim.pass_on());

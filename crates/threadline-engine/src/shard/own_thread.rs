@@ -27,19 +27,12 @@ use crate::handlers::{Connection, StreamOptions};
 use crate::lease::Lease;
 use crate::log::{Escaped, limited};
 use crate::model::Model;
-use crate::protocol::{Phase, Refusal, Timeouts};
+use crate::protocol::Refusal;
 use crate::route::Route;
-use crate::service::{MessageService, Service, StreamService};
+use crate::service::{Service, StreamService};
 use crate::shared::Blockable;
-use crate::sys::{now_ticks, ticks_long};
+use crate::sys::now_ticks;
 use crate::turn::contain;
-
-/// How long a body of which so much has come may have taken at its least rate; `None` if there is none.
-fn slowest(timeouts: &Timeouts, received: u64) -> Option<Duration> {
-    let rate = u64::from(timeouts.body_rate_min);
-    let due = Duration::from_millis((received * 1000).checked_div(rate)?);
-    Some(due.max(timeouts.body_grace))
-}
 
 /// A timeout of zero would mean none to the kernel.
 const SHORTEST_WAIT: Duration = Duration::from_millis(1);
@@ -51,12 +44,16 @@ const END: PollFlags = PollFlags::IN.union(PollFlags::RDHUP);
 
 impl Shard {
     /// A stream connection's first byte has come: its handler gets a thread.
-    pub(super) fn start_stream(self: &Arc<Self>, service: &StreamService, mut claim: Claim<'_>) {
+    pub(super) fn start_stream(
+        self: &Arc<Self>,
+        service: Arc<StreamService>,
+        mut claim: Claim<'_>,
+    ) {
         let own_thread = self.model == Model::ThreadPerConnection;
         if let (Some(fd), false) = (claim.session.fd(), own_thread) {
             let _ = self.home.epoll.remove(fd);
         }
-        let (shard, of_job, index) = (Arc::clone(self), service.clone(), claim.index);
+        let (shard, of_job, index) = (Arc::clone(self), Arc::clone(&service), claim.index);
         let peer = claim.session.peer_addr();
         let Some(socket) = claim.session.take_socket() else { return };
         let job = move || shard.run_stream(&of_job, index, socket, peer);
@@ -128,10 +125,7 @@ impl Shard {
     }
 
     fn run_successor(&self, claim: &mut Claim<'_>) {
-        let write_limit = match &self.shared.services[claim.listener as usize] {
-            Service::Messages(service) => service.timeouts.write,
-            _ => None,
-        };
+        let write_limit = claim.timeouts().and_then(|timeouts| timeouts.write);
         // What the messages and senders have left goes out first.
         if claim.session.send_last(write_limit).is_err() {
             return;
@@ -165,11 +159,9 @@ impl Shard {
         limited!(warn, "no thread for a new connection: it is refused", %error);
         if let Some(connection) = self.slab.get(index) {
             let mut claim = connection.accept_claim(index);
-            if let Service::Messages(service) = &self.shared.services[claim.listener as usize] {
-                let mut out = Vec::new();
-                self.refusal(&**service.protocol, Refusal::Overloaded, &[], &mut out);
-                let _ = claim.session.reply(&out);
-            }
+            let mut out = Vec::new();
+            self.refusal(&claim.service, Refusal::Overloaded, &[], &mut out);
+            let _ = claim.session.reply(&out);
             self.finish_claim(claim);
         }
     }
@@ -178,18 +170,15 @@ impl Shard {
     fn serve_alone(self: &Arc<Self>, index: u32) {
         let Some(connection) = self.slab.get(index) else { return };
         let mut claim = connection.accept_claim(index);
-        let Service::Messages(service) = &self.shared.services[claim.listener as usize] else {
-            return self.finish_claim(claim);
-        };
         if let Some(outbox) = claim.session.outbox() {
             let blockable: Weak<Outbox> = Arc::downgrade(outbox);
             self.shared.blocked.enter(self.number, index, blockable);
         }
-        if service.has_hooks {
+        if claim.messages().is_some_and(|service| service.has_hooks) {
             claim.opened = true;
-            self.run_open_hook(service, &mut claim);
+            self.run_open_hook(&mut claim);
         }
-        if let Err(error) = self.converse_alone(service, &mut claim) {
+        if let Err(error) = self.converse_alone(&mut claim) {
             tracing::debug!(peer = claim.session.peer_addr().map(display), %error, "connection ended");
         }
         self.shared.blocked.leave(self.number, index);
@@ -198,7 +187,7 @@ impl Shard {
 
     /// Reads, blocking, and answers, until the connection ends. One read a turn, and only as the first
     /// thing in it, so that the read's deadline is that of the phase the connection is in.
-    fn converse_alone(&self, service: &MessageService, claim: &mut Claim<'_>) -> io::Result<()> {
+    fn converse_alone(&self, claim: &mut Claim<'_>) -> io::Result<()> {
         let mut desk = Desk::new();
         let mut place = OnOwnThread::new(self, claim.connection());
         let mut read_timeout = None;
@@ -207,7 +196,7 @@ impl Shard {
         // All writes but sendfile(2) say by themselves that they do not wait.
         SockRef::from(&fd).set_write_timeout(Some(SHORTEST_WAIT))?;
         loop {
-            let left = self.time_left(service, claim);
+            let left = claim.time_left(now_ticks(), self.shared.settings.linger);
             if left != read_timeout {
                 let fd = claim.session.fd().ok_or(io::ErrorKind::NotConnected)?;
                 SockRef::from(&fd).set_read_timeout(left.map(|left| left.max(SHORTEST_WAIT)))?;
@@ -220,11 +209,9 @@ impl Shard {
                 return Ok(());
             }
             let budget = self.shared.settings.messages_per_turn;
-            let (protocol, state) = (&**service.protocol, &mut **claim);
             let mut conversation = Conversation {
                 shard: self,
-                protocol,
-                state,
+                state: &mut *claim,
                 desk: &mut desk,
                 place: &mut place,
                 budget,
@@ -240,7 +227,7 @@ impl Shard {
                     }
                     pause = self.wait_alone(claim)?;
                 } else if timed_out {
-                    pause = self.time_out_alone(service, claim, &mut desk);
+                    pause = self.time_out_alone(claim, &mut desk);
                 }
             }
             if pause == Pause::HandOver {
@@ -261,11 +248,8 @@ impl Shard {
         let waits = claim.session.output_waits();
         let (interest, limit) = if waits {
             (PollFlags::OUT, Some(OUTPUT_LOOK))
-        } else if let Ending::Lingering(_) = claim.ending {
-            let spent = ticks_long(now_ticks().saturating_sub(claim.phase_began));
-            (END, Some(self.shared.settings.linger.saturating_sub(spent)))
         } else {
-            (END, None)
+            (END, claim.time_left(now_ticks(), self.shared.settings.linger))
         };
         let limit = limit.map(timespec);
         match poll(&mut [PollFd::from_borrowed_fd(fd, interest)], limit.as_ref()) {
@@ -279,27 +263,7 @@ impl Shard {
         }
     }
 
-    /// How long the next read may wait for what the connection waits for.
-    fn time_left(&self, service: &MessageService, state: &State) -> Option<Duration> {
-        let timeouts = &service.timeouts;
-        let spent = ticks_long(now_ticks().saturating_sub(state.phase_began));
-        match state.phase {
-            None => timeouts.idle,
-            Some(Phase::Head) => timeouts.head.map(|limit| limit.saturating_sub(spent)),
-            Some(Phase::Body) => {
-                let received = state.partial.len() as u64;
-                let limits = timeouts.body.into_iter().chain(slowest(timeouts, received));
-                limits.min().map(|limit| limit.saturating_sub(spent))
-            }
-        }
-    }
-
-    fn time_out_alone(
-        &self,
-        service: &MessageService,
-        claim: &mut Claim<'_>,
-        desk: &mut Desk,
-    ) -> Pause {
+    fn time_out_alone(&self, claim: &mut Claim<'_>, desk: &mut Desk) -> Pause {
         let Some(phase) = claim.phase else {
             if claim.session.has_sender() {
                 return Pause::Yield;
@@ -308,7 +272,7 @@ impl Shard {
             tell_closed(claim, "it was idle for too long");
             return Pause::Over;
         };
-        self.say_timed_out(service, phase, claim, desk)
+        self.say_timed_out(phase, claim, desk)
     }
 
     /// Runs `Protocol::opened` on the pool; the connection comes back to the shard then.
@@ -318,9 +282,7 @@ impl Shard {
         claim: Claim<'s>,
     ) {
         let open = |shard: &Arc<Shard>, mut claim: Claim<'_>| {
-            if let Service::Messages(service) = &shard.shared.services[claim.listener as usize] {
-                shard.run_open_hook(service, &mut claim);
-            }
+            shard.run_open_hook(&mut claim);
             shard.tell(Note::Returned(claim.pass_on()));
         };
         if let Err(mut claim) = self.pass_to_pool(claim, open) {
@@ -329,10 +291,11 @@ impl Shard {
         }
     }
 
-    fn run_open_hook(&self, service: &MessageService, claim: &mut Claim<'_>) {
+    fn run_open_hook(&self, claim: &mut Claim<'_>) {
+        let State { service, session, .. } = &mut **claim;
+        let Service::Messages(service) = service else { return };
         let mut out = Vec::new();
-        let opened =
-            contain(&self.shared.hooks, || service.protocol.opened(&mut claim.session, &mut out));
+        let opened = contain(&self.shared.hooks, || service.protocol().opened(session, &mut out));
         // A session that is half set up serves nobody.
         let failed = opened.is_none() || claim.session.reply(&out).is_err();
         if failed || claim.session.closes() {
@@ -373,8 +336,9 @@ impl Shard {
         if !std::mem::take(&mut claim.opened) {
             return;
         }
-        if let Service::Messages(service) = &self.shared.services[claim.listener as usize] {
-            contain(&self.shared.hooks, || service.protocol.closed(&mut claim.session));
+        let State { service, session, .. } = &mut **claim;
+        if let Service::Messages(service) = service {
+            contain(&self.shared.hooks, || service.protocol().closed(session));
         }
     }
 

@@ -13,8 +13,8 @@ use super::{Core, Desk, Note, Shard};
 use crate::connection::{Claim, Claimed, Ending, State};
 use crate::lease::Lease;
 use crate::model::Model;
-use crate::protocol::{Phase, Refusal};
-use crate::service::{Deadlines, MessageService, Service};
+use crate::protocol::Refusal;
+use crate::service::Service;
 use crate::sys::{Readiness, Ticks, now_ticks, ticks_ceil};
 use crate::turn::Place;
 
@@ -77,19 +77,15 @@ impl Shard {
         until_dry: bool,
         desk: &mut Desk,
     ) -> Turned<'s> {
-        let service = match &self.shared.services[claim.listener as usize] {
-            Service::Messages(service) => service,
-            Service::Stream(service) => {
-                if until_dry && is_at_end(&claim) {
-                    let mut lease = lease;
-                    self.end_with_lease(&mut lease, claim);
-                    return Some(lease);
-                }
-                self.start_stream(service, claim);
+        if let Service::Stream(service) = &claim.service {
+            if until_dry && is_at_end(&claim) {
+                let mut lease = lease;
+                self.end_with_lease(&mut lease, claim);
                 return Some(lease);
             }
-            Service::Datagrams(_) => unreachable!("datagrams have no connections"),
-        };
+            self.start_stream(Arc::clone(service), claim);
+            return Some(lease);
+        }
         // The shard need not read what most likely belongs on the pool, nor copy it, nor the protocol look
         // at it twice.
         if claim.is_regular_of_the_pool() && self.shared.pool.has_spare() {
@@ -102,14 +98,14 @@ impl Shard {
             }
         }
         let mut place = OnShard::new(self, lease);
-        let pause = self.converse(service, &mut claim, desk, &mut place, until_dry);
+        let pause = self.converse(&mut claim, desk, &mut place, until_dry);
         match place.lease {
             Some(mut lease) => {
-                self.settle_with_lease(&mut lease, service, claim, pause, desk);
+                self.settle_with_lease(&mut lease, claim, pause, desk);
                 Some(lease)
             }
             None => {
-                self.settle_elsewhere(service, claim, pause, desk);
+                self.settle_elsewhere(claim, pause, desk);
                 None
             }
         }
@@ -118,55 +114,37 @@ impl Shard {
     #[inline(always)]
     fn converse(
         &self,
-        service: &MessageService,
         state: &mut State,
         desk: &mut Desk,
         place: &mut dyn Place,
         until_dry: bool,
     ) -> Pause {
         let budget = self.shared.settings.messages_per_turn;
-        let protocol = &**service.protocol;
-        Conversation {
-            shard: self,
-            protocol,
-            state,
-            desk,
-            place,
-            budget,
-            dry: false,
-            blocking: false,
-        }
-        .run(until_dry)
+        Conversation { shard: self, state, desk, place, budget, dry: false, blocking: false }
+            .run(until_dry)
     }
 
     /// On the shard's thread: nobody else has looked at the connection meanwhile.
     fn settle_with_lease<'s>(
         self: &'s Arc<Self>,
         lease: &mut Lease<'s, Core>,
-        service: &MessageService,
         claim: Claim<'s>,
         pause: Pause,
         desk: &mut Desk,
     ) {
-        let Some((claim, pause)) = self.send_to_pool(service, claim, pause, desk) else {
+        let Some((claim, pause)) = self.send_to_pool(claim, pause, desk) else {
             return;
         };
         match pause {
-            Pause::Parked => self.park(lease, &service.deadlines, claim),
+            Pause::Parked => self.park(lease, claim),
             Pause::Yield => lease.ready.push_back(claim.pass_on()),
             Pause::Over | Pause::Offload | Pause::HandOver => self.end_with_lease(lease, claim),
         }
     }
 
     /// On a thread without the shard: the connection goes back by one compare-and-swap where it can.
-    fn settle_elsewhere<'s>(
-        self: &'s Arc<Self>,
-        service: &MessageService,
-        claim: Claim<'s>,
-        pause: Pause,
-        desk: &mut Desk,
-    ) {
-        let Some((claim, pause)) = self.send_to_pool(service, claim, pause, desk) else {
+    fn settle_elsewhere<'s>(self: &'s Arc<Self>, claim: Claim<'s>, pause: Pause, desk: &mut Desk) {
+        let Some((claim, pause)) = self.send_to_pool(claim, pause, desk) else {
             return;
         };
         match pause {
@@ -174,7 +152,7 @@ impl Shard {
                 let now = now_ticks();
                 let connection = claim.connection();
                 connection.last_used.store(now, Ordering::Relaxed);
-                let deadline = service.deadlines.idle.map_or(Ticks::MAX, |idle| now + idle);
+                let deadline = claim.idle_limit().map_or(Ticks::MAX, |idle| now + idle);
                 connection.deadline.store(deadline, Ordering::Relaxed);
                 // The lease holder takes its entry out of the wheel for good only with the connection, so that
                 // one which is seen here stays until it has been looked at again.
@@ -197,7 +175,6 @@ impl Shard {
     /// has had its last reply, and ends.
     fn send_to_pool<'s>(
         self: &Arc<Self>,
-        service: &MessageService,
         claim: Claim<'s>,
         pause: Pause,
         desk: &mut Desk,
@@ -207,7 +184,7 @@ impl Shard {
                 // If the shard knows of more to read, it is read there, to the end.
                 let until_dry = claim.unread;
                 let mut claim = self.pass_message(claim, until_dry).err()?;
-                let pause = self.refuse(service, &mut claim, Refusal::Overloaded, desk);
+                let pause = self.refuse(&mut claim, Refusal::Overloaded, desk);
                 Some((claim, pause))
             }
             Pause::HandOver => {
@@ -249,55 +226,31 @@ impl Shard {
     }
 
     /// Turns the connection's message away, without a place to run user code.
-    pub(super) fn refuse(
-        &self,
-        service: &MessageService,
-        claim: &mut Claim<'_>,
-        why: Refusal,
-        desk: &mut Desk,
-    ) -> Pause {
-        let mut place = OnPool::new(self);
-        let (protocol, state) = (&**service.protocol, &mut **claim);
-        Conversation {
-            shard: self,
-            protocol,
-            state,
-            desk,
-            place: &mut place,
-            budget: 0,
-            dry: false,
-            blocking: false,
-        }
-        .refuse(why)
+    pub(super) fn refuse(&self, state: &mut State, why: Refusal, desk: &mut Desk) -> Pause {
+        let place = &mut OnPool::new(self);
+        Conversation { shard: self, state, desk, place, budget: 0, dry: false, blocking: false }
+            .refuse(why)
     }
 
     /// A pool thread's part: answers the message, and those behind it that are already here.
     fn work_off(self: &Arc<Self>, mut claim: Claim<'_>, until_dry: bool) {
-        let Service::Messages(service) = &self.shared.services[claim.listener as usize] else {
-            return;
-        };
         with_pool_desk(|desk| {
             let mut place = OnPool::new(self);
-            let pause = self.converse(service, &mut claim, desk, &mut place, until_dry);
+            let pause = self.converse(&mut claim, desk, &mut place, until_dry);
             let is_as_expected = !place.met_proven && claim.is_between_messages();
             claim.pooled_in_a_row =
                 if is_as_expected { claim.pooled_in_a_row.saturating_add(1) } else { 0 };
-            self.settle_elsewhere(service, claim, pause, desk);
+            self.settle_elsewhere(claim, pause, desk);
         });
     }
 
     /// Parks a connection until its next event or deadline.
-    pub(super) fn park<'s>(
-        &self,
-        lease: &mut Lease<'s, Core>,
-        deadlines: &Deadlines,
-        claim: Claim<'s>,
-    ) {
-        let now = lease.now;
+    pub(super) fn park<'s>(&self, lease: &mut Lease<'s, Core>, claim: Claim<'s>) {
         let wait = if is_plainly_idle(&claim) {
-            deadlines.idle
+            claim.idle_limit()
         } else {
-            self.wait_of(deadlines, &claim, now)
+            let left = claim.time_left(lease.now, self.shared.settings.linger);
+            left.map(|left| ticks_ceil(left).max(1))
         };
         self.park_for(lease, wait, claim);
     }
@@ -323,29 +276,6 @@ impl Shard {
             lease.wheel.insert(deadline, key);
         }
         claim.park_with_lease();
-    }
-
-    /// How long a connection may go on waiting for what it waits for.
-    fn wait_of(&self, deadlines: &Deadlines, state: &State, now: Ticks) -> Option<Ticks> {
-        // Both have their bounds in the outbox.
-        if state.session.output_waits() || matches!(state.ending, Ending::Pushing(_)) {
-            return None;
-        }
-        let spent = now.saturating_sub(state.phase_began);
-        if state.ending != Ending::No {
-            let linger = ticks_ceil(self.shared.settings.linger);
-            return Some(linger.saturating_sub(spent).max(1));
-        }
-        match state.phase {
-            Some(Phase::Head) => deadlines.head.map(|limit| limit.saturating_sub(spent).max(1)),
-            // Looked at once a grace period, to see how fast it comes.
-            Some(Phase::Body) => {
-                let left = deadlines.body.map(|limit| limit.saturating_sub(spent).max(1));
-                let look = (deadlines.body_rate_min > 0).then_some(deadlines.body_grace);
-                left.into_iter().chain(look).min()
-            }
-            None => deadlines.idle,
-        }
     }
 
     /// Ends a connection from any thread; the caller gives the slot back to the shard.

@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use super::conversation::Pause;
 use super::key::Key;
 use super::settle::has_input;
 use super::{Core, Desk, Shard};
-use crate::connection::{Claim, Ending, Owner, State};
+use crate::connection::{Claim, Owner, State};
+use crate::deadline::Awaits;
 use crate::lease::Lease;
 use crate::protocol::{Phase, Refusal};
-use crate::service::{Deadlines, MessageService, Service};
 use crate::sys::{Ticks, now_ticks, ticks_ceil};
 
 /// When a connection is looked at again whose deadline came while another thread had it: about 1 s.
@@ -99,38 +100,24 @@ impl Shard {
         mut claim: Claim<'s>,
         desk: &mut Desk,
     ) {
-        let service = match &self.shared.services[claim.listener as usize] {
-            Service::Messages(service) => service,
-            _ if has_input(&claim) => return lease.ready.push_back(claim.pass_on()),
-            // Its first byte never came.
-            _ => {
+        let over = claim.time_left(lease.now, self.shared.settings.linger) == Some(Duration::ZERO);
+        match claim.awaits() {
+            Awaits::Message if claim.session.has_sender() => self.park(lease, claim),
+            // The shard is late: its event waits.
+            Awaits::Message if has_input(&claim) => lease.ready.push_back(claim.pass_on()),
+            Awaits::Message => {
                 self.home.counters.timeouts_idle.increment();
-                tell_closed(&claim, "its first byte never came");
-                return self.end_with_lease(lease, claim);
-            }
-        };
-        // Its deadline is that of the output, which is looked at by itself.
-        if claim.session.output_waits() || matches!(claim.ending, Ending::Pushing(_)) {
-            return self.park(lease, &service.deadlines, claim);
-        }
-        if claim.ending != Ending::No {
-            self.home.counters.lingered_too_long.increment();
-            return self.end_with_lease(lease, claim);
-        }
-        match claim.phase {
-            None if claim.session.has_sender() => self.park(lease, &service.deadlines, claim),
-            // The shard is late: a message has come, and its event waits.
-            None if has_input(&claim) => lease.ready.push_back(claim.pass_on()),
-            None => {
-                self.home.counters.timeouts_idle.increment();
-                tell_closed(&claim, "it was idle for too long");
+                tell_closed(&claim, claim.service.idle_for_too_long());
                 self.end_with_lease(lease, claim);
             }
-            Some(Phase::Body) if self.body_comes_along(&service.deadlines, &claim, lease.now) => {
-                self.park(lease, &service.deadlines, claim);
+            // More has come of it meanwhile, or the output is looked at by itself.
+            _ if !over => self.park(lease, claim),
+            Awaits::Close | Awaits::Output => {
+                self.home.counters.lingered_too_long.increment();
+                self.end_with_lease(lease, claim);
             }
-            Some(phase) => {
-                match self.say_timed_out(service, phase, &mut claim, desk) {
+            Awaits::Rest(phase) => {
+                match self.say_timed_out(phase, &mut claim, desk) {
                     Pause::Over => self.end_with_lease(lease, claim),
                     // The goodbye is written, the rest is lingering.
                     _ => lease.ready.push_back(claim.pass_on()),
@@ -139,26 +126,12 @@ impl Shard {
         }
     }
 
-    fn body_comes_along(&self, deadlines: &Deadlines, claim: &Claim<'_>, now: Ticks) -> bool {
-        let spent = now.saturating_sub(claim.phase_began);
-        let in_time = deadlines.body.is_none_or(|limit| spent < limit);
-        // A tick is 2^24 ns: bytes a second, times ticks, are this many bytes.
-        let due = u64::from(deadlines.body_rate_min) * u64::from(spent) * (1 << 24) / 1_000_000_000;
-        in_time && (spent < deadlines.body_grace || claim.partial.len() as u64 >= due)
-    }
-
-    pub(super) fn say_timed_out(
-        &self,
-        service: &MessageService,
-        phase: Phase,
-        claim: &mut Claim<'_>,
-        desk: &mut Desk,
-    ) -> Pause {
+    pub(super) fn say_timed_out(&self, phase: Phase, state: &mut State, desk: &mut Desk) -> Pause {
         match phase {
             Phase::Head => self.home.counters.timeouts_head.increment(),
             Phase::Body => self.home.counters.timeouts_body.increment(),
         }
-        self.refuse(service, claim, Refusal::TimedOut(phase), desk)
+        self.refuse(state, Refusal::TimedOut(phase), desk)
     }
 
     pub(super) fn end_with_lease<'s>(

@@ -1,0 +1,128 @@
+//! What a connection waits for between two turns, and how long it may.
+//!
+//! The rules are here alone. Shards use them for parked connections, threads of connections for their own,
+//! and a handler that reads a body while it arrives uses the rule about rates. The clock's ticks are too
+//! coarse for none of them: every limit is a multiple of many. How long output may wait is the outbox's
+//! business, because it waits whatever the connection is doing.
+
+use std::time::Duration;
+
+use crate::connection::{Ending, State};
+use crate::protocol::{Phase, Timeouts};
+use crate::sys::{Ticks, ticks_long};
+
+/// What a connection waits for between two turns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Awaits {
+    /// That the peer takes output, or that senders end. Both have their bounds in the outbox.
+    Output,
+    /// That the peer closes, after we have.
+    Close,
+    /// The rest of a message.
+    Rest(Phase),
+    /// The next message.
+    Message,
+}
+
+impl State {
+    /// What it waits for.
+    pub(crate) fn awaits(&self) -> Awaits {
+        match (self.ending, self.phase) {
+            (Ending::Pushing(_), _) => Awaits::Output,
+            _ if self.session.output_waits() => Awaits::Output,
+            (Ending::No, Some(phase)) => Awaits::Rest(phase),
+            (Ending::No, None) => Awaits::Message,
+            (Ending::AfterOutput | Ending::Lingering(_), _) => Awaits::Close,
+        }
+    }
+
+    /// How much longer it may wait for that: zero if its time is over, `None` if there is no limit.
+    pub(crate) fn time_left(&self, now: Ticks, linger: Duration) -> Option<Duration> {
+        let timeouts = self.timeouts()?;
+        let spent = ticks_long(now.saturating_sub(self.phase_began));
+        match self.awaits() {
+            Awaits::Output => None,
+            Awaits::Close => Some(linger.saturating_sub(spent)),
+            Awaits::Rest(phase) => timeouts.left(phase, self.partial.len() as u64, spent),
+            Awaits::Message => timeouts.idle,
+        }
+    }
+}
+
+impl Timeouts {
+    /// How much longer the rest of a message may take, of which `received` bytes have come: `spent` is
+    /// measured from the beginning of the phase. Zero if its time is over, `None` if there is no limit.
+    pub(crate) fn left(&self, phase: Phase, received: u64, spent: Duration) -> Option<Duration> {
+        let limit = match phase {
+            Phase::Head => self.head,
+            Phase::Body => self.body,
+        };
+        let left = limit.map(|limit| limit.saturating_sub(spent));
+        let by_rate = match phase {
+            Phase::Head => None,
+            Phase::Body => self.rate_left(received, spent),
+        };
+        left.into_iter().chain(by_rate).min()
+    }
+
+    /// How much longer a body is fast enough of which no more than `received` bytes have come since it
+    /// began, `spent` ago. Zero if it is too slow by [`Timeouts::body_rate_min`]; `None` if it may be as slow
+    /// as it likes. For protocols whose handlers read bodies while they arrive.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use threadline_engine::Timeouts;
+    ///
+    /// let grace = Duration::from_secs(5);
+    /// let timeouts = Timeouts { body_rate_min: 100, body_grace: grace, ..Timeouts::default() };
+    /// let second = Duration::from_secs(1);
+    /// assert_eq!(timeouts.rate_left(0, second), Some(4 * second), "any rate within the grace");
+    /// assert_eq!(timeouts.rate_left(1000, 8 * second), Some(2 * second));
+    /// assert_eq!(timeouts.rate_left(1000, 11 * second), Some(Duration::ZERO));
+    /// assert_eq!(Timeouts { body_rate_min: 0, ..timeouts }.rate_left(0, second), None);
+    /// ```
+    pub fn rate_left(&self, received: u64, spent: Duration) -> Option<Duration> {
+        let rate = u64::from(self.body_rate_min);
+        let due = Duration::from_millis(received.saturating_mul(1000).checked_div(rate)?);
+        Some(due.max(self.body_grace).saturating_sub(spent))
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn timeouts() -> Timeouts {
+        Timeouts {
+            head: Some(10 * SECOND),
+            body: Some(30 * SECOND),
+            body_rate_min: 240,
+            body_grace: 5 * SECOND,
+            ..Timeouts::default()
+        }
+    }
+
+    #[test]
+    fn a_head_has_its_limit_however_fast_it_comes() {
+        assert_eq!(timeouts().left(Phase::Head, 1 << 20, SECOND), Some(9 * SECOND));
+        assert_eq!(timeouts().left(Phase::Head, 0, 11 * SECOND), Some(Duration::ZERO));
+        let unlimited = Timeouts { head: None, ..timeouts() };
+        assert_eq!(unlimited.left(Phase::Head, 0, 1000 * SECOND), None);
+    }
+
+    #[test]
+    fn a_body_has_the_stricter_of_its_limit_and_its_rate() {
+        let left = |received, seconds| timeouts().left(Phase::Body, received, SECOND * seconds);
+        assert_eq!(left(0, 1), Some(4 * SECOND), "the grace");
+        assert_eq!(left(2400, 8), Some(2 * SECOND), "the rate");
+        assert_eq!(left(2400, 10), Some(Duration::ZERO), "the rate is used up");
+        assert_eq!(left(1 << 20, 29), Some(SECOND), "the limit");
+        assert_eq!(left(u64::MAX, 30), Some(Duration::ZERO));
+        let any_rate = Timeouts { body_rate_min: 0, ..timeouts() };
+        assert_eq!(any_rate.left(Phase::Body, 0, 20 * SECOND), Some(10 * SECOND));
+        let unlimited = Timeouts { body: None, ..any_rate };
+        assert_eq!(unlimited.left(Phase::Body, 0, 1000 * SECOND), None);
+    }
+}
