@@ -72,6 +72,12 @@ counters! {
     /// Connections closed because output waited and the peer took no byte of it for `Timeouts::write`, or
     /// for a stream handler's write timeout.
     timeouts_write,
+    /// Calls whose replies were to come later.
+    calls_deferred,
+    /// Calls that were deferred and had no answer within `Timeouts::deferred`.
+    timeouts_deferred,
+    /// Calls that were deferred and then dropped without an answer.
+    deferred_dropped,
     /// Connections whose peer stopped answering: TCP keep-alive or retransmissions gave up (`ETIMEDOUT`).
     vanished,
     /// Connections closed on our side whose peer stayed for longer, or went on sending more, than lingering

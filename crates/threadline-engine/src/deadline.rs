@@ -20,6 +20,8 @@ pub(crate) enum Awaits {
     Close,
     /// The rest of a message.
     Rest(Phase),
+    /// The answer to a call that was deferred.
+    Answer,
     /// The next message.
     Message,
 }
@@ -31,6 +33,7 @@ impl State {
             (Ending::Pushing(_), _) => Awaits::Output,
             _ if self.session.output_waits() => Awaits::Output,
             (Ending::No, Some(phase)) => Awaits::Rest(phase),
+            (Ending::No, None) if self.session.has_calls() => Awaits::Answer,
             (Ending::No, None) => Awaits::Message,
             (Ending::AfterOutput | Ending::Lingering(_), _) => Awaits::Close,
         }
@@ -43,9 +46,23 @@ impl State {
         match self.awaits() {
             Awaits::Output => None,
             Awaits::Close => Some(linger.saturating_sub(spent)),
-            Awaits::Rest(phase) => timeouts.left(phase, self.partial.len() as u64, spent),
+            Awaits::Rest(phase) => {
+                let left = timeouts.left(phase, self.partial.len() as u64, spent);
+                left.into_iter().chain(self.call_time_left(now)).min()
+            }
+            Awaits::Answer => self.call_time_left(now),
             Awaits::Message => timeouts.idle,
         }
+    }
+
+    fn call_time_left(&self, now: Ticks) -> Option<Duration> {
+        self.session.call_time_left(now, self.timeouts()?.deferred)
+    }
+
+    /// Ends the deferred calls whose time is over. Says whether there was one.
+    pub(crate) fn time_out_calls(&self, now: Ticks) -> bool {
+        let limit = self.timeouts().and_then(|timeouts| timeouts.deferred);
+        self.ending == Ending::No && self.session.time_out_calls(now, limit)
     }
 }
 

@@ -51,7 +51,9 @@ mod sys;
 mod turn;
 mod wheel;
 
-pub use connection::{SendError, Sender, Session, SlowReceiver};
+pub use connection::{
+    Answer, Deferred, NotAwaited, Outcome, SendError, Sender, Session, SlowReceiver,
+};
 #[doc(hidden)] // for the protocols of this workspace
 pub use contained::Contained;
 pub use counters::Counts;
@@ -61,4 +63,5 @@ pub use listener::{Address, BadAddress, Listener, TcpKeepAlive, take_inherited};
 pub use model::{Model, UnknownModel};
 pub use protocol::{AfterRefusal, CallError, Phase, Protocol, Refusal, Step, Timeouts, Turn};
 pub use route::{Hint, Route};
+pub use service::MessageService;
 pub use settings::Settings;

@@ -18,6 +18,7 @@
 
 use std::time::Duration;
 
+pub use crate::connection::{Answer, Outcome};
 pub use crate::turn::{CallError, Offence, Turn, Waiting};
 
 /// Cuts messages out of bytes and answers each.
@@ -47,6 +48,26 @@ pub trait Protocol: Send + Sync + 'static {
     fn end_of_input(&self, input: &[u8], turn: &mut Turn<'_>) -> Step {
         let _ = (input, turn);
         Step::Close
+    }
+
+    /// Writes the reply of a call that was deferred by [`Session::defer`](crate::Session::defer), now that it
+    /// has an answer or will never get one.
+    ///
+    /// As in a step, user code runs only inside [`Turn::call`], and [`CallError::Offload`] is answered by
+    /// [`Step::Offload`]: `answer` must be untouched then, because it comes again on a thread that may block.
+    /// There is no message, so what [`Step::Next`] has consumed is not looked at. By default the connection is
+    /// closed: the protocol has no replies that come later.
+    fn answer(&self, answer: &mut Answer, turn: &mut Turn<'_>) -> Step {
+        let _ = (answer, turn);
+        Step::Close
+    }
+
+    /// How many calls of one connection may be deferred at once; while there are as many, further messages
+    /// wait. Asked once, when the service is made. 1 by default, which keeps the order of replies. A protocol
+    /// that tells replies apart, as HTTP/2 does, can have more: it is given the answers in the order in which
+    /// they come. Under [`Model::ThreadPerConnection`](crate::Model) it is 1.
+    fn deferred_max(&self) -> usize {
+        1
     }
 
     /// Appends to `out` what the peer is told when the engine turns it away or gives up on it.
@@ -178,6 +199,9 @@ pub struct Timeouts {
     /// How long output may wait for the peer to take any byte of it: replies, files and what is pushed,
     /// whatever the connection is doing meanwhile. The connection is closed then. Default 30 s.
     pub write: Option<Duration>,
+    /// How long the answer to a call may take that was deferred
+    /// ([`Session::defer`](crate::Session::defer)). Default 30 s.
+    pub deferred: Option<Duration>,
 }
 
 impl Default for Timeouts {
@@ -189,6 +213,7 @@ impl Default for Timeouts {
             body_grace: Duration::from_secs(5),
             idle: Some(Duration::from_secs(75)),
             write: Some(Duration::from_secs(30)),
+            deferred: Some(Duration::from_secs(30)),
         }
     }
 }

@@ -14,18 +14,36 @@ use crate::sys::{Ticks, ticks_ceil};
 /// What is served on a listener, and then on each of its connections.
 #[derive(Clone)]
 pub(crate) enum Service {
-    Messages(Arc<MessageService>),
+    Messages(MessageService),
     Stream(Arc<StreamService>),
     Datagrams(Arc<DatagramService>),
 }
 
-/// A protocol and its deadlines.
-pub(crate) struct MessageService {
+/// A protocol as connections hold it: what does not change of it has been asked. Cheap to clone, so that
+/// thousands of connections can be [upgraded](crate::Session::upgrade) to one.
+///
+/// ```
+/// use std::sync::Arc;
+/// use threadline_engine::{Lines, MessageService};
+///
+/// let shout = MessageService::new(Arc::new(Lines::new(|line, _| Some(line.to_uppercase()))));
+/// let lines = Lines::new(move |line, session| {
+///     if line == "shout" {
+///         session.upgrade(shout.clone());
+///     }
+///     Some("ok".to_owned())
+/// });
+/// ```
+#[derive(Clone)]
+pub struct MessageService(Arc<Spoken>);
+
+struct Spoken {
     protocol: Contained<Arc<dyn Protocol>>,
-    pub(crate) timeouts: Timeouts,
+    timeouts: Timeouts,
     /// [`Timeouts::idle`], which is looked up with every message.
-    pub(crate) idle: Option<Ticks>,
-    pub(crate) has_hooks: bool,
+    idle: Option<Ticks>,
+    has_hooks: bool,
+    calls_max: usize,
 }
 
 /// A handler that gets the whole connection.
@@ -56,16 +74,13 @@ impl fmt::Debug for Service {
 
 impl Service {
     pub(crate) fn messages(protocol: Arc<dyn Protocol>) -> Self {
-        // A protocol is user code: what does not change is asked once.
-        let (timeouts, has_hooks) = (*protocol.timeouts(), protocol.has_hooks());
-        let (protocol, idle) = (Contained::new(protocol), timeouts.idle.map(ticks_ceil));
-        Service::Messages(Arc::new(MessageService { protocol, timeouts, idle, has_hooks }))
+        Service::Messages(MessageService::new(protocol))
     }
 
     /// Whether it cannot do with its shard's thread alone, under whatever model.
     pub(crate) fn needs_pool(&self) -> bool {
         match self {
-            Service::Messages(service) => service.has_hooks,
+            Service::Messages(service) => service.has_hooks(),
             Service::Stream(_) => true,
             Service::Datagrams(_) => false,
         }
@@ -74,7 +89,7 @@ impl Service {
     /// How long output may wait for the peer to take any byte of it. Stream handlers have their own.
     pub(crate) fn write_limit(&self) -> Option<Ticks> {
         match self {
-            Service::Messages(service) => service.timeouts.write.map(ticks_ceil),
+            Service::Messages(service) => service.write_limit(),
             Service::Stream(_) | Service::Datagrams(_) => None,
         }
     }
@@ -96,8 +111,51 @@ impl Service {
     }
 }
 
+impl fmt::Debug for MessageService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("MessageService").field(&self.0.protocol.name()).finish()
+    }
+}
+
 impl MessageService {
+    /// Asks the protocol for its timeouts, whether it has hooks, and how many calls it may have under way.
+    pub fn new(protocol: Arc<dyn Protocol>) -> Self {
+        // A protocol is user code: what does not change is asked once.
+        let (timeouts, has_hooks) = (*protocol.timeouts(), protocol.has_hooks());
+        let calls_max = protocol.deferred_max().max(1);
+        let (protocol, idle) = (Contained::new(protocol), timeouts.idle.map(ticks_ceil));
+        MessageService(Arc::new(Spoken { protocol, timeouts, idle, has_hooks, calls_max }))
+    }
+
     pub(crate) fn protocol(&self) -> &dyn Protocol {
-        &**self.protocol
+        &**self.0.protocol
+    }
+
+    pub(crate) fn timeouts(&self) -> &Timeouts {
+        &self.0.timeouts
+    }
+
+    /// How long its connections may be idle.
+    pub(crate) fn idle(&self) -> Option<Ticks> {
+        self.0.idle
+    }
+
+    /// How long output may wait for the peer to take any byte of it.
+    pub(crate) fn write_limit(&self) -> Option<Ticks> {
+        self.0.timeouts.write.map(ticks_ceil)
+    }
+
+    pub(crate) fn has_hooks(&self) -> bool {
+        self.0.has_hooks
+    }
+
+    /// How many calls of a connection may be deferred at once.
+    pub(crate) fn calls_max(&self) -> usize {
+        self.0.calls_max
+    }
+
+    /// Whether it would be dropped with this handle, which is what user code has captured in it.
+    pub(crate) fn is_last(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
     }
 }

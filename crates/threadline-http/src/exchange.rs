@@ -126,6 +126,6 @@ impl Line for Session {
     }
 
     fn hand_over(&mut self, handler: Box<UpgradeHandler>) {
-        Session::hand_over(self, handler);
+        Session::upgrade_to_stream(self, handler);
     }
 }

@@ -59,8 +59,9 @@ pub use server::{Monitor, Running, Server, ToAddress};
 pub use testing::TestServer;
 
 pub use threadline_engine::{
-    Address, Connection, Counts, Frames, Gauges, Hint, Invalid, Lines, Model, Route, SendError,
-    Sender, Session, Settings, SlowReceiver, StreamOptions, TcpKeepAlive, Timeouts,
+    Address, Connection, Counts, Deferred, Frames, Gauges, Hint, Invalid, Lines, MessageService,
+    Model, NotAwaited, Route, SendError, Sender, Session, Settings, SlowReceiver, StreamOptions,
+    TcpKeepAlive, Timeouts,
 };
 pub use threadline_http as http;
 /// Threads, tasks, queues and synchronisation for the rest of a service, and useful without one:

@@ -30,8 +30,9 @@ impl Home {
     /// Leaves a note for whoever runs the shard, and wakes it whether or not it sleeps: for threads that
     /// do not know the shard's lease, where a system call does not matter.
     pub(super) fn tell(&self, note: Note) {
-        self.inbox.push(note);
-        self.waker.wake();
+        if self.inbox.push(note) {
+            self.waker.wake();
+        }
     }
 }
 

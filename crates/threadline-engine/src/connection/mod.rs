@@ -4,6 +4,7 @@
 //! its shard can finish with its connection by reference, without a count per connection.
 //! [`Claim`] is the only way to a connection's state; whose turn it is, `ownership.rs` decides.
 
+mod calls;
 mod home;
 mod outbox;
 mod ownership;
@@ -20,6 +21,8 @@ use std::ops::{Deref, DerefMut};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+pub(crate) use calls::Calls;
+pub use calls::{Answer, Deferred, NotAwaited, Outcome};
 pub(crate) use home::Home;
 pub(crate) use outbox::{Outbox, Owner, Watch};
 pub(crate) use ownership::Claimed;
@@ -28,7 +31,7 @@ use rest::Rest;
 pub(crate) use rest::{AtDrain, WaitsFor};
 pub use sender::{SendError, Sender, SlowReceiver};
 pub use session::Session;
-pub(crate) use session::SessionParts;
+pub(crate) use session::{SessionParts, Successor, Upgrade};
 pub(crate) use socket::tell_unreadable;
 pub(crate) use waiting::{timespec, wait_for_room};
 
@@ -100,12 +103,17 @@ impl State {
 
     /// How long it may be idle.
     pub(crate) fn idle_limit(&self) -> Option<Ticks> {
-        self.messages()?.idle
+        self.messages()?.idle()
     }
 
     /// The deadlines of its protocol.
     pub(crate) fn timeouts(&self) -> Option<&Timeouts> {
-        self.messages().map(|service| &service.timeouts)
+        self.messages().map(MessageService::timeouts)
+    }
+
+    /// How many calls may be deferred at once.
+    pub(crate) fn calls_max(&self) -> usize {
+        self.messages().map_or(1, MessageService::calls_max)
     }
 
     /// Drops what the protocol has noted, which is of a type of its own.
@@ -121,14 +129,44 @@ impl State {
     /// Whether it is in the middle of nothing, and does not wait for the service to push: it can be
     /// closed without a loss.
     pub(crate) fn is_between_messages(&self) -> bool {
-        let waits = self.session.output_waits() || self.session.has_sender();
+        let session = &self.session;
+        let waits = session.output_waits() || session.has_sender() || session.has_calls();
         !waits && self.phase.is_none() && self.ending == Ending::No
     }
 
-    /// Whether its end would cut something off: a message that has begun to arrive, or a reply that is
-    /// not out yet.
+    /// Whether its end would cut something off: a message that has begun to arrive, a call that has no
+    /// answer yet, or a reply that is not out yet.
     pub(crate) fn is_in_the_middle(&self) -> bool {
-        self.session.output_waits() || (self.ending == Ending::No && self.phase.is_some())
+        let has_begun = self.phase.is_some() || self.session.has_calls();
+        self.session.output_waits() || (self.ending == Ending::No && has_begun)
+    }
+
+    /// Goes on in another protocol, if that needs no thread. False if it does.
+    #[cold]
+    pub(crate) fn upgrade_in_place(&mut self) -> bool {
+        let is_last =
+            |service: &Service| matches!(service, Service::Messages(service) if service.is_last());
+        if self.opened || is_last(&self.service) {
+            return false;
+        }
+        let Some(to) = self.session.take_plain_upgrade() else { return false };
+        self.begin_again(to);
+        true
+    }
+
+    /// The first message of another protocol is next.
+    pub(crate) fn begin_again(&mut self, service: MessageService) {
+        self.forget();
+        (self.seen, self.want, self.phase, self.pooled_in_a_row) = (0, 0, None, 0);
+        self.session.limit_writes(service.write_limit());
+        self.service = Service::Messages(service);
+    }
+
+    /// Whether the destructor of something of user code's runs with it.
+    pub(crate) fn holds_values(&self) -> bool {
+        // A protocol that was made for this connection alone.
+        let is_last = matches!(&self.service, Service::Messages(service) if service.is_last());
+        is_last || self.session.holds_values()
     }
 
     /// What its own thread, if it has one, is about to wait for.

@@ -14,6 +14,7 @@ use std::fmt;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
@@ -48,8 +49,8 @@ pub(crate) struct Outbox {
     home: Arc<Home>,
     key: u64,
     watch: Watch,
-    /// How long the peer may take no byte of what waits; `None`: for ever.
-    write_limit: Option<Ticks>,
+    /// How long the peer may take no byte of what waits; `Ticks::MAX`: for ever.
+    write_limit: AtomicU32,
     me: Weak<Outbox>,
     queue: Mutex<Queue>,
 }
@@ -188,7 +189,7 @@ impl Outbox {
         home: Arc<Home>,
         key: u64,
         watch: Watch,
-        write_limit: Option<Ticks>,
+        write_limit: Ticks,
     ) -> Arc<Self> {
         let queue = Queue {
             messages: VecDeque::new(),
@@ -212,7 +213,7 @@ impl Outbox {
             dropped: 0,
             held: Weak::new(),
         };
-        let queue = Mutex::new(queue);
+        let (queue, write_limit) = (Mutex::new(queue), AtomicU32::new(write_limit));
         Arc::new_cyclic(|me| {
             let me = Weak::clone(me);
             Outbox { socket, home, key, watch, write_limit, me, queue }
@@ -253,6 +254,19 @@ impl Outbox {
     pub(super) fn limit(&self, bytes_max: usize, then: SlowReceiver) {
         let mut queue = self.queue.lock();
         (queue.bytes_max, queue.policy) = (bytes_max, then);
+    }
+
+    /// Sets the write deadline.
+    pub(super) fn limit_writes(&self, limit: Ticks) {
+        self.write_limit.store(limit, Ordering::Relaxed);
+        let mut queue = self.queue.lock();
+        if limit != Ticks::MAX && !queue.messages.is_empty() {
+            self.ask_for_looks(&mut queue);
+        }
+    }
+
+    fn write_limit(&self) -> Ticks {
+        self.write_limit.load(Ordering::Relaxed)
     }
 
     /// How many bytes wait.
@@ -399,7 +413,7 @@ impl Outbox {
         queue.messages.push_back(Message { number, content, droppable });
         self.register(queue);
         self.arm(queue)?;
-        if self.write_limit.is_some() {
+        if self.write_limit() != Ticks::MAX {
             self.ask_for_looks(queue);
         }
         Ok(number)
@@ -486,7 +500,7 @@ impl Outbox {
     }
 
     fn look_locked(&self, now: Ticks, owner: Owner, linger: Ticks) -> (Option<Ticks>, bool) {
-        let limit = self.write_limit.unwrap_or(Ticks::MAX);
+        let limit = self.write_limit();
         let step = (limit / LOOKS).clamp(1, STEP_MAX);
         // In use: it is being written, or added to.
         let Some(mut queue) = self.queue.try_lock() else { return (Some(now + step), false) };

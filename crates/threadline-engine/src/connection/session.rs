@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::net::Shutdown;
 
+use super::calls::Calls;
 use super::home::Home;
 use super::outbox::{Outbox, Watch};
 use super::sender::Sender;
@@ -19,6 +20,7 @@ use crate::contained::Contained;
 use crate::handlers::Connection;
 use crate::log;
 use crate::route::Route;
+use crate::service::MessageService;
 use crate::sys::Ticks;
 
 /// One connection, as its message handler sees it: who is at the other end, a place to keep things
@@ -30,14 +32,16 @@ pub struct Session {
     peer: Option<SocketAddr>,
     /// Where the socket is registered, and as what: an outbox asks for room there.
     pub(super) home: Arc<Home>,
-    key: u64,
-    watch: Watch,
+    pub(super) key: u64,
+    pub(super) watch: Watch,
     /// The write deadline; `Ticks::MAX`: output waits for ever. Every idle connection has one, so it is small.
     write_limit: Ticks,
     /// User code has asked for a sender in this turn.
     sender_made: bool,
+    /// Calls whose replies come later. None as a rule.
+    pub(super) calls: Option<Arc<Calls>>,
     after_reply: AfterReply,
-    attachment: Option<Contained<Box<dyn Any + Send>>>,
+    attachment: Option<Attachment>,
 }
 
 /// What becomes of the connection once the reply to a message is written.
@@ -46,10 +50,21 @@ enum AfterReply {
     GoOn,
     Close,
     /// Boxed: hardly any connection has one, and every idle connection has room for it.
-    HandOver(Box<Successor>),
+    Upgrade(Box<Upgrade>),
 }
 
-/// Code that gets the connection to itself when its messages have come to an end.
+/// What a connection goes on in when the messages of its protocol have come to an end.
+#[derive(Debug)]
+pub(crate) enum Upgrade {
+    /// Messages of another protocol, and what is kept with the session for them.
+    Messages(MessageService, Option<Attachment>),
+    /// A stream handler.
+    Stream(Successor),
+}
+
+type Attachment = Contained<Box<dyn Any + Send>>;
+
+/// Code that gets the connection to itself.
 pub(crate) struct Successor {
     code: Contained<Box<SuccessorCode>>,
     /// Of the handler that has handed the connection over.
@@ -102,6 +117,7 @@ impl Session {
             watch,
             write_limit: write_limit.unwrap_or(Ticks::MAX),
             sender_made: false,
+            calls: None,
             after_reply,
             attachment: None,
         }
@@ -168,8 +184,39 @@ impl Session {
         self.after_reply = AfterReply::Close;
     }
 
+    /// Goes on in another protocol once the reply to this message is written: the connection stays parked
+    /// between messages, and what has come behind this one is looked at by the new protocol. The peer, the
+    /// number and the senders stay as they are. The deadlines and hooks become those of the new protocol:
+    /// the old one's [`closed`](crate::Protocol::closed) runs, then what [`Session::insert`] has kept is
+    /// dropped, then the new one's [`opened`](crate::Protocol::opened) runs. Calls that are still deferred
+    /// are not waited for.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use threadline_engine::{Frames, Lines, MessageService};
+    ///
+    /// let frames = Frames::new(|frame, _| Some(frame.to_vec()));
+    /// let frames = MessageService::new(Arc::new(frames));
+    /// let lines = Lines::new(move |line, session| match line {
+    ///     "frames" => {
+    ///         session.upgrade(frames.clone());
+    ///         Some("ok".to_owned())
+    ///     }
+    ///     _ => Some("this protocol knows: frames".to_owned()),
+    /// });
+    /// ```
+    pub fn upgrade(&mut self, to: MessageService) {
+        self.after_reply = AfterReply::Upgrade(Box::new(Upgrade::Messages(to, None)));
+    }
+
+    /// As [`Session::upgrade`], with a value that the new protocol finds by [`Session::get`].
+    pub fn upgrade_with<T: Any + Send>(&mut self, to: MessageService, value: T) {
+        let value: Attachment = Contained::new(Box::new(value));
+        self.after_reply = AfterReply::Upgrade(Box::new(Upgrade::Messages(to, Some(value))));
+    }
+
     /// Has a stream handler take the connection over once the reply to this message is written: for
-    /// going on in another protocol. What has come behind the message is what it reads first. It runs on
+    /// going on in another protocol, with a thread. What has come behind the message is what it reads first. It runs on
     /// a pool thread, or on the connection's own, with the default
     /// [`StreamOptions`](crate::StreamOptions); senders to the connection have come to their end.
     ///
@@ -185,18 +232,19 @@ impl Session {
     ///
     /// let lines = Lines::new(|line, session| {
     ///     if line == "data" {
-    ///         session.hand_over(count);
+    ///         session.upgrade_to_stream(count);
     ///     }
     ///     Some("go ahead".to_owned())
     /// });
     /// ```
-    pub fn hand_over(
+    pub fn upgrade_to_stream(
         &mut self,
         handler: impl FnOnce(Connection) -> io::Result<()> + Send + 'static,
     ) {
         let (code, route) =
             (Contained::new(Box::new(handler) as Box<SuccessorCode>), log::current_route());
-        self.after_reply = AfterReply::HandOver(Box::new(Successor { code, route }));
+        let successor = Upgrade::Stream(Successor { code, route });
+        self.after_reply = AfterReply::Upgrade(Box::new(successor));
     }
 
     /// Whether there are no more messages.
@@ -210,13 +258,52 @@ impl Session {
 
     /// Whether there is something of user code's to be dropped with it.
     pub(crate) fn holds_values(&self) -> bool {
-        self.attachment.is_some() || matches!(self.after_reply, AfterReply::HandOver(_))
+        self.attachment.is_some()
+            || matches!(self.after_reply, AfterReply::Upgrade(_))
+            || self.has_calls()
     }
 
-    pub(crate) fn take_successor(&mut self) -> Option<Box<Successor>> {
-        match mem::replace(&mut self.after_reply, AfterReply::Close) {
-            AfterReply::HandOver(successor) => Some(successor),
-            _ => None,
+    /// Whether it is to go on in another protocol.
+    pub(crate) fn upgrades(&self) -> bool {
+        matches!(self.after_reply, AfterReply::Upgrade(_))
+    }
+
+    /// What it is to go on in, if that needs no thread: messages of a protocol without hooks, and nothing of
+    /// user code's that would have to be dropped here.
+    pub(crate) fn take_plain_upgrade(&mut self) -> Option<MessageService> {
+        let AfterReply::Upgrade(upgrade) = &mut self.after_reply else { return None };
+        let Upgrade::Messages(to, attachment) = &mut **upgrade else { return None };
+        if to.has_hooks() || self.attachment.is_some() || self.calls.is_some() {
+            return None;
+        }
+        let to = to.clone();
+        self.attachment = attachment.take();
+        self.after_reply = AfterReply::GoOn;
+        Some(to)
+    }
+
+    /// What it is to go on in.
+    pub(crate) fn take_upgrade(&mut self) -> Option<Upgrade> {
+        match mem::replace(&mut self.after_reply, AfterReply::GoOn) {
+            AfterReply::Upgrade(upgrade) => Some(*upgrade),
+            other => {
+                self.after_reply = other;
+                None
+            }
+        }
+    }
+
+    /// The session of another protocol begins.
+    pub(crate) fn begin_again(&mut self, attachment: Option<Attachment>) {
+        self.cancel_calls();
+        self.attachment = attachment;
+    }
+
+    /// Sets the write deadline, of what waits already too.
+    pub(crate) fn limit_writes(&mut self, limit: Option<Ticks>) {
+        self.write_limit = limit.unwrap_or(Ticks::MAX);
+        if let Socket::Shared(outbox) = &self.socket {
+            outbox.limit_writes(self.write_limit);
         }
     }
 
@@ -305,8 +392,8 @@ impl Session {
                 unreachable!("just looked")
             };
             let home = Arc::clone(&self.home);
-            let write_limit = Some(self.write_limit).filter(|limit| *limit != Ticks::MAX);
-            self.socket = Socket::Shared(Outbox::new(fd, home, self.key, self.watch, write_limit));
+            let (key, watch, write_limit) = (self.key, self.watch, self.write_limit);
+            self.socket = Socket::Shared(Outbox::new(fd, home, key, watch, write_limit));
         }
         match &self.socket {
             Socket::Shared(outbox) => Some(outbox),

@@ -49,6 +49,15 @@ impl Session {
         }
     }
 
+    /// Whether the peer is gone: the connection was reset, or both sides are closed.
+    pub(crate) fn has_failed(&self) -> bool {
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        self.fd().is_none_or(|fd| {
+            // ERR and HUP are always looked for.
+            poll(&mut [PollFd::from_borrowed_fd(fd, PollFlags::empty())], Some(&now)) != Ok(0)
+        })
+    }
+
     /// How many bytes [`Session::receive`] gives without waiting.
     pub(crate) fn unread_len(&self) -> u64 {
         self.fd().and_then(|fd| ioctl_fionread(fd).ok()).unwrap_or_default()

@@ -8,7 +8,7 @@ use tracing::field::display;
 use crate::connection::Session;
 use crate::contained::Contained;
 use crate::protocol::{
-    AfterRefusal, CallError, Offence, Phase, Protocol, Refusal, Step, Timeouts, Turn,
+    AfterRefusal, Answer, CallError, Offence, Phase, Protocol, Refusal, Step, Timeouts, Turn,
 };
 use crate::route::{Hint, Route};
 
@@ -90,7 +90,7 @@ impl Frames {
         self
     }
 
-    fn answer(&self, frame: &[u8], turn: &mut Turn<'_>) -> Step {
+    fn answer_frame(&self, frame: &[u8], turn: &mut Turn<'_>) -> Step {
         let start = turn.out().len();
         let called = turn.call(&self.route, |session, out| {
             if let Some(reply) = (self.handler)(frame, session) {
@@ -143,7 +143,7 @@ impl Protocol for Frames {
             return Step::Close;
         }
         match input[PREFIX..].get(..length) {
-            Some(frame) => self.answer(frame, turn),
+            Some(frame) => self.answer_frame(frame, turn),
             None => Step::Partial { phase: Phase::Body, want: PREFIX + length },
         }
     }
@@ -158,6 +158,11 @@ impl Protocol for Frames {
         }
         append(turn.out(), &[]);
         Step::Close
+    }
+
+    fn answer(&self, answer: &mut Answer, turn: &mut Turn<'_>) -> Step {
+        append(turn.out(), &answer.take::<Vec<u8>>().unwrap_or_default());
+        Step::Next { consumed: 0 }
     }
 
     fn refuse(&self, why: Refusal, input: &[u8], out: &mut Vec<u8>) -> AfterRefusal {

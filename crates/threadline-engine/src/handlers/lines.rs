@@ -9,7 +9,8 @@ use crate::connection::Session;
 use crate::contained::Contained;
 use crate::log::Bytes;
 use crate::protocol::{
-    AfterRefusal, CallError, Offence, Phase, Protocol, Refusal, Step, Timeouts, Turn,
+    AfterRefusal, Answer, CallError, Offence, Outcome, Phase, Protocol, Refusal, Step, Timeouts,
+    Turn,
 };
 use crate::route::{Hint, Route};
 
@@ -119,7 +120,7 @@ impl Lines {
         self
     }
 
-    fn answer(&self, line: &[u8], consumed: usize, turn: &mut Turn<'_>) -> Step {
+    fn answer_line(&self, line: &[u8], consumed: usize, turn: &mut Turn<'_>) -> Step {
         let text = match std::str::from_utf8(line) {
             Ok(text) => text.into(),
             Err(_) if self.invalid == Invalid::Replace => String::from_utf8_lossy(line),
@@ -193,7 +194,7 @@ impl Protocol for Lines {
             return Step::Close;
         }
         match end {
-            Some(_) => self.answer(line, consumed, turn),
+            Some(_) => self.answer_line(line, consumed, turn),
             None => Step::Partial { phase: Phase::Head, want: 0 },
         }
     }
@@ -211,7 +212,18 @@ impl Protocol for Lines {
             turn.out().extend_from_slice(b"error: shutting down, the line is not whole\n");
             return Step::Close;
         }
-        self.answer(input.strip_suffix(b"\r").unwrap_or(input), input.len(), turn)
+        self.answer_line(input.strip_suffix(b"\r").unwrap_or(input), input.len(), turn)
+    }
+
+    fn answer(&self, answer: &mut Answer, turn: &mut Turn<'_>) -> Step {
+        match answer.take::<String>() {
+            Some(line) => push_line(turn.out(), &line),
+            None => turn.out().extend_from_slice(match answer.outcome() {
+                Outcome::TimedOut => b"error: timed out\n",
+                Outcome::Dropped | Outcome::Answered(_) => b"error: no reply\n",
+            }),
+        }
+        Step::Next { consumed: 0 }
     }
 
     fn refuse(&self, why: Refusal, input: &[u8], out: &mut Vec<u8>) -> AfterRefusal {

@@ -237,7 +237,7 @@ impl Shard {
                 self.park_for(lease, idle, claim);
             }
             Service::Messages(_) if own_thread => self.start_own_thread(claim),
-            Service::Messages(service) if service.has_hooks => {
+            Service::Messages(service) if service.has_hooks() => {
                 claim.opened = true;
                 self.open_hook(lease, claim);
             }

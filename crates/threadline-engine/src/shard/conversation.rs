@@ -14,6 +14,7 @@ use tracing::field::display;
 use super::timers::tell_closed;
 use super::{Desk, Shard};
 use crate::connection::{Ending, State, tell_unreadable};
+use crate::contained::Contained;
 use crate::log::{Bytes, limited};
 use crate::protocol::{AfterRefusal, Phase, Protocol, Refusal, Step};
 use crate::service::Service;
@@ -35,8 +36,8 @@ pub(super) enum Pause {
     Yield,
     /// Its first message belongs on a thread that may block; its bytes are in `State::partial`.
     Offload,
-    /// A thread for the code that it is handed over to; what that reads first is in `State::partial`.
-    HandOver,
+    /// A thread that may block, for its upgrade; what the next protocol reads first is in `State::partial`.
+    Upgrade,
     /// Nothing: it has ended.
     Over,
 }
@@ -51,8 +52,8 @@ enum Eaten {
     Enough,
     /// The protocol closes the connection.
     Close,
-    /// The protocol has handed the connection over.
-    HandOver,
+    /// The connection goes on in another protocol.
+    Upgrade,
     /// The reply goes on by senders, and is the connection's last.
     Push,
 }
@@ -101,7 +102,15 @@ impl Conversation<'_> {
                 Ending::AfterOutput => self.close_our_side(),
                 Ending::Lingering(_) | Ending::Pushing(_) => return self.linger(),
             }
-            if self.state.ending == Ending::No && self.has_news() {
+            if self.state.ending == Ending::No && self.state.session.has_answer() {
+                if let Some(pause) = self.answer_call()? {
+                    return Ok(pause);
+                }
+                self.state.unread &= !self.blocking;
+                continue;
+            }
+            let held_up = self.is_held_up();
+            if self.state.ending == Ending::No && !held_up && self.has_news() {
                 if let Some(pause) = self.eat_partial()? {
                     return Ok(pause);
                 }
@@ -111,7 +120,11 @@ impl Conversation<'_> {
             if self.state.ending != Ending::No {
                 continue;
             }
-            if !self.state.unread {
+            if held_up && until_dry && self.state.session.has_failed() {
+                // The client that waits for the answer is gone.
+                return Ok(Pause::Over);
+            }
+            if held_up || !self.state.unread {
                 // A shard that looks for idle connections now and then may always find this one busy.
                 if self.shard.shared.phase().is_closing() && !self.state.is_in_the_middle() {
                     self.state.ending = Ending::AfterOutput;
@@ -217,6 +230,9 @@ impl Conversation<'_> {
                     if self.state.session.is_last_reply() {
                         return (used, self.last_reply());
                     }
+                    if self.is_held_up() {
+                        return (used, Eaten::WantMore);
+                    }
                     if self.place.lost() || self.desk.output.len() >= OUTPUT_MAX {
                         return (used, Eaten::Enough);
                     }
@@ -241,6 +257,34 @@ impl Conversation<'_> {
         (used, Eaten::WantMore)
     }
 
+    /// Whether further messages have to wait for the answers to earlier ones.
+    #[inline(always)]
+    fn is_held_up(&self) -> bool {
+        let calls_max = || if self.blocking { 1 } else { self.state.calls_max() };
+        self.state.session.is_held_up(calls_max)
+    }
+
+    /// Writes the reply of a call that was deferred.
+    #[cold]
+    fn answer_call(&mut self) -> io::Result<Option<Pause>> {
+        let Some(answer) = self.state.session.take_answer() else { return Ok(None) };
+        // What the protocol leaves of it is user code's.
+        let mut answer = Contained::new(answer);
+        let step = self.ask(|protocol, turn| protocol.answer(&mut answer, turn));
+        let eaten = match step {
+            Step::Offload { .. } => {
+                self.state.session.put_back(answer.into_inner());
+                return self.answer(Eaten::Offload);
+            }
+            Step::Next { .. } if self.state.session.is_last_reply() => self.last_reply(),
+            Step::Next { .. } => Eaten::WantMore,
+            Step::Push => Eaten::Push,
+            Step::Close | Step::Partial { .. } | Step::Streamed { .. } => Eaten::Close,
+        };
+        self.state.session.forget_calls();
+        self.answer(eaten)
+    }
+
     /// The protocol is wrong about its own message: where the next one begins is not known.
     #[cold]
     fn miscounted(&self, consumed: usize, len: usize) -> Eaten {
@@ -254,6 +298,11 @@ impl Conversation<'_> {
     /// offloaded to. Where it was us who cut the connection off, the peer may have had more to say.
     #[cold]
     fn end_of_input(&mut self) -> io::Result<Option<Pause>> {
+        if self.state.session.has_calls() && !self.state.session.has_failed() {
+            // The client may still read their replies. Behind the last the end is found again.
+            self.state.unread = false;
+            return Ok(Some(Pause::Parked));
+        }
         if self.state.partial.is_empty() || self.state.session.is_cut_off() {
             return Ok(Some(Pause::Over));
         }
@@ -275,7 +324,7 @@ impl Conversation<'_> {
     }
 
     fn last_reply(&self) -> Eaten {
-        if self.state.session.closes() { Eaten::Close } else { Eaten::HandOver }
+        if self.state.session.closes() { Eaten::Close } else { Eaten::Upgrade }
     }
 
     #[inline(always)]
@@ -338,7 +387,8 @@ impl Conversation<'_> {
                 self.between_messages();
                 Some(Pause::Offload)
             }
-            Eaten::HandOver => Some(Pause::HandOver),
+            Eaten::Upgrade if self.state.upgrade_in_place() => lost.then(|| self.stop_here()),
+            Eaten::Upgrade => Some(Pause::Upgrade),
             Eaten::Close => {
                 self.state.ending = Ending::AfterOutput;
                 None

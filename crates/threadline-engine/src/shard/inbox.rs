@@ -17,6 +17,8 @@ pub(crate) enum Note {
     /// Output of the connection with that key has begun to wait, or its end was announced: the shard
     /// looks at it from now on.
     OutputWaits(u64),
+    /// A call of the connection with that key has its answer.
+    Answered(u64),
     /// Another shard needs room: close what has been idle longest.
     MakeRoom,
     /// The engine's phase has changed.
@@ -31,12 +33,14 @@ pub(crate) struct Inbox {
 }
 
 impl Inbox {
-    pub(crate) fn push(&self, note: Note) {
+    /// Leaves a note. Says whether it is the only one: if not, the shard is awake, or somebody wakes it.
+    pub(crate) fn push(&self, note: Note) -> bool {
         let mut notes = self.notes.lock();
         notes.push(note);
         // The caller looks at the lease word next, the shard looks here after it has said that it
         // sleeps: the fences in the word see to it that one of the two sees the other.
         self.count.store(notes.len(), Ordering::Relaxed);
+        notes.len() == 1
     }
 
     pub(crate) fn is_empty(&self) -> bool {

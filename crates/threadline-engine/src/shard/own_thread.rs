@@ -21,7 +21,7 @@ use super::place::OnOwnThread;
 use super::settle::NO_SLOT;
 use super::timers::tell_closed;
 use super::{Core, Desk, Note, Shard};
-use crate::connection::{Claim, Ending, Outbox, State, timespec};
+use crate::connection::{Calls, Claim, Ending, Outbox, State, Successor, Upgrade, timespec};
 use crate::handlers::stream::Faults;
 use crate::handlers::{Connection, StreamOptions};
 use crate::lease::Lease;
@@ -39,8 +39,36 @@ const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 /// How long a thread waits for room before it looks whether output still waits. The shard may have written the
 /// last of it in the meantime: then there may be no room any more, and other deadlines apply.
 const OUTPUT_LOOK: Duration = Duration::from_millis(500);
+/// How often a thread that waits for the answer to a deferred call looks whether the client is still there.
+const HANG_UP_LOOK: Duration = Duration::from_millis(500);
 /// What a thread waits for that has nothing more to write: input to throw away, or the peer's close.
 const END: PollFlags = PollFlags::IN.union(PollFlags::RDHUP);
+
+/// What becomes of a connection that is upgraded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Upgraded {
+    /// Messages of another protocol are next.
+    Messages,
+    /// A stream handler has had it to its end.
+    Over,
+}
+
+/// What a message connection's own thread may wait for.
+struct OwnWaits {
+    outbox: Arc<Outbox>,
+    calls: Arc<Calls>,
+}
+
+impl Blockable for OwnWaits {
+    fn shut_down(&self, how: Shutdown) {
+        self.outbox.shut_down(how);
+        self.calls.wake();
+    }
+
+    fn output_waits(&self) -> bool {
+        self.outbox.output_waits()
+    }
+}
 
 impl Shard {
     /// A stream connection's first byte has come: its handler gets a thread.
@@ -117,14 +145,34 @@ impl Shard {
         self.shared.blocked.leave(self.number, index);
     }
 
-    /// A pool thread's part where a message connection's messages have come to an end, and other code
-    /// has it from here on.
-    pub(super) fn serve_successor(self: &Arc<Self>, mut claim: Claim<'_>) {
-        self.run_successor(&mut claim);
-        self.finish_claim(claim);
+    /// A pool thread's part where a message connection goes on in another protocol.
+    pub(super) fn serve_upgrade(self: &Arc<Self>, mut claim: Claim<'_>) {
+        match self.upgrade(&mut claim) {
+            Upgraded::Messages => self.tell(Note::Returned(claim.pass_on())),
+            Upgraded::Over => self.finish_claim(claim),
+        }
     }
 
-    fn run_successor(&self, claim: &mut Claim<'_>) {
+    /// Ends the session of one protocol and begins that of another, or runs a stream handler to its end.
+    /// Hooks may ask for one more upgrade.
+    fn upgrade(&self, claim: &mut Claim<'_>) -> Upgraded {
+        while let Some(upgrade) = claim.session.take_upgrade() {
+            let (service, attachment) = match upgrade {
+                Upgrade::Messages(service, attachment) => (service, attachment),
+                Upgrade::Stream(successor) => {
+                    self.run_successor(successor, claim);
+                    return Upgraded::Over;
+                }
+            };
+            self.run_close_hook(claim);
+            claim.session.begin_again(attachment);
+            claim.begin_again(service);
+            self.run_open_hook(claim);
+        }
+        Upgraded::Messages
+    }
+
+    fn run_successor(&self, successor: Successor, claim: &mut Claim<'_>) {
         let write_limit = claim.timeouts().and_then(|timeouts| timeouts.write);
         // What the messages and senders have left goes out first.
         if claim.session.send_last(write_limit).is_err() {
@@ -133,10 +181,8 @@ impl Shard {
         if let Some(fd) = claim.session.fd() {
             let _ = self.home.epoll.remove(fd);
         }
-        let (successor, peer) = (claim.session.take_successor(), claim.session.peer_addr());
-        let (Some(successor), Some(socket)) = (successor, claim.session.take_socket()) else {
-            return;
-        };
+        let peer = claim.session.peer_addr();
+        let Some(socket) = claim.session.take_socket() else { return };
         let connection = Connection::new(socket, peer, &self.home, &StreamOptions::default())
             .map(|connection| connection.with_ahead(mem::take(&mut claim.partial)));
         let route = successor.route.clone();
@@ -170,18 +216,19 @@ impl Shard {
     fn serve_alone(self: &Arc<Self>, index: u32) {
         let Some(connection) = self.slab.get(index) else { return };
         let mut claim = connection.accept_claim(index);
-        if let Some(outbox) = claim.session.outbox() {
-            let blockable: Weak<Outbox> = Arc::downgrade(outbox);
+        let calls = Arc::clone(claim.session.calls_or_new());
+        let waits = claim.session.outbox().map(|outbox| {
+            let waits = Arc::new(OwnWaits { outbox: Arc::clone(outbox), calls });
+            let blockable: Weak<OwnWaits> = Arc::downgrade(&waits);
             self.shared.blocked.enter(self.number, index, blockable);
-        }
-        if claim.messages().is_some_and(|service| service.has_hooks) {
-            claim.opened = true;
-            self.run_open_hook(&mut claim);
-        }
+            waits
+        });
+        self.run_open_hook(&mut claim);
         if let Err(error) = self.converse_alone(&mut claim) {
             tracing::debug!(peer = claim.session.peer_addr().map(display), %error, "connection ended");
         }
         self.shared.blocked.leave(self.number, index);
+        drop(waits);
         self.finish_claim(claim);
     }
 
@@ -196,6 +243,20 @@ impl Shard {
         // All writes but sendfile(2) say by themselves that they do not wait.
         SockRef::from(&fd).set_write_timeout(Some(SHORTEST_WAIT))?;
         loop {
+            if claim.session.upgrades() {
+                match self.upgrade(claim) {
+                    Upgraded::Messages => {}
+                    Upgraded::Over => return Ok(()),
+                }
+            }
+            if self.must_wait_for_answer(claim) {
+                if !claim.connection().rest.wait(claim.waits_for())
+                    || self.wait_for_answer(claim) == Pause::Over
+                {
+                    return Ok(());
+                }
+                continue;
+            }
             let left = claim.time_left(now_ticks(), self.shared.settings.linger);
             if left != read_timeout {
                 let fd = claim.session.fd().ok_or(io::ErrorKind::NotConnected)?;
@@ -230,14 +291,25 @@ impl Shard {
                     pause = self.time_out_alone(claim, &mut desk);
                 }
             }
-            if pause == Pause::HandOver {
-                self.run_successor(claim);
-                return Ok(());
-            }
             if matches!(pause, Pause::Over | Pause::Offload) {
                 return Ok(());
             }
         }
+    }
+
+    fn must_wait_for_answer(&self, state: &State) -> bool {
+        let session = &state.session;
+        let is_held_up = state.ending == Ending::No && session.is_held_up(|| 1);
+        is_held_up && !session.has_answer() && !session.output_waits()
+    }
+
+    /// Blocks until a call that was deferred has its answer, or the client is gone.
+    fn wait_for_answer(&self, claim: &Claim<'_>) -> Pause {
+        let left = claim.time_left(now_ticks(), self.shared.settings.linger);
+        let look = left.map_or(HANG_UP_LOOK, |left| left.clamp(SHORTEST_WAIT, HANG_UP_LOOK));
+        claim.session.wait_for_answer(look);
+        let has_answer = claim.session.has_answer() || claim.time_out_calls(now_ticks());
+        if !has_answer && claim.session.has_failed() { Pause::Over } else { Pause::Yield }
     }
 
     /// Blocks until there is room for output, or the peer of a closing connection has closed too. If a
@@ -283,7 +355,7 @@ impl Shard {
     ) {
         let open = |shard: &Arc<Shard>, mut claim: Claim<'_>| {
             shard.run_open_hook(&mut claim);
-            shard.tell(Note::Returned(claim.pass_on()));
+            shard.serve_upgrade(claim);
         };
         if let Err(mut claim) = self.pass_to_pool(claim, open) {
             claim.opened = false;
@@ -292,8 +364,12 @@ impl Shard {
     }
 
     fn run_open_hook(&self, claim: &mut Claim<'_>) {
-        let State { service, session, .. } = &mut **claim;
+        let State { service, session, opened, .. } = &mut **claim;
         let Service::Messages(service) = service else { return };
+        if !service.has_hooks() {
+            return;
+        }
+        *opened = true;
         let mut out = Vec::new();
         let opened = contain(&self.shared.hooks, || service.protocol().opened(session, &mut out));
         // A session that is half set up serves nobody.

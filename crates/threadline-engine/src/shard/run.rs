@@ -242,6 +242,7 @@ impl Shard {
                 }
                 Note::Freed(index) => self.free_slot(&mut lease, index),
                 Note::OutputWaits(key) => self.watch_output(&mut lease, key),
+                Note::Answered(key) => self.note_answer(&mut lease, key),
                 Note::MakeRoom => {
                     self.evict(&mut lease);
                 }

@@ -55,6 +55,15 @@ impl Shard {
         }
     }
 
+    /// A call of a connection has its answer: the connection gets a turn, now or from its owner.
+    pub(super) fn note_answer(&self, lease: &mut Lease<'_, Core>, key: u64) {
+        let Key::Connection { index, generation } = Key::unpack(key) else { return };
+        let connection = self.slab.get(index).filter(|slot| slot.generation() == generation);
+        if let Some(Ok(claim)) = connection.map(|connection| connection.claim(index)) {
+            lease.ready.push_back(claim.pass_on());
+        }
+    }
+
     /// A connection that the shard already owns goes on.
     pub(super) fn resume<'s>(
         self: &'s Arc<Self>,
@@ -138,7 +147,7 @@ impl Shard {
         match pause {
             Pause::Parked => self.park(lease, claim),
             Pause::Yield => lease.ready.push_back(claim.pass_on()),
-            Pause::Over | Pause::Offload | Pause::HandOver => self.end_with_lease(lease, claim),
+            Pause::Over | Pause::Offload | Pause::Upgrade => self.end_with_lease(lease, claim),
         }
     }
 
@@ -166,13 +175,13 @@ impl Shard {
             }
             // A deadline is to be set, and only the lease holder can.
             Pause::Parked | Pause::Yield => self.tell(Note::Returned(claim.pass_on())),
-            Pause::Over | Pause::Offload | Pause::HandOver => self.finish_claim(claim),
+            Pause::Over | Pause::Offload | Pause::Upgrade => self.finish_claim(claim),
         }
     }
 
     /// Gives a connection that needs another thread to the pool. Where that has no room, a message is
-    /// refused, and its connection goes on to be settled like any other; one that was to be handed over
-    /// has had its last reply, and ends.
+    /// refused, and its connection goes on to be settled like any other; one that was to be upgraded has had
+    /// its last reply, and ends. A call that was deferred has been accepted: its answer is not refused.
     fn send_to_pool<'s>(
         self: &Arc<Self>,
         claim: Claim<'s>,
@@ -183,12 +192,16 @@ impl Shard {
             Pause::Offload => {
                 // If the shard knows of more to read, it is read there, to the end.
                 let until_dry = claim.unread;
+                if claim.session.has_answer() {
+                    let claim = self.pass_answer(claim, until_dry).err()?;
+                    return Some((claim, Pause::Over));
+                }
                 let mut claim = self.pass_message(claim, until_dry).err()?;
                 let pause = self.refuse(&mut claim, Refusal::Overloaded, desk);
                 Some((claim, pause))
             }
-            Pause::HandOver => {
-                let claim = self.pass_to_pool(claim, Shard::serve_successor).err()?;
+            Pause::Upgrade => {
+                let claim = self.pass_to_pool(claim, Shard::serve_upgrade).err()?;
                 Some((claim, Pause::Over))
             }
             pause => Some((claim, pause)),
@@ -223,6 +236,26 @@ impl Shard {
     ) -> Result<(), Claim<'s>> {
         let work = move |shard: &Arc<Shard>, claim: Claim<'_>| shard.work_off(claim, until_dry);
         self.pass_to_pool(claim, work)
+    }
+
+    /// Has a pool thread write the reply of a call that was deferred, even if the pool's queue is full. The
+    /// claim comes back if there is no pool any more.
+    fn pass_answer<'s>(
+        self: &Arc<Self>,
+        claim: Claim<'s>,
+        until_dry: bool,
+    ) -> Result<(), Claim<'s>> {
+        let (shard, index) = (Arc::clone(self), claim.index);
+        let job = move || {
+            if let Some(connection) = shard.slab.get(index) {
+                shard.work_off(connection.accept_claim(index), until_dry);
+            }
+        };
+        if self.shared.pool.submit_essential(job).is_err() {
+            return Err(claim);
+        }
+        claim.pass_on();
+        Ok(())
     }
 
     /// Turns the connection's message away, without a place to run user code.
@@ -284,7 +317,7 @@ impl Shard {
         self.shared.peers.leave(claim.session.peer_addr());
         // Destructors may block, as hooks may. The event loop has nowhere else to go with them; hooks alone
         // need the pool under every model.
-        let elsewhere = self.model != Model::EventLoop && claim.session.holds_values();
+        let elsewhere = self.model != Model::EventLoop && claim.holds_values();
         if claim.opened || elsewhere {
             claim = match self.close_on_pool(claim) {
                 Ok(index) => return index,
@@ -310,7 +343,9 @@ pub(super) const NO_SLOT: u32 = u32::MAX;
 
 /// Nothing is under way: only the idle deadline applies.
 fn is_plainly_idle(state: &State) -> bool {
-    state.phase.is_none() && state.ending == Ending::No && !state.session.output_waits()
+    let session = &state.session;
+    let waits = session.output_waits() || session.has_calls();
+    state.phase.is_none() && state.ending == Ending::No && !waits
 }
 
 /// The peer has closed, and nothing is left to read.

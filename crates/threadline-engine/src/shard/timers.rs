@@ -100,6 +100,9 @@ impl Shard {
         mut claim: Claim<'s>,
         desk: &mut Desk,
     ) {
+        if claim.time_out_calls(lease.now) {
+            return lease.ready.push_back(claim.pass_on());
+        }
         let over = claim.time_left(lease.now, self.shared.settings.linger) == Some(Duration::ZERO);
         match claim.awaits() {
             Awaits::Message if claim.session.has_sender() => self.park(lease, claim),
@@ -112,7 +115,7 @@ impl Shard {
             }
             // More has come of it meanwhile, or the output is looked at by itself.
             _ if !over => self.park(lease, claim),
-            Awaits::Close | Awaits::Output => {
+            Awaits::Close | Awaits::Output | Awaits::Answer => {
                 self.home.counters.lingered_too_long.increment();
                 self.end_with_lease(lease, claim);
             }

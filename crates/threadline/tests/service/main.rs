@@ -5,10 +5,11 @@
 mod common;
 mod conformance;
 
+mod deferred;
 mod drain;
 mod faults;
 mod frames;
-mod hand_over;
+
 mod http;
 mod http_bodies;
 mod http_client;
@@ -25,4 +26,6 @@ mod shout;
 mod stream;
 mod stress;
 mod timeouts;
+mod upgrade;
+mod upgrade_to_stream;
 mod write_deadlines;

@@ -93,7 +93,7 @@ every_model! {
         let lines = Lines::new(move |line, session| {
             if line == "panic" {
                 let bomb = Bomb(Arc::clone(&count));
-                session.hand_over(move |_| {
+                session.upgrade_to_stream(move |_| {
                     drop(bomb);
                     Ok(())
                 });
@@ -112,7 +112,7 @@ every_model! {
     fn code_that_a_connection_is_handed_over_to_may_panic(model) {
         let lines = Lines::new(move |line, session| {
             if line == "over" {
-                session.hand_over(|_| panic!("as asked"));
+                session.upgrade_to_stream(|_| panic!("as asked"));
             }
             Some(line.to_owned())
         });

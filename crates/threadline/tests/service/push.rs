@@ -77,7 +77,7 @@ every_model! {
         let (give, take) = channel();
         let closed = give.clone();
         let lines = Lines::new(move |_, session| {
-            session.hand_over(|_connection| Ok(()));
+            session.upgrade_to_stream(|_connection| Ok(()));
             give.send((session.id(), session.sender())).expect("the test waits");
             None
         });

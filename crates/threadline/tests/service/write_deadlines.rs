@@ -81,7 +81,7 @@ impl Ways {
                 Some("x".repeat(LARGE))
             }
             "over" => {
-                session.hand_over(|_| Ok(()));
+                session.upgrade_to_stream(|_| Ok(()));
                 Some("x".repeat(LARGE))
             }
             "push" => {
@@ -377,7 +377,7 @@ every_model! {
         let lines = Lines::new(|_, session| {
             let sender = session.sender();
             sender.send(vec![b'x'; LARGE]).expect("open");
-            session.hand_over(move |mut connection: Connection| {
+            session.upgrade_to_stream(move |mut connection: Connection| {
                 assert!(sender.send("too late").is_err(), "the sender has come to its end");
                 connection.write_all(b"over")
             });

@@ -29,7 +29,8 @@ fn with(watch: Watch, limit: Option<Ticks>) -> Fixture {
     if watch == Watch::Input {
         home.epoll.add(&ours, KEY, Interest::Input).expect("registered");
     }
-    let outbox = Outbox::new(ours.into(), Arc::clone(&home), KEY, watch, limit);
+    let outbox =
+        Outbox::new(ours.into(), Arc::clone(&home), KEY, watch, limit.unwrap_or(Ticks::MAX));
     Fixture { outbox, home, peer }
 }
 

@@ -10,7 +10,7 @@ fn lines(model: Model) -> Running {
     let lines = Lines::new(|line, session| match line {
         "large" => Some("x".repeat(3_000_000)),
         "shout" => {
-            session.hand_over(shout);
+            session.upgrade_to_stream(shout);
             Some("now".to_owned())
         }
         line => Some(line.to_owned()),

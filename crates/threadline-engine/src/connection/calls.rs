@@ -1,0 +1,384 @@
+//! Calls whose replies come later: open, answered, and back at the connection.
+//!
+//! A handler that has called [`Session::defer`] returns, and its connection is parked. Whoever has the
+//! [`Deferred`] answers from any thread: the answer waits here, and the shard is told, as of an event. The
+//! connection's next owner gives it to the protocol, which writes the reply where it belongs, in its own
+//! time and between whole messages. So an answer needs no thread, and nothing is written by two.
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+
+use super::home::Home;
+use super::outbox::Watch;
+use super::session::Session;
+use crate::contained::Contained;
+use crate::shard::Note;
+use crate::sys::{Ticks, now_ticks, ticks_long};
+
+/// The right, and the duty, to answer a call that has been detached from its connection. Made by
+/// [`Session::defer`].
+///
+/// It can be sent to any thread, and holds none: meanwhile the connection is parked. If it is dropped
+/// without an answer, the protocol tells the client that there is none (HTTP: 500), and if it takes longer
+/// than [`Timeouts::deferred`](crate::Timeouts::deferred), that it took too long (HTTP: 503). A drain waits
+/// for it.
+///
+/// ```
+/// use std::sync::mpsc;
+/// use std::thread;
+/// use threadline_engine::{Deferred, Lines};
+///
+/// let (queue, jobs) = mpsc::sync_channel::<(String, Deferred<String>)>(100);
+/// thread::spawn(move || {
+///     for (line, reply) in jobs {
+///         let _ = reply.answer(line.to_uppercase()); // the client may be gone
+///     }
+/// });
+/// let lines = Lines::new(move |line, session| {
+///     let job = (line.to_owned(), session.defer());
+///     // Full: the job comes back with the error and is dropped, and the client is told.
+///     let _ = queue.try_send(job);
+///     None
+/// });
+/// ```
+#[must_use = "the client waits for the answer; dropping this says that there is none"]
+pub struct Deferred<T> {
+    id: u64,
+    calls: Weak<Calls>,
+    answer: PhantomData<fn(T)>,
+}
+
+/// The connection does not wait for the answer any more: it has ended, or the deadline is over. The answer
+/// comes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotAwaited<T>(pub T);
+
+impl<T> fmt::Display for NotAwaited<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "nobody waits for this answer: the connection has ended, or its deadline is over",
+        )
+    }
+}
+
+impl<T: fmt::Debug> std::error::Error for NotAwaited<T> {}
+
+/// What has become of a call that was deferred: passed to [`Protocol::answer`](crate::Protocol::answer).
+pub struct Answer {
+    context: Option<Value>,
+    outcome: Outcome,
+}
+
+/// See [`Answer::outcome`].
+pub enum Outcome {
+    /// This is the answer, of the type that [`Session::defer`] was called with.
+    Answered(Box<dyn Any + Send>),
+    /// The [`Deferred`] was dropped without an answer.
+    Dropped,
+    /// There was none within [`Timeouts::deferred`](crate::Timeouts::deferred).
+    TimedOut,
+}
+
+/// A value of user code.
+type Value = Contained<Box<dyn Any + Send>>;
+
+impl Answer {
+    /// What was kept with the call by [`Session::defer_with`], if it is a `C`. It is there once.
+    pub fn take_context<C: Any>(&mut self) -> Option<C> {
+        let context = self.context.take_if(|context| (***context).is::<C>())?;
+        context.into_inner().downcast().ok().map(|context| *context)
+    }
+
+    /// What was kept with the call by [`Session::defer_with`], if it is a `C` and is still there.
+    pub fn context<C: Any>(&self) -> Option<&C> {
+        (***self.context.as_ref()?).downcast_ref()
+    }
+
+    /// What has become of it. The answer can be taken out; `Outcome::Dropped` is left in its place.
+    pub fn outcome(&mut self) -> &mut Outcome {
+        &mut self.outcome
+    }
+
+    /// Takes the answer, if there is one and it is a `T`.
+    pub fn take<T: Any>(&mut self) -> Option<T> {
+        let Outcome::Answered(answer) = &self.outcome else { return None };
+        if !answer.is::<T>() {
+            return None;
+        }
+        match std::mem::replace(&mut self.outcome, Outcome::Dropped) {
+            Outcome::Answered(answer) => answer.downcast().ok().map(|answer| *answer),
+            Outcome::Dropped | Outcome::TimedOut => None,
+        }
+    }
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answer").field("outcome", &self.outcome).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Outcome::Answered(_) => "Answered",
+            Outcome::Dropped => "Dropped",
+            Outcome::TimedOut => "TimedOut",
+        })
+    }
+}
+
+impl<T: Send + 'static> Deferred<T> {
+    /// Answers the call. Never blocks: the reply is written when the connection's shard gets to it.
+    ///
+    /// # Errors
+    /// [`NotAwaited`] with the answer if nobody waits for it any more. Without an error the client may still
+    /// be gone, as with any reply.
+    pub fn answer(self, answer: T) -> Result<(), NotAwaited<T>> {
+        let Some(calls) = self.calls.upgrade() else { return Err(NotAwaited(answer)) };
+        match calls.settle(self.id, Outcome::Answered(Box::new(answer))) {
+            Err(Outcome::Answered(answer)) => {
+                let answer = answer.downcast().expect("it has just been made of a `T`");
+                Err(NotAwaited(*answer))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl<T> Deferred<T> {
+    /// Whether nobody waits for the answer any more: the connection has ended, as far as that is known, or
+    /// the deadline is over. A client that has only closed its sending side still waits.
+    pub fn is_closed(&self) -> bool {
+        self.calls.upgrade().is_none_or(|calls| !calls.awaits(self.id))
+    }
+}
+
+impl<T> Drop for Deferred<T> {
+    fn drop(&mut self) {
+        if let Some(calls) = self.calls.upgrade() {
+            // It has ended already as a rule: by its answer.
+            let _ = calls.settle(self.id, Outcome::Dropped);
+        }
+    }
+}
+
+impl<T> fmt::Debug for Deferred<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Deferred").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// The calls of one connection that have been deferred.
+pub(crate) struct Calls {
+    home: Arc<Home>,
+    /// The connection's key.
+    key: u64,
+    queue: Mutex<Queue>,
+    /// A call has been answered, or the connection is being ended: for a thread of the connection's own.
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Queue {
+    /// In the order in which they began.
+    open: Vec<Open>,
+    /// In the order in which they were answered.
+    answered: VecDeque<Answer>,
+    next: u64,
+}
+
+struct Open {
+    id: u64,
+    context: Value,
+    began: Ticks,
+}
+
+impl fmt::Debug for Calls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Calls").field("key", &self.key).finish_non_exhaustive()
+    }
+}
+
+impl Calls {
+    pub(super) fn new(home: Arc<Home>, key: u64) -> Arc<Self> {
+        Arc::new(Calls { home, key, queue: Mutex::default(), changed: Condvar::new() })
+    }
+
+    fn open(&self, context: Value) -> u64 {
+        let mut queue = self.queue.lock();
+        let id = queue.next;
+        queue.next += 1;
+        queue.open.push(Open { id, context, began: now_ticks() });
+        self.home.counters.calls_deferred.increment();
+        id
+    }
+
+    fn awaits(&self, id: u64) -> bool {
+        self.queue.lock().open.iter().any(|call| call.id == id)
+    }
+
+    /// How many have no answer yet, or one that has not been written.
+    pub(super) fn len(&self) -> usize {
+        let queue = self.queue.lock();
+        queue.open.len() + queue.answered.len()
+    }
+
+    pub(super) fn has_answer(&self) -> bool {
+        !self.queue.lock().answered.is_empty()
+    }
+
+    /// The end of a call; the outcome comes back if it has ended already.
+    fn settle(&self, id: u64, outcome: Outcome) -> Result<(), Outcome> {
+        let mut queue = self.queue.lock();
+        let Some(at) = queue.open.iter().position(|call| call.id == id) else {
+            return Err(outcome);
+        };
+        let Open { context, .. } = queue.open.remove(at);
+        if let Outcome::Dropped = outcome {
+            self.home.counters.deferred_dropped.increment();
+        }
+        queue.answered.push_back(Answer { context: Some(context), outcome });
+        drop(queue);
+        self.changed.notify_all();
+        self.home.tell(Note::Answered(self.key));
+        Ok(())
+    }
+
+    /// The next answer to be written.
+    pub(super) fn take_answer(&self) -> Option<Answer> {
+        self.queue.lock().answered.pop_front()
+    }
+
+    /// An answer that has to be written elsewhere.
+    pub(super) fn put_back(&self, answer: Answer) {
+        self.queue.lock().answered.push_front(answer);
+    }
+
+    /// How long the call that has waited longest may go on.
+    pub(super) fn time_left(&self, now: Ticks, limit: Duration) -> Option<Duration> {
+        let began = self.queue.lock().open.first()?.began;
+        Some(limit.saturating_sub(ticks_long(now.saturating_sub(began))))
+    }
+
+    /// Ends the calls whose time is over. Says whether there was one.
+    pub(super) fn time_out(&self, now: Ticks, limit: Duration) -> bool {
+        let mut queue = self.queue.lock();
+        let is_over = |call: &Open| ticks_long(now.saturating_sub(call.began)) >= limit;
+        let count = queue.open.iter().take_while(|call| is_over(call)).count();
+        for Open { context, .. } in queue.open.drain(..count).collect::<Vec<_>>() {
+            self.home.counters.timeouts_deferred.increment();
+            queue.answered.push_back(Answer { context: Some(context), outcome: Outcome::TimedOut });
+        }
+        count > 0
+    }
+
+    /// Nobody waits for any of them any more. What is returned is user code's.
+    pub(super) fn cancel(&self) -> impl Sized + use<> {
+        let mut queue = self.queue.lock();
+        (std::mem::take(&mut queue.open), std::mem::take(&mut queue.answered))
+    }
+
+    /// The connection's own thread: waits until a call is answered or [`Calls::wake`] is called.
+    pub(super) fn wait(&self, limit: Duration) {
+        let mut queue = self.queue.lock();
+        if queue.answered.is_empty() {
+            self.changed.wait_for(&mut queue, limit);
+        }
+    }
+
+    pub(crate) fn wake(&self) {
+        self.changed.notify_all();
+    }
+}
+
+impl Session {
+    /// Detaches the call of this message from its connection: the handler returns, and the reply comes
+    /// later, from any thread. What the handler itself returns is sent as usual. `T` is what the protocol
+    /// takes for a reply: a `String` for [`Lines`](crate::Lines), a `Vec<u8>` for
+    /// [`Frames`](crate::Frames).
+    ///
+    /// Until then the connection is parked, and further messages wait, so that replies keep their order
+    /// (a protocol with [`Protocol::deferred_max`](crate::Protocol::deferred_max) above 1 has its own rules).
+    /// Under [`Model::ThreadPerConnection`](crate::Model) the connection's thread waits with it.
+    pub fn defer<T: Send + 'static>(&mut self) -> Deferred<T> {
+        self.defer_with(())
+    }
+
+    /// As [`Session::defer`], for protocols: `context` comes back with the
+    /// [`Answer`].
+    pub fn defer_with<T: Send + 'static>(&mut self, context: impl Any + Send) -> Deferred<T> {
+        let calls = self.calls_or_new();
+        let id = calls.open(Contained::new(Box::new(context)));
+        Deferred { id, calls: Arc::downgrade(calls), answer: PhantomData }
+    }
+
+    /// The connection's calls that have been deferred, for its own thread.
+    pub(crate) fn calls_or_new(&mut self) -> &Arc<Calls> {
+        let (home, key) = (&self.home, self.key);
+        self.calls.get_or_insert_with(|| Calls::new(Arc::clone(home), key))
+    }
+
+    /// Whether calls have been deferred whose replies are not written.
+    pub(crate) fn has_calls(&self) -> bool {
+        self.calls.as_ref().is_some_and(|calls| calls.len() > 0)
+    }
+
+    /// Whether further messages have to wait for answers.
+    #[inline(always)]
+    pub(crate) fn is_held_up(&self, calls_max: impl FnOnce() -> usize) -> bool {
+        self.calls.as_ref().is_some_and(|calls| calls.len() >= calls_max())
+    }
+
+    pub(crate) fn has_answer(&self) -> bool {
+        self.calls.as_ref().is_some_and(|calls| calls.has_answer())
+    }
+
+    pub(crate) fn take_answer(&self) -> Option<Answer> {
+        self.calls.as_ref()?.take_answer()
+    }
+
+    /// Gives the memory for deferred calls back, once there is none.
+    pub(crate) fn forget_calls(&mut self) {
+        if self.watch == Watch::Input {
+            self.calls.take_if(|calls| calls.len() == 0);
+        }
+    }
+
+    /// Nobody waits for the answers any more.
+    pub(crate) fn cancel_calls(&mut self) {
+        if let Some(calls) = &self.calls {
+            drop(calls.cancel());
+        }
+    }
+
+    /// The connection's own thread: waits for an answer.
+    pub(crate) fn wait_for_answer(&self, limit: Duration) {
+        if let Some(calls) = &self.calls {
+            calls.wait(limit);
+        }
+    }
+
+    pub(crate) fn put_back(&self, answer: Answer) {
+        if let Some(calls) = &self.calls {
+            calls.put_back(answer);
+        }
+    }
+
+    /// How much longer the call that has waited longest may go on; `None` if there is none, or no limit.
+    pub(crate) fn call_time_left(&self, now: Ticks, limit: Option<Duration>) -> Option<Duration> {
+        self.calls.as_ref()?.time_left(now, limit?)
+    }
+
+    /// Ends the calls whose time is over. Says whether there was one.
+    pub(crate) fn time_out_calls(&self, now: Ticks, limit: Option<Duration>) -> bool {
+        let limit = limit.unwrap_or(Duration::MAX);
+        self.calls.as_ref().is_some_and(|calls| calls.time_out(now, limit))
+    }
+}
