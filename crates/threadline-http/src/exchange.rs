@@ -48,7 +48,8 @@ pub(crate) trait Exchange {
 }
 
 /// See [`Session`]: the methods are its own. A connection, for code that may wait for its peer.
-pub(crate) trait Line {
+/// `Send`: a handler may read the body of its request on another thread.
+pub(crate) trait Line: Send {
     fn receive(&mut self, buffer: &mut [u8], limit: Option<Duration>) -> io::Result<usize>;
 
     fn send(&mut self, bytes: &[u8], limit: Option<Duration>) -> io::Result<()>;

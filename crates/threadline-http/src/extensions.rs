@@ -4,13 +4,16 @@
 //! its state. Both are few, so a list is searched.
 
 use std::any::{Any, TypeId, type_name};
-use std::cell::RefCell;
 use std::fmt;
-use std::rc::Rc;
+use std::mem;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use threadline_engine::Contained;
 
-/// What middleware has left with a request. Lives as long as the handler's call.
+/// What middleware has left with a request: one value for each type. Lives as long as the handler's call.
+///
+/// Threads that share a request share its extensions, so values are `Send + Sync`. They are dropped, and
+/// cloned by [`Extension`](crate::Extension), while no lock is held.
 ///
 /// ```
 /// use threadline_http::testing::TestClient;
@@ -30,31 +33,46 @@ use threadline_engine::Contained;
 /// # Ok::<(), threadline_http::RouterError>(())
 /// ```
 #[derive(Default)]
-pub struct Extensions(RefCell<Vec<(TypeId, Rc<dyn Any>)>>);
+pub struct Extensions(Mutex<Vec<Entry>>);
+
+type Entry = (TypeId, Arc<dyn Any + Send + Sync>);
 
 impl Extensions {
     pub(crate) const fn new() -> Self {
-        Extensions(RefCell::new(Vec::new()))
+        Extensions(Mutex::new(Vec::new()))
     }
 
     /// Keeps a value, in place of an earlier one of its type.
-    pub fn insert<T: 'static>(&self, value: T) {
-        let mut values = self.0.borrow_mut();
-        values.retain(|(id, _)| *id != TypeId::of::<T>());
-        values.push((TypeId::of::<T>(), Rc::new(value)));
+    pub fn insert<T: Send + Sync + 'static>(&self, value: T) {
+        let entry: Entry = (TypeId::of::<T>(), Arc::new(value));
+        let mut values = self.lock();
+        let earlier = match values.iter_mut().find(|(id, _)| *id == entry.0) {
+            Some(known) => Some(mem::replace(known, entry)),
+            None => {
+                values.push(entry);
+                None
+            }
+        };
+        // Its destructor is the program's: it must not run under the lock.
+        drop(values);
+        drop(earlier);
     }
 
     /// The value of that type, if there is one.
-    pub fn get<T: 'static>(&self) -> Option<Rc<T>> {
-        let values = self.0.borrow();
+    pub fn get<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        let values = self.lock();
         let (_, value) = values.iter().find(|(id, _)| *id == TypeId::of::<T>())?;
-        Rc::clone(value).downcast().ok()
+        Arc::clone(value).downcast().ok()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Entry>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl fmt::Debug for Extensions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Extensions({})", self.0.borrow().len())
+        write!(f, "Extensions({})", self.lock().len())
     }
 }
 
@@ -108,6 +126,26 @@ mod tests {
         extensions.insert(2_u8);
         assert_eq!(extensions.get::<u8>().as_deref(), Some(&2));
         assert_eq!(extensions.get::<&str>().as_deref(), Some(&"x"));
+    }
+
+    #[test]
+    fn what_is_replaced_is_dropped_without_the_lock() {
+        /// Asks for a value when it is dropped.
+        struct Asks(Arc<Extensions>, Arc<Mutex<Vec<Option<u8>>>>);
+
+        impl Drop for Asks {
+            fn drop(&mut self) {
+                let answer = self.0.get::<u8>().map(|value| *value);
+                self.1.lock().expect("not poisoned").push(answer);
+            }
+        }
+
+        let (extensions, answers) = (Arc::new(Extensions::default()), Arc::default());
+        extensions.insert(7_u8);
+        for _ in 0..2 {
+            extensions.insert(Asks(Arc::clone(&extensions), Arc::clone(&answers)));
+        }
+        assert_eq!(*answers.lock().expect("not poisoned"), [Some(7)]);
     }
 
     #[test]

@@ -10,8 +10,29 @@ use threadline_proto::request::{Head, Headers, Version};
 
 use crate::body::{BodyError, BodyReader, Incoming};
 use crate::extensions::{Extensions, States};
+use crate::middleware::Deadline;
 
 /// A request. Borrows everything; it lives as long as the handler's call.
+///
+/// Threads can share it within the call, for example those of [`std::thread::scope`]. Of a body that is
+/// still arriving, each byte goes to one of them.
+///
+/// ```
+/// use std::thread;
+/// use threadline_http::testing::TestClient;
+/// use threadline_http::{Request, Router};
+///
+/// fn both(request: &Request<'_>) -> String {
+///     thread::scope(|scope| {
+///         let length = scope.spawn(|| request.bytes().map_or(0, |body| body.len()));
+///         format!("{}, {} bytes", request.path(), length.join().unwrap_or(0))
+///     })
+/// }
+///
+/// let client = TestClient::new(Router::new().post("/notes", both))?;
+/// assert_eq!(client.post("/notes").body("snail").send().text(), "/notes, 5 bytes");
+/// # Ok::<(), threadline_http::RouterError>(())
+/// ```
 #[derive(Clone)]
 pub struct Request<'a> {
     pub(crate) head: &'a Head<'a, 'a>,
@@ -20,7 +41,12 @@ pub struct Request<'a> {
     /// `None` where the route's pattern has none.
     pub(crate) params: Option<&'a Params<'a, 'a>>,
     pub(crate) body: Incoming<'a>,
+    /// Whether the body, or what middleware has put in its place, is no longer coded as `Content-Encoding`
+    /// says. Not in the extensions: a layer may run the rest several times, with the body as it came.
+    pub(crate) is_decoded: bool,
     pub(crate) peer_addr: Option<SocketAddr>,
+    /// Until when it has to be answered.
+    pub(crate) deadline: Deadline,
     pub(crate) around: &'a Around<'a>,
 }
 
@@ -90,7 +116,8 @@ impl<'a> Request<'a> {
         self.params.into_iter().flat_map(Params::iter)
     }
 
-    /// The whole body; empty if there is none. One that is still arriving is waited for.
+    /// The whole body; empty if there is none. One that is still arriving is waited for, and can be had only
+    /// once: keep the bytes, or pass them on by [`Request::with_body`].
     ///
     /// # Errors
     /// [`BodyError`] says why it cannot be had. It is a response: return it.
@@ -165,5 +192,26 @@ impl fmt::Debug for Request<'_> {
             .field("body", &self.body)
             .field("peer_addr", &self.peer_addr)
             .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Next, Response};
+
+    #[test]
+    fn threads_can_share_requests_and_take_what_answers_them() {
+        fn shared<T: Send + Sync>() {}
+        fn sent<T: Send>() {}
+        fn cloned<T: Clone>() {}
+        shared::<Request<'_>>();
+        shared::<BodyReader<'_>>();
+        shared::<Extensions>();
+        shared::<Next<'_>>();
+        cloned::<Next<'_>>();
+        sent::<Response>();
+        #[cfg(feature = "multipart")]
+        shared::<crate::multipart::Multipart<'_>>();
     }
 }

@@ -50,11 +50,11 @@ const FIXED: [&str; 5] =
 
 /// Left with a request whose response will be coded by a layer around: a part of its content as it is would
 /// be none of what the client gets as a whole (RFC 9110 §14.2), so `Range` is not followed where this holds.
-pub(crate) struct CodedAround(Box<dyn Fn(&Selected) -> bool>);
+pub(crate) struct CodedAround(Box<dyn Fn(&Selected) -> bool + Send + Sync>);
 
 impl CodedAround {
     #[cfg(any(feature = "gzip", feature = "brotli", feature = "zstd"))]
-    pub(crate) fn new(is_coded: impl Fn(&Selected) -> bool + 'static) -> Self {
+    pub(crate) fn new(is_coded: impl Fn(&Selected) -> bool + Send + Sync + 'static) -> Self {
         CodedAround(Box::new(is_coded))
     }
 

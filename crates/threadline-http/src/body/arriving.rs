@@ -1,8 +1,10 @@
 //! A request's body that is read by its handler while it arrives.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::io;
+use std::mem;
 use std::ops::Range;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use threadline_engine::Timeouts;
@@ -42,8 +44,9 @@ impl Patience {
     }
 }
 
-/// See the module.
-pub(crate) struct Arriving<'l, L>(RefCell<Inner<'l, L>>);
+/// See the module. Locked, as threads may share a request; a small body, which is here before its handler
+/// is called, has no lock.
+pub(crate) struct Arriving<'l, L>(Mutex<Inner<'l, L>>);
 
 struct Inner<'l, L> {
     line: &'l mut L,
@@ -90,7 +93,7 @@ impl<'l, L: Line> Arriving<'l, L> {
         let mut raw = SPARE.take();
         raw.resize(ahead.len().max(PIECE), 0);
         raw[..ahead.len()].copy_from_slice(ahead);
-        Arriving(RefCell::new(Inner {
+        Arriving(Mutex::new(Inner {
             line,
             raw,
             filled: ahead.len(),
@@ -111,7 +114,7 @@ impl<'l, L: Line> Arriving<'l, L> {
 
     /// What has arrived behind the body; `None` if the body has not been read to its end.
     pub(crate) fn finish(self) -> Option<Vec<u8>> {
-        let mut inner = self.0.into_inner();
+        let mut inner = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
         // The end may be here already: a handler need not read on until it is told.
         if inner.failed.is_none() && inner.content.is_empty() {
             inner.failed = inner.advance().err();
@@ -124,11 +127,15 @@ impl<'l, L: Line> Arriving<'l, L> {
         }
         behind
     }
+
+    fn lock(&self) -> MutexGuard<'_, Inner<'l, L>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl<L: Line> ReadBody for Arriving<'_, L> {
     fn read(&self, buffer: &mut [u8]) -> Result<usize, BodyError> {
-        let mut inner = self.0.borrow_mut();
+        let mut inner = self.lock();
         inner.touched = true;
         if let Some(error) = inner.failed {
             return Err(error);
@@ -138,8 +145,8 @@ impl<L: Line> ReadBody for Arriving<'_, L> {
         read
     }
 
-    fn is_touched(&self) -> bool {
-        self.0.borrow().touched
+    fn begin(&self) -> bool {
+        !mem::replace(&mut self.lock().touched, true)
     }
 }
 
@@ -185,14 +192,14 @@ impl<L: Line> Inner<'_, L> {
 
     /// Gets more bytes, at least one. All content has been handed out.
     fn fetch(&mut self) -> Result<(), BodyError> {
-        if std::mem::take(&mut self.invite) {
+        if mem::take(&mut self.invite) {
             let invitation = b"HTTP/1.1 100 Continue\r\n\r\n";
             self.line.send(invitation, self.patience.pause).map_err(|_| BodyError::Incomplete)?;
         }
         // The start of a line of the framing at most.
         self.raw.copy_within(self.at..self.filled, 0);
         (self.filled, self.at, self.content) = (self.filled - self.at, 0, 0..0);
-        let mut raw = std::mem::take(&mut self.raw);
+        let mut raw = mem::take(&mut self.raw);
         if raw.len() == self.filled {
             raw.resize(self.filled + PIECE, 0);
         }

@@ -98,13 +98,15 @@ impl From<BodyError> for io::Error {
     }
 }
 
-/// A body that is read while it arrives.
-pub(crate) trait ReadBody {
+/// A body that is read while it arrives. Threads that share its request share it: each byte goes to one of
+/// them.
+pub(crate) trait ReadBody: Send + Sync {
     /// As [`Read::read`]; errors are [`BodyError`]s.
     fn read(&self, buffer: &mut [u8]) -> Result<usize, BodyError>;
 
-    /// Whether anything has been read yet.
-    fn is_touched(&self) -> bool;
+    /// Begins to read all of the body. False if it has been begun, or a part has been read, already: of
+    /// several threads only one gets the body.
+    fn begin(&self) -> bool;
 
     /// Whether its bytes are those of the message, and not decoded: the head says its length then.
     fn is_as_framed(&self) -> bool {
@@ -124,7 +126,7 @@ impl<'a> Incoming<'a> {
     pub(crate) fn bytes(self) -> Result<Cow<'a, [u8]>, BodyError> {
         match self {
             Incoming::Whole(bytes) => Ok(Cow::Borrowed(bytes)),
-            Incoming::Arriving(body) if body.is_touched() => Err(BodyError::Consumed),
+            Incoming::Arriving(body) if !body.begin() => Err(BodyError::Consumed),
             Incoming::Arriving(body) => {
                 let mut bytes = Vec::new();
                 let mut buffer = [0; 16 * 1024];

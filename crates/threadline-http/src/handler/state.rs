@@ -68,7 +68,7 @@ impl<T: Clone + Send + Sync + 'static> FromRequest for State<T> {
     }
 }
 
-impl<T: Clone + 'static> FromRequest for Extension<T> {
+impl<T: Clone + Send + Sync + 'static> FromRequest for Extension<T> {
     type Rejection = NotThere;
 
     fn from_request(request: &Request<'_>) -> Result<Self, NotThere> {
@@ -77,7 +77,7 @@ impl<T: Clone + 'static> FromRequest for Extension<T> {
     }
 }
 
-impl<T: Clone + 'static> OptionalFromRequest for Extension<T> {
+impl<T: Clone + Send + Sync + 'static> OptionalFromRequest for Extension<T> {
     type Rejection = Infallible;
 
     fn optional_from_request(request: &Request<'_>) -> Result<Option<Self>, Infallible> {

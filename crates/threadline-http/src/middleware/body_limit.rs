@@ -5,7 +5,7 @@
 //! one can be around some routes of many, and inside `Decompression` it counts decoded bytes. It can
 //! only lower the service's limit.
 
-use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::body::{BodyError, Incoming, ReadBody};
 use crate::handler::IntoResponse;
@@ -43,7 +43,7 @@ impl Middleware for BodyLimit {
             // Its length is known, and framing makes sure of it.
             (Some(_), _) | (None, Incoming::Whole(_)) => next.run(request),
             (None, Incoming::Arriving(body)) => {
-                let limited = Limited { body, max, left: Cell::new(max) };
+                let limited = Limited { body, max, left: AtomicU64::new(max) };
                 next.run(&Request { body: Incoming::Arriving(&limited), ..request.clone() })
             }
         }
@@ -54,23 +54,20 @@ impl Middleware for BodyLimit {
 struct Limited<'b> {
     body: &'b (dyn ReadBody + 'b),
     max: u64,
-    left: Cell<u64>,
+    left: AtomicU64,
 }
 
 impl ReadBody for Limited<'_> {
     fn read(&self, buffer: &mut [u8]) -> Result<usize, BodyError> {
         let count = self.body.read(buffer)?;
-        match self.left.get().checked_sub(count as u64) {
-            Some(left) => {
-                self.left.set(left);
-                Ok(count)
-            }
-            None => Err(BodyError::TooLarge { max: self.max }),
-        }
+        // Only the sum counts: nothing else is ordered by it.
+        let (set, fetch) = (Ordering::Relaxed, Ordering::Relaxed);
+        let left = self.left.fetch_update(set, fetch, |left| left.checked_sub(count as u64));
+        left.map(|_| count).map_err(|_| BodyError::TooLarge { max: self.max })
     }
 
-    fn is_touched(&self) -> bool {
-        self.body.is_touched()
+    fn begin(&self) -> bool {
+        self.body.begin()
     }
 
     fn is_as_framed(&self) -> bool {
@@ -98,8 +95,8 @@ mod tests {
             self.0.read(buffer)
         }
 
-        fn is_touched(&self) -> bool {
-            self.0.is_touched()
+        fn begin(&self) -> bool {
+            self.0.begin()
         }
 
         fn is_as_framed(&self) -> bool {

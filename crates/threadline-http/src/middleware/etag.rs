@@ -191,7 +191,7 @@ mod tests {
     use crate::IntoResponse;
     use crate::middleware::testing::{Stack, request};
 
-    fn get(fields: &str, handler: impl Fn(&Request<'_>) -> Response) -> Response {
+    fn get(fields: &str, handler: impl Fn(&Request<'_>) -> Response + Sync) -> Response {
         Stack::of(Etag::new().len_max(100)).run(request("GET /", fields), handler)
     }
 

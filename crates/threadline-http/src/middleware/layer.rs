@@ -78,16 +78,35 @@ impl fmt::Debug for Layers {
 }
 
 /// The rest of the layers, and the handler.
+///
+/// It can be sent to another thread, together with the request. Cloned, it runs several times: each run
+/// calls the layers and the handler again. Of a body that is still arriving only the first run gets
+/// anything; to run again with a body, read it by [`Request::bytes`] first and pass it on by
+/// [`Request::with_body`].
+///
+/// ```
+/// use threadline_http::{Next, Request, Response, Router, Status};
+///
+/// /// Asks a second time where the first answer is a 503.
+/// fn retry(request: &Request<'_>, next: Next<'_>) -> Response {
+///     match next.clone().run(request) {
+///         busy if busy.status() == Status::SERVICE_UNAVAILABLE => next.run(request),
+///         response => response,
+///     }
+/// }
+/// # Router::new().get("/", || "tea").layer(retry).build().unwrap();
+/// ```
+#[derive(Clone)]
 #[must_use = "a request that is not passed on is not answered by its handler"]
 pub struct Next<'n> {
     layers: &'n [Contained<Arc<dyn Middleware>>],
-    handler: &'n (dyn Fn(&Request<'_>) -> Response + 'n),
+    handler: &'n (dyn Fn(&Request<'_>) -> Response + Sync + 'n),
 }
 
 impl<'n> Next<'n> {
     pub(crate) fn new(
         layers: &'n Layers,
-        handler: &'n (dyn Fn(&Request<'_>) -> Response + 'n),
+        handler: &'n (dyn Fn(&Request<'_>) -> Response + Sync + 'n),
     ) -> Self {
         Next { layers: &layers.0, handler }
     }

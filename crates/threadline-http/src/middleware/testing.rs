@@ -1,12 +1,14 @@
 //! Drives one middleware in tests: bytes of a request in, a response out, no service and no engine.
 
-use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use threadline_proto::request::{self, HeaderSlots, Limits, Parsed};
 
 use crate::body::{BodyError, Incoming, ReadBody};
 use crate::extensions::{Extensions, States};
+use crate::middleware::Deadline;
 use crate::middleware::layer::Layers;
 use crate::request::{Around, Request};
 use crate::{IntoResponse, Middleware, Next, Response};
@@ -43,7 +45,7 @@ impl Stack {
     pub(crate) fn run<R: IntoResponse>(
         &self,
         input: impl AsRef<[u8]>,
-        handler: impl Fn(&Request<'_>) -> R,
+        handler: impl Fn(&Request<'_>) -> R + Sync,
     ) -> Response {
         self.run_with(input.as_ref(), None, &handler)
     }
@@ -53,7 +55,7 @@ impl Stack {
         &self,
         input: impl AsRef<[u8]>,
         pieces: &Pieces,
-        handler: impl Fn(&Request<'_>) -> R,
+        handler: impl Fn(&Request<'_>) -> R + Sync,
     ) -> Response {
         self.run_with(input.as_ref(), Some(pieces), &handler)
     }
@@ -62,7 +64,7 @@ impl Stack {
         &self,
         input: &[u8],
         pieces: Option<&Pieces>,
-        handler: &dyn Fn(&Request<'_>) -> R,
+        handler: &(dyn Fn(&Request<'_>) -> R + Sync),
     ) -> Response {
         let mut slots = HeaderSlots::new();
         let parsed = request::parse(input, &mut slots, &Limits::default()).expect("a good request");
@@ -76,7 +78,9 @@ impl Stack {
         let around = Around { route, path: None, body_max: BODY_MAX, states: &states, extensions };
         let peer_addr = Some(([192, 0, 2, 7], 4321).into());
         let (head, around) = (&head, &around);
-        let request = Request { head, method: None, params: None, body, peer_addr, around };
+        let (method, params, is_decoded, deadline) = (None, None, false, Deadline::NEVER);
+        let request =
+            Request { head, method, params, body, is_decoded, peer_addr, deadline, around };
         let handler = |request: &Request<'_>| handler(request).into_response();
         Next::new(&self.0, &handler).run(&request)
     }
@@ -84,22 +88,28 @@ impl Stack {
 
 /// A body that comes in pieces, and counts how many have been fetched.
 pub(crate) struct Pieces {
-    left: RefCell<VecDeque<Vec<u8>>>,
-    pub(crate) fetched: Cell<usize>,
+    left: Mutex<VecDeque<Vec<u8>>>,
+    touched: AtomicBool,
+    fetched: AtomicUsize,
 }
 
 impl Pieces {
     pub(crate) fn new<'p>(pieces: impl IntoIterator<Item = &'p [u8]>) -> Self {
-        let left = RefCell::new(pieces.into_iter().map(<[u8]>::to_vec).collect());
-        Pieces { left, fetched: Cell::new(0) }
+        let left = Mutex::new(pieces.into_iter().map(<[u8]>::to_vec).collect());
+        Pieces { left, touched: AtomicBool::new(false), fetched: AtomicUsize::new(0) }
+    }
+
+    pub(crate) fn fetched(&self) -> usize {
+        self.fetched.load(Ordering::Relaxed)
     }
 }
 
 impl ReadBody for Pieces {
     fn read(&self, buffer: &mut [u8]) -> Result<usize, BodyError> {
-        let mut left = self.left.borrow_mut();
+        self.touched.store(true, Ordering::Relaxed);
+        let mut left = self.left.lock().expect("not poisoned");
         let Some(mut piece) = left.pop_front() else { return Ok(0) };
-        self.fetched.set(self.fetched.get() + 1);
+        self.fetched.fetch_add(1, Ordering::Relaxed);
         let count = piece.len().min(buffer.len());
         buffer[..count].copy_from_slice(&piece[..count]);
         if count < piece.len() {
@@ -108,7 +118,7 @@ impl ReadBody for Pieces {
         Ok(count)
     }
 
-    fn is_touched(&self) -> bool {
-        self.fetched.get() > 0
+    fn begin(&self) -> bool {
+        !self.touched.swap(true, Ordering::Relaxed)
     }
 }

@@ -18,8 +18,7 @@ use crate::middleware::layer::{Middleware, Next};
 use crate::request::Request;
 use crate::response::Response;
 
-/// Until when a request has to be answered. Left in its extensions by [`TimeLimit`], and a parameter
-/// that handlers can have.
+/// Until when a request has to be answered. Set by [`TimeLimit`], and a parameter that handlers can have.
 ///
 /// ```
 /// use std::time::Duration;
@@ -46,7 +45,7 @@ pub struct Deadline(Option<Instant>);
 impl Deadline {
     /// The deadline of a request; [`Deadline::NEVER`] without a [`TimeLimit`] around.
     pub fn of(request: &Request<'_>) -> Deadline {
-        request.extensions().get::<Deadline>().map_or(Deadline::NEVER, |deadline| *deadline)
+        request.deadline
     }
 
     /// No deadline.
@@ -154,10 +153,8 @@ impl TimeLimit {
         if deadline.is_past() {
             return DeadlinePassed.into_response();
         }
-        request.extensions().insert(deadline);
-        let response = next.run(request);
-        // The outer layers have their own time.
-        request.extensions().insert(outer);
+        // Not in the extensions, which the outer layers see: they have their own time.
+        let response = next.run(&Request { deadline, ..request.clone() });
         if self.late == Late::Replaced && deadline.is_past() {
             let status = response.status().code();
             limited!(warn, route: request.route(), "the response came too late", status);
@@ -234,6 +231,21 @@ mod tests {
             .around(TimeLimit::new(Duration::from_millis(1)).keep_late());
         let response = stack.run(request("GET /", ""), |_| -> Response { panic!("begun") });
         assert_eq!(response.status(), Status::SERVICE_UNAVAILABLE);
+    }
+
+    #[test]
+    fn each_run_of_a_layer_has_a_deadline_of_its_own() {
+        let twice = |request: &Request<'_>, next: Next<'_>| {
+            drop(next.clone().run(request));
+            assert_eq!(Deadline::of(request), Deadline::NEVER);
+            next.run(request)
+        };
+        let response =
+            Stack::of(TimeLimit::new(LONG)).around(twice).run(request("GET /", ""), |request| {
+                assert_ne!(Deadline::of(request), Deadline::NEVER);
+                "in time"
+            });
+        assert_eq!(response.status(), Status::OK);
     }
 
     #[test]

@@ -46,7 +46,7 @@ impl<'a> Stream<'a> {
         let parser = Parser::new(boundary, limits);
         let source = match body {
             Incoming::Whole(bytes) => Source::Whole(bytes),
-            Incoming::Arriving(body) if body.is_touched() => {
+            Incoming::Arriving(body) if !body.begin() => {
                 return Err(MultipartError::Body(BodyError::Consumed));
             }
             Incoming::Arriving(body) => {

@@ -1,7 +1,8 @@
 //! The parser step by step, and bodies that arrive in pieces.
 
-use std::cell::Cell;
 use std::io::{self, BufRead, Read};
+use std::mem;
+use std::sync::Mutex;
 
 use super::*;
 use crate::body::{BodyError, Incoming, ReadBody};
@@ -152,7 +153,7 @@ fn every_limit_of_the_syntax_lets_through_what_it_says_and_no_more() {
 }
 
 /// Sends a body in pieces to a handler.
-fn post<R: IntoResponse>(pieces: &[&[u8]], handler: impl Fn(&Request<'_>) -> R) -> Response {
+fn post<R: IntoResponse>(pieces: &[&[u8]], handler: impl Fn(&Request<'_>) -> R + Sync) -> Response {
     let stack = Stack::of(|request: &Request<'_>, next: Next<'_>| next.run(request));
     let fields = "Content-Type: multipart/form-data; boundary=b\r\n";
     let request = request_with("POST /", fields, b"");
@@ -199,24 +200,24 @@ fn the_body_is_read_to_its_end_behind_the_last_part() {
     let request = request_with("POST /", fields, b"");
     let pieces = Pieces::new([&b"--b--\r\n"[..], b"an epi", b"logue"]);
     let response = Stack::of(Whole).run_arriving(&request, &pieces, list);
-    assert_eq!((response.status(), pieces.fetched.get()), (Status::OK, 3));
+    assert_eq!((response.status(), pieces.fetched()), (Status::OK, 3));
 }
 
 /// A body that has a start, and then never ends.
 struct Endless<'s> {
-    start: Cell<&'s [u8]>,
+    start: Mutex<&'s [u8]>,
 }
 
 impl ReadBody for Endless<'_> {
     fn read(&self, buffer: &mut [u8]) -> Result<usize, BodyError> {
         buffer.fill(b'x');
-        let start = self.start.take();
+        let start = mem::take(&mut *self.start.lock().expect("not poisoned"));
         buffer[..start.len()].copy_from_slice(start);
         Ok(buffer.len())
     }
 
-    fn is_touched(&self) -> bool {
-        false
+    fn begin(&self) -> bool {
+        true
     }
 }
 
@@ -227,7 +228,7 @@ fn the_buffer_grows_no_further_than_a_head_may() {
         .part_len_max(10_000_000)
         .preamble_len_max(10_000_000);
     for start in ["", "--b\r\n", "--b\r\n\r\n"] {
-        let body = Endless { start: Cell::new(start.as_bytes()) };
+        let body = Endless { start: Mutex::new(start.as_bytes()) };
         let boundary = Boundary::new("b").expect("a boundary");
         let mut stream = Stream::new(boundary, Incoming::Arriving(&body), limits).expect("fresh");
         while let Ok(true) = stream.next_part() {}

@@ -18,6 +18,7 @@ use crate::body::{Arriving, Body, Incoming};
 use crate::exchange::{Exchange, Line};
 use crate::extensions::Extensions;
 use crate::fault::internal_error;
+use crate::middleware::Deadline;
 use crate::request::{Around, Request};
 use crate::response::Response;
 use crate::write::{After, Failure, Manner, Responder, write, write_own};
@@ -63,7 +64,8 @@ impl Call<'_, '_> {
             let around = Around { route, path, body_max, states, extensions };
             let request = |body| {
                 let (params, around) = (self.params, &around);
-                Request { head, method: None, params, body, peer_addr, around }
+                let (method, is_decoded, deadline) = (None, false, Deadline::NEVER);
+                Request { head, method, params, body, is_decoded, peer_addr, deadline, around }
             };
             let mut rest = None;
             let response = match content.body {

@@ -16,6 +16,7 @@ mod http_client;
 mod http_faults;
 mod http_middleware;
 mod http_stress;
+mod http_threads;
 mod isolation;
 mod limits;
 mod lines;

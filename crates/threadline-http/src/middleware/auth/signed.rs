@@ -378,7 +378,7 @@ mod tests {
             let response =
                 stack().run_arriving(input, &pieces, |_| -> Response { panic!("let through") });
             assert_eq!(response.status(), Status::UNAUTHORIZED, "{bad}");
-            assert_eq!(pieces.fetched.get(), 0, "{bad}");
+            assert_eq!(pieces.fetched(), 0, "{bad}");
         }
     }
 

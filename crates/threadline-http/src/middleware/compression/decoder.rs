@@ -4,9 +4,10 @@
 //! Memory is the library's window: 32 KB for gzip, at most 8 MB for zstd (RFC 9659) and 16 MB for
 //! brotli (RFC 7932 §9.1), whatever the client writes.
 
-use std::cell::{Cell, RefCell};
 use std::io::{self, BufReader, Read};
-use std::rc::Rc;
+use std::mem;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::body::{BodyError, BodyReader, Incoming, ReadBody};
 use crate::middleware::compression::Coding;
@@ -24,31 +25,37 @@ pub(super) struct Bounds {
 const RATIO_FROM: u64 = 64 * 1024;
 
 /// A body that is decoded while it is read.
-pub(super) struct Decoded<'b>(RefCell<Inner<'b>>);
+pub(super) struct Decoded<'b>(Mutex<Inner<'b>>);
 
 struct Inner<'b> {
     coding: Coding,
     body: Incoming<'b>,
     /// Made with the first read: making it may read the body already.
-    decoder: Option<Box<dyn Read + 'b>>,
+    decoder: Option<Box<dyn Read + Send + 'b>>,
     bounds: Bounds,
     /// Bytes that the decoder has been given.
-    came: Rc<Cell<u64>>,
+    came: Arc<AtomicU64>,
     /// Bytes that it has made of them.
     made: u64,
+    touched: bool,
     failed: Option<BodyError>,
 }
 
 impl<'b> Decoded<'b> {
     pub(super) fn new(coding: Coding, body: Incoming<'b>, bounds: Bounds) -> Self {
-        let (decoder, came, made, failed) = (None, Rc::default(), 0, None);
-        Decoded(RefCell::new(Inner { coding, body, decoder, bounds, came, made, failed }))
+        let (decoder, came, made, touched, failed) = (None, Arc::default(), 0, false, None);
+        Decoded(Mutex::new(Inner { coding, body, decoder, bounds, came, made, touched, failed }))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner<'b>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl ReadBody for Decoded<'_> {
     fn read(&self, buffer: &mut [u8]) -> Result<usize, BodyError> {
-        let mut inner = self.0.borrow_mut();
+        let mut inner = self.lock();
+        inner.touched = true;
         if let Some(error) = inner.failed {
             return Err(error);
         }
@@ -57,8 +64,8 @@ impl ReadBody for Decoded<'_> {
         read
     }
 
-    fn is_touched(&self) -> bool {
-        self.0.borrow().decoder.is_some()
+    fn begin(&self) -> bool {
+        !mem::replace(&mut self.lock().touched, true)
     }
 
     fn is_as_framed(&self) -> bool {
@@ -76,7 +83,7 @@ impl<'b> Inner<'b> {
         if self.made > len_max {
             return Err(BodyError::TooLarge { max: len_max });
         }
-        let fair = self.came.get().saturating_mul(u64::from(ratio_max));
+        let fair = self.came.load(Ordering::Relaxed).saturating_mul(u64::from(ratio_max));
         if self.made > RATIO_FROM && self.made > fair {
             return Err(BodyError::Expands { ratio_max });
         }
@@ -96,8 +103,15 @@ impl<'b> Inner<'b> {
         }
     }
 
-    fn begin(&self) -> io::Result<Box<dyn Read + 'b>> {
-        let (body, count) = (BodyReader(self.body), Rc::clone(&self.came));
+    fn begin(&self) -> io::Result<Box<dyn Read + Send + 'b>> {
+        // A coding has no beginning in the middle of a body that has been read before, for this layer's first
+        // run perhaps.
+        if let Incoming::Arriving(body) = self.body
+            && !body.begin()
+        {
+            return Err(BodyError::Consumed.into());
+        }
+        let (body, count) = (BodyReader(self.body), Arc::clone(&self.came));
         let reader = BufReader::new(Counting { body, count });
         Ok(match self.coding {
             #[cfg(feature = "zstd")]
@@ -117,13 +131,14 @@ impl<'b> Inner<'b> {
 /// Counts what is read of a body.
 struct Counting<'b> {
     body: BodyReader<'b>,
-    count: Rc<Cell<u64>>,
+    count: Arc<AtomicU64>,
 }
 
 impl Read for Counting<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.body.read(buffer)?;
-        self.count.set(self.count.get() + count as u64);
+        // Under the lock of the body that it is a part of.
+        self.count.fetch_add(count as u64, Ordering::Relaxed);
         Ok(count)
     }
 }

@@ -45,9 +45,6 @@ pub struct Decompression {
     ratio_max: u32,
 }
 
-/// Left with a request whose body is decoded: another layer of this kind must not do it again.
-struct IsDecoded;
-
 impl Default for Decompression {
     fn default() -> Self {
         Decompression::new()
@@ -80,18 +77,19 @@ impl Middleware for Decompression {
             .filter(|name| !name.eq_ignore_ascii_case("identity"));
         let Some(name) = names.next() else { return next.run(request) };
         let is_empty = request.content_length() == Some(0);
-        if is_empty || request.extensions().get::<IsDecoded>().is_some() {
+        // Another layer of this kind has decoded it.
+        if is_empty || request.is_decoded {
             return next.run(request);
         }
         // One after the other is legal, used by nobody, and a bomb in a bomb.
         let (Some(coding), None) = (Coding::from_name(name), names.next()) else {
             return unsupported();
         };
-        request.extensions().insert(IsDecoded);
         let len_max = self.len_max.unwrap_or_else(|| request.body_max());
         let bounds = Bounds { len_max, ratio_max: self.ratio_max };
         let decoded = Decoded::new(coding, request.body, bounds);
-        next.run(&Request { body: Incoming::Arriving(&decoded), ..request.clone() })
+        let body = Incoming::Arriving(&decoded);
+        next.run(&Request { body, is_decoded: true, ..request.clone() })
     }
 }
 

@@ -9,7 +9,7 @@ use super::*;
 use crate::middleware::Etag;
 use crate::{Body, IntoResponse};
 
-fn get(coding: Coding, handler: impl Fn(&Request<'_>) -> Response) -> Response {
+fn get(coding: Coding, handler: impl Fn(&Request<'_>) -> Response + Sync) -> Response {
     let fields = format!("Accept-Encoding: {coding}\r\n");
     Stack::of(Compression::new()).run(request("GET /", &fields), handler)
 }
@@ -71,7 +71,7 @@ fn streams_files_and_long_content_are_compressed_while_they_are_read() {
     let long = text(400_000);
     let mut file = tempfile::NamedTempFile::new().expect("a file");
     file.write_all(long.as_bytes()).expect("written");
-    let bodies: [&dyn Fn() -> Body; 4] = [
+    let bodies: [&(dyn Fn() -> Body + Sync); 4] = [
         &|| Body::from(long.clone()),
         &|| Body::reader(io::Cursor::new(long.clone())),
         &|| Body::sized_reader(io::Cursor::new(long.clone()), 400_000),
@@ -206,7 +206,10 @@ fn rfc9110_8_8_1_a_strong_etag_becomes_weak() {
 }
 
 /// A response's validator and `Vary`, for a client that takes a coding and for one that does not.
-fn said(line: &str, handler: impl Fn() -> Response) -> [(Option<String>, Option<String>); 2] {
+fn said(
+    line: &str,
+    handler: impl Fn() -> Response + Sync,
+) -> [(Option<String>, Option<String>); 2] {
     [format!("Accept-Encoding: {}\r\n", Coding::ALL[0]), String::new()].map(|fields| {
         let stack = Stack::of(Compression::new());
         let response = stack.run(request(line, &fields), |_| handler());

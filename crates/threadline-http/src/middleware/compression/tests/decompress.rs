@@ -1,13 +1,13 @@
 //! Which requests are decoded, and what becomes of bombs and broken bodies.
 
-use std::cell::Cell;
 use std::io::Read;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use threadline_proto::response::Status;
 
 use super::*;
-use crate::IntoResponse;
 use crate::middleware::testing::{BODY_MAX, Pieces};
+use crate::{IntoResponse, Next};
 
 fn post(decompression: Decompression, name: &str, body: &[u8]) -> Response {
     let fields = format!("Content-Encoding: {name}\r\n");
@@ -28,6 +28,47 @@ fn a_request_is_decoded_for_its_handler() {
 }
 
 #[test]
+fn a_body_that_is_here_is_decoded_in_each_run_of_the_layer() {
+    for &coding in Coding::ALL {
+        let bodies = move |request: &Request<'_>, next: Next<'_>| {
+            let first = next.clone().run(request);
+            std::thread::scope(|scope| {
+                let second = scope.spawn(|| next.clone().run(request));
+                let third = next.clone().run(request);
+                for response in [first, second.join().expect("an answer"), third] {
+                    assert_eq!(response.body().as_bytes(), Some(&b"hello"[..]), "{coding}");
+                }
+            });
+            "thrice"
+        };
+        let body = encoded(coding, b"hello");
+        let input = request_with("POST /", &format!("Content-Encoding: {coding}\r\n"), &body);
+        let stack = Stack::of(Decompression::new()).around(Decompression::new()).around(bodies);
+        let response = stack.run(&input, |request| request.bytes().map(Cow::into_owned));
+        assert_eq!(response.body().as_bytes(), Some(&b"thrice"[..]), "{coding}");
+    }
+}
+
+#[test]
+fn a_body_that_arrives_is_decoded_once() {
+    for &coding in Coding::ALL {
+        let body = encoded(coding, b"hello");
+        let input = request_with("POST /", &format!("Content-Encoding: {coding}\r\n"), &body);
+        let twice = move |request: &Request<'_>, next: Next<'_>| {
+            let first = next.clone().run(request);
+            assert_eq!(first.body().as_bytes(), Some(&b"hello"[..]), "{coding}");
+            next.run(request)
+        };
+        let stack = Stack::of(Decompression::new()).around(twice);
+        let pieces = Pieces::new([&body[..]]);
+        let handler = |request: &Request<'_>| request.bytes().map(Cow::into_owned);
+        let second = stack.run_arriving(&input, &pieces, handler);
+        // What was read before, and no coding that is broken: not the client's fault.
+        assert_eq!(second.status(), Status::INTERNAL_SERVER_ERROR, "{coding}");
+    }
+}
+
+#[test]
 fn a_body_is_decoded_while_it_arrives_to_its_end() {
     for &coding in Coding::ALL {
         let body = encoded(coding, text(50_000).as_bytes());
@@ -40,7 +81,7 @@ fn a_body_is_decoded_while_it_arrives_to_its_end() {
             request.bytes().map(Cow::into_owned)
         });
         assert_eq!(response.body().as_bytes(), Some(text(50_000).as_bytes()), "{coding}");
-        assert_eq!(pieces.fetched.get(), body.len(), "{coding}");
+        assert_eq!(pieces.fetched(), body.len(), "{coding}");
     }
 }
 
@@ -51,7 +92,7 @@ fn what_nobody_reads_is_not_decoded() {
         let input = request_with("POST /", &format!("Content-Encoding: {coding}\r\n"), b"x");
         let stack = Stack::of(Decompression::new());
         let response = stack.run_arriving(input, &pieces, |_| "unread");
-        assert_eq!((response.status(), pieces.fetched.get()), (Status::OK, 0), "{coding}");
+        assert_eq!((response.status(), pieces.fetched()), (Status::OK, 0), "{coding}");
     }
 }
 
@@ -89,7 +130,7 @@ fn a_bomb_does_not_go_off() {
         let bomb = encoded(coding, &vec![0; 8 * 1024 * 1024]);
         assert!(bomb.len() < 16 * 1024, "{coding}: {}", bomb.len());
         let fields = format!("Content-Encoding: {coding}\r\n");
-        let made = Cell::new(0);
+        let made = AtomicUsize::new(0);
         let stack = Stack::of(Decompression::new().len_max(u64::MAX).ratio_max(50));
         let response = stack.run(request_with("POST /", &fields, &bomb), |request| {
             let mut reader = request.reader();
@@ -97,7 +138,7 @@ fn a_bomb_does_not_go_off() {
             loop {
                 match reader.read(&mut buffer) {
                     Ok(0) => return Response::text("all of it"),
-                    Ok(count) => made.set(made.get() + count),
+                    Ok(count) => drop(made.fetch_add(count, Ordering::Relaxed)),
                     Err(error) => return BodyError::of(&error).expect("a reason").into_response(),
                 }
             }
@@ -105,7 +146,8 @@ fn a_bomb_does_not_go_off() {
         assert_eq!(response.status(), Status::CONTENT_TOO_LARGE, "{coding}");
         // What is let through is what the ratio allows, or where it begins to count.
         let fair = (50 * bomb.len()).max(64 * 1024) + 4096;
-        assert!(made.get() <= fair, "{coding}: {}", made.get());
+        let made = made.into_inner();
+        assert!(made <= fair, "{coding}: {made}");
     }
 }
 
