@@ -76,16 +76,16 @@ impl fmt::Debug for Extensions {
     }
 }
 
-/// What a service's handlers share, by type.
-#[derive(Default)]
+/// What a service's handlers share, by type. A clone has the same values.
+#[derive(Clone, Default)]
 pub(crate) struct States(Vec<(TypeId, &'static str, State)>);
 
-type State = Contained<Box<dyn Any + Send + Sync>>;
+type State = Contained<Arc<dyn Any + Send + Sync>>;
 
 impl States {
     pub(crate) fn insert<T: Send + Sync + 'static>(&mut self, value: T) {
         self.0.retain(|(id, ..)| *id != TypeId::of::<T>());
-        self.0.push((TypeId::of::<T>(), type_name::<T>(), Contained::new(Box::new(value))));
+        self.0.push((TypeId::of::<T>(), type_name::<T>(), Contained::new(Arc::new(value))));
     }
 
     pub(crate) fn get<T: 'static>(&self) -> Option<&T> {

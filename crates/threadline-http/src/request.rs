@@ -211,6 +211,7 @@ mod tests {
         shared::<Next<'_>>();
         cloned::<Next<'_>>();
         sent::<Response>();
+        cloned::<crate::Router>();
         #[cfg(feature = "multipart")]
         shared::<crate::multipart::Multipart<'_>>();
     }

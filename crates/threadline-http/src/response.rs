@@ -51,6 +51,13 @@ pub struct Response {
     pub(crate) selected: Option<Box<Selected>>,
 }
 
+/// 200 without content.
+impl Default for Response {
+    fn default() -> Self {
+        Response::new(Status::OK)
+    }
+}
+
 impl Response {
     /// A response without content.
     pub const fn new(status: Status) -> Self {
@@ -219,5 +226,17 @@ impl Response {
     /// The body alone.
     pub fn into_body(self) -> Body {
         self.body
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_default_response_is_200_without_content() {
+        let response = Response::default();
+        assert_eq!((response.status(), response.body().len()), (Status::OK, Some(0)));
+        assert_eq!((response.content_type(), response.headers().count()), (None, 0));
     }
 }

@@ -1,11 +1,13 @@
 //! Mistakes in routes are found when the router is built, and named; good routes are not refused.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use threadline_http::files::Files;
 use threadline_http::testing::TestClient;
 use threadline_http::{
-    FromRequest, HttpSettings, Method, Path, Request, Response, Router, RouterError, Status,
+    FromRequest, Hint, HttpSettings, Method, Next, Path, Request, Response, Router, RouterError,
+    State, Status,
 };
 
 fn error(router: Router) -> String {
@@ -177,11 +179,68 @@ fn handlers_take_up_to_four_extractors_and_the_request() {
     type Four = fn(Peer, Path<u8>, Peer, Peer, &Request<'_>) -> Result<String, Status>;
     let four: Four =
         |a, Path(b), c, d, request| Ok(format!("{} {b} {} {} {}", a.0, c.0, d.0, request.path()));
-    let shared = std::sync::Arc::new(String::from("owned by the closure"));
+    let shared = Arc::new(String::from("owned by the closure"));
     let router = Router::new()
         .get("/four/{b}", four)
         .get("/owned", move || String::clone(&shared))
         .delete("/nothing", || ())
         .patch("/both", |_: Peer, request: &Request<'_>| request.bytes().map(Cow::into_owned));
     assert!(router.build().is_ok());
+}
+
+#[test]
+fn a_clone_is_changed_alone() {
+    let original = Router::new()
+        .get("/", |State(name): State<&'static str>| name)
+        .get("/file/{name}", |Path(name): Path<String>| name)
+        .files("/src", Files::dir("src").expect("a directory"))
+        .state("original")
+        .layer(|request: &Request<'_>, next: Next<'_>| {
+            next.run(request).with_header("x-layer", "a")
+        });
+    let clone = original
+        .clone()
+        .state("clone")
+        .get("/new", || "new")
+        .fallback(|| "any")
+        .layer(|request: &Request<'_>, next: Next<'_>| {
+            next.run(request).with_header("x-outer", "b")
+        })
+        .settings(HttpSettings::default().body_len_max(1));
+    let both = [original, clone].map(|router| TestClient::new(router).expect("a router"));
+    let ask = |path: &str| both.each_ref().map(|client| client.get(path).send());
+    let [original, clone] = ask("/");
+    assert_eq!((original.text(), clone.text()), ("original", "clone"));
+    assert_eq!((original.header("x-layer"), clone.header("x-layer")), (Some("a"), Some("a")));
+    assert_eq!((original.header("x-outer"), clone.header("x-outer")), (None, Some("b")));
+    assert_eq!(ask("/new").map(|response| response.status()), [Status::NOT_FOUND, Status::OK]);
+    assert_eq!(ask("/none").map(|response| response.status()), [Status::NOT_FOUND, Status::OK]);
+    assert_eq!(ask("/file/a").map(|response| response.text().to_owned()), ["a", "a"]);
+    assert_eq!(ask("/src/lib.rs").map(|response| response.status()), [Status::OK; 2]);
+}
+
+#[test]
+fn services_of_clones_have_routes_of_their_own() {
+    let router = Router::new().get("/", || "").hint(Hint::Inline);
+    let (one, other) = (router.clone().build(), router.build());
+    let (one, other) = (one.expect("a router"), other.expect("a router"));
+    let (one, other) =
+        (one.routes().next().expect("a route"), other.routes().next().expect("a route"));
+    assert!(!Arc::ptr_eq(one, other));
+    assert_eq!((one.name(), one.hint()), (other.name(), other.hint()));
+}
+
+#[test]
+fn clones_share_states_and_handlers() {
+    let state = Arc::new(());
+    let captured = Arc::new(());
+    let kept = Arc::clone(&captured);
+    let router = Router::new().get("/", move || drop(Arc::clone(&kept)));
+    let router = router.state(Arc::clone(&state));
+    let clone = router.clone();
+    assert_eq!((Arc::strong_count(&state), Arc::strong_count(&captured)), (2, 2));
+    drop(router);
+    assert_eq!((Arc::strong_count(&state), Arc::strong_count(&captured)), (2, 2));
+    drop(clone);
+    assert_eq!((Arc::strong_count(&state), Arc::strong_count(&captured)), (1, 1));
 }

@@ -6,6 +6,7 @@
 //! body in parts last. `Args` is always inferred.
 
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use threadline_engine::Contained;
 
@@ -66,11 +67,11 @@ pub struct AndMultipart<T>(PhantomData<T>);
 
 /// What the router keeps: a handler whose `Args` are forgotten.
 /// Each is dropped by itself: two that panic then must not meet.
-pub(crate) type Erased = Contained<Box<dyn Fn(&Request<'_>) -> Response + Send + Sync>>;
+pub(crate) type Erased = Contained<Arc<dyn Fn(&Request<'_>) -> Response + Send + Sync>>;
 
 /// Forgets `Args`.
 pub(crate) fn erase<Args>(handler: impl Handler<Args>) -> Erased {
-    Contained::new(Box::new(move |request| handler.call(request)))
+    Contained::new(Arc::new(move |request: &Request<'_>| handler.call(request)))
 }
 
 macro_rules! handlers {

@@ -51,7 +51,7 @@ pub trait FromRequest: Sized {
 }
 
 /// What a handler's parameters need of the service.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Needs {
     pub(crate) states: Vec<(TypeId, &'static str)>,
 }

@@ -53,7 +53,21 @@ pub(crate) use table::{Endpoint, Found, Table};
 ///     .build()?;
 /// # Ok::<(), threadline_http::RouterError>(())
 /// ```
-#[derive(Debug, Default)]
+///
+/// A clone shares handlers, layers and states with the original, also what they count; what is added to one
+/// of the two, or set, the other does not have. Its routes are proven and counted separately.
+///
+/// ```
+/// use threadline_http::testing::TestClient;
+/// use threadline_http::{Router, State};
+///
+/// let common = Router::new().get("/", |State(name): State<&'static str>| name);
+/// let blue = TestClient::new(common.clone().state("blue"))?;
+/// let green = TestClient::new(common.state("green"))?;
+/// assert_eq!((blue.get("/").send().text(), green.get("/").send().text()), ("blue", "green"));
+/// # Ok::<(), threadline_http::RouterError>(())
+/// ```
+#[derive(Debug, Clone, Default)]
 #[must_use = "a router does nothing until it is built"]
 pub struct Router {
     routes: Vec<Planned>,
@@ -66,7 +80,7 @@ pub struct Router {
     mistake: Option<RouterError>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Planned {
     method: Method<'static>,
     pattern: String,

@@ -44,6 +44,21 @@ impl Endpoint {
     }
 }
 
+/// With an engine route of its own: what is proven and counted of one service is not that of another.
+impl Clone for Endpoint {
+    fn clone(&self) -> Self {
+        Endpoint {
+            route: Route::with_hint(self.route.name(), self.route.hint()),
+            params: self.params,
+            needs: self.needs.clone(),
+            answers_get: self.answers_get,
+            body_max: self.body_max,
+            layers: self.layers.clone(),
+            handler: self.handler.clone(),
+        }
+    }
+}
+
 impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Endpoint").field(&self.route.name()).finish()
