@@ -15,6 +15,8 @@ use threadline_engine::protocol::{Offence, Waiting};
 use threadline_engine::{CallError, Route, Session, Turn};
 
 use crate::body::Push;
+use crate::deferred::{Awaited, Late};
+use crate::response::Response;
 use crate::upgrade::UpgradeHandler;
 
 /// See [`Turn`]: the methods are its own.
@@ -58,7 +60,9 @@ pub(crate) trait Line: Send {
 
     fn sender(&mut self) -> Box<dyn Push>;
 
-    fn hand_over(&mut self, handler: Box<UpgradeHandler>);
+    fn upgrade(&mut self, handler: Box<UpgradeHandler>);
+
+    fn defer(&mut self, late: Late) -> Box<dyn Awaited>;
 }
 
 impl Exchange for Turn<'_> {
@@ -126,7 +130,11 @@ impl Line for Session {
         Box::new(Session::sender(self))
     }
 
-    fn hand_over(&mut self, handler: Box<UpgradeHandler>) {
+    fn upgrade(&mut self, handler: Box<UpgradeHandler>) {
         Session::upgrade_to_stream(self, handler);
+    }
+
+    fn defer(&mut self, late: Late) -> Box<dyn Awaited> {
+        Box::new(Session::defer_with::<Response>(self, late))
     }
 }

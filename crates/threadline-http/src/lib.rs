@@ -40,6 +40,7 @@ mod body;
 mod conditional;
 pub mod cookies;
 mod date;
+mod deferred;
 mod exchange;
 mod extensions;
 pub mod extract;
@@ -67,6 +68,7 @@ mod weights;
 mod write;
 
 pub use body::{Body, BodyError, BodyReader, BodySender};
+pub use deferred::{Deferred, Reply};
 pub use extensions::Extensions;
 #[cfg(any(feature = "form", feature = "json"))]
 pub use extract::WrongField;
@@ -92,7 +94,7 @@ pub use response::Response;
 pub use router::{Router, RouterError};
 pub use service::HttpService;
 pub use settings::HttpSettings;
-pub use threadline_engine::{Connection, Hint};
+pub use threadline_engine::{Connection, Hint, NotAwaited, Timeouts};
 pub use threadline_proto::Method;
 pub use threadline_proto::body::Limits as ChunkLimits;
 pub use threadline_proto::request::{Headers, Limits, Version};

@@ -96,6 +96,7 @@ impl Response {
 
     /// Sets the status. [`Response`] says which ones can be sent.
     pub fn with_status(mut self, status: Status) -> Self {
+        self.remember(|| Box::new(move |response| response.status = status));
         self.status = status;
         self
     }
@@ -112,11 +113,7 @@ impl Response {
         name: impl Into<Cow<'static, str>>,
         value: impl Into<Cow<'static, str>>,
     ) -> Self {
-        let name = name.into();
-        if name.eq_ignore_ascii_case("content-type") {
-            return self.with_content_type(value);
-        }
-        self.headers.push((name, value.into()));
+        self.append_header(name, value);
         self
     }
 
@@ -127,11 +124,15 @@ impl Response {
         value: impl Into<Cow<'static, str>>,
     ) {
         let (name, value) = (name.into(), value.into());
+        self.remember(|| {
+            let (name, value) = (name.clone(), value.clone());
+            Box::new(move |response| response.set_header(name, value))
+        });
         if name.eq_ignore_ascii_case("content-type") {
             self.content_type = Some(value);
             return;
         }
-        self.remove_header(&name);
+        self.headers.retain(|(known, _)| !known.eq_ignore_ascii_case(&name));
         self.headers.push((name, value));
     }
 
@@ -142,6 +143,10 @@ impl Response {
         value: impl Into<Cow<'static, str>>,
     ) {
         let (name, value) = (name.into(), value.into());
+        self.remember(|| {
+            let (name, value) = (name.clone(), value.clone());
+            Box::new(move |response| response.append_header(name, value))
+        });
         if name.eq_ignore_ascii_case("content-type") {
             self.content_type = Some(value);
             return;
@@ -151,6 +156,10 @@ impl Response {
 
     /// Removes all header fields of that name.
     pub fn remove_header(&mut self, name: &str) {
+        self.remember(|| {
+            let name = name.to_owned();
+            Box::new(move |response| response.remove_header(&name))
+        });
         if name.eq_ignore_ascii_case("content-type") {
             self.content_type = None;
         }
@@ -159,7 +168,12 @@ impl Response {
 
     /// Sets the media type of the body.
     pub fn with_content_type(mut self, media_type: impl Into<Cow<'static, str>>) -> Self {
-        self.content_type = Some(media_type.into());
+        let media_type = media_type.into();
+        self.remember(|| {
+            let media_type = media_type.clone();
+            Box::new(move |response| response.content_type = Some(media_type))
+        });
+        self.content_type = Some(media_type);
         self
     }
 
@@ -171,6 +185,7 @@ impl Response {
 
     /// Ends the connection behind this response.
     pub fn with_close(mut self) -> Self {
+        self.remember(|| Box::new(|response| response.close = true));
         self.close = true;
         self
     }

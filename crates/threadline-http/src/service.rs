@@ -14,12 +14,14 @@
 //!                        +--> large, on a shard -> Offload: the same again on a pool thread
 //!                        +--> handler --+--------> response, Next, Streamed or Close
 //!                                       +--------> pushed response, Push
+//!                                       +--------> deferred response, Next; the reply by `answer`
 //!                                       +--------> Offload: the same again on a pool thread
 //!                                       +--------> panicked: 500, Close
 //! ```
 
 mod body;
 mod call;
+mod send;
 mod told;
 
 use std::borrow::Cow;
@@ -28,13 +30,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use matchit::Params;
 use threadline_engine::protocol::{
-    AfterRefusal, Offence, Phase, Protocol, Refusal, Step, Timeouts,
+    AfterRefusal, Answer, Offence, Outcome, Phase, Protocol, Refusal, Step, Timeouts,
 };
 use threadline_engine::{Route, Turn};
 use threadline_proto::percent;
 use threadline_proto::request::{self, Form, Head, HeadWatch, HeaderSlots, Limits, Parsed};
 use threadline_proto::response::Status;
 
+use crate::deferred::{self, Late};
 use crate::exchange::Exchange;
 use crate::handler::IntoResponse;
 use crate::middleware::layer::{Layers, Next};
@@ -300,6 +303,21 @@ impl Protocol for HttpService {
 
     fn step(&self, input: &[u8], turn: &mut Turn<'_>) -> Step {
         self.answer(input, turn)
+    }
+
+    fn answer(&self, answer: &mut Answer, turn: &mut Turn<'_>) -> Step {
+        let Some(late) = answer.context::<Late>() else { return Step::Close };
+        let route = Arc::clone(&late.route);
+        let take = || {
+            let response = match answer.outcome() {
+                Outcome::TimedOut => deferred::too_late(),
+                Outcome::Answered(_) | Outcome::Dropped => {
+                    answer.take().unwrap_or_else(deferred::never)
+                }
+            };
+            Some((answer.take_context()?, response))
+        };
+        self.reply(&route, take, turn)
     }
 
     fn end_of_input(&self, input: &[u8], turn: &mut Turn<'_>) -> Step {

@@ -114,6 +114,8 @@ pub(crate) enum After {
     Next,
     Close,
     Push,
+    /// It is not there yet.
+    Later,
 }
 
 /// Sends a response that is more than bytes behind a head: they are left in `out` for the engine, and
@@ -223,6 +225,8 @@ impl<L: Line> Responder<'_, L> {
             }
             Kind::Reader { reader, len: Some(len) } => self.copy(reader, len)?,
             Kind::Reader { reader, len: None } => self.copy_to_end(reader, chunked)?,
+            // Taken out before; a response that comes later cannot come later still.
+            Kind::Pending(_) => {}
             Kind::Push(Start(start)) => {
                 self.flush()?;
                 let framing = if chunked { PushFraming::Chunked } else { PushFraming::UntilClose };

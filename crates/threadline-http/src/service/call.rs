@@ -5,23 +5,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use matchit::Params;
-use threadline_engine::log::{Escaped, limited};
 use threadline_engine::protocol::Step;
 use threadline_engine::{CallError, Route};
-use threadline_proto::request::Version;
+use threadline_proto::request::Head;
 use threadline_proto::response::Status;
 
 use super::body::Content;
+use super::send::Sending;
 use super::told::{self, Told};
 use super::{HttpService, Message};
-use crate::body::{Arriving, Body, Incoming};
+use crate::body::{Arriving, Incoming};
 use crate::exchange::{Exchange, Line};
 use crate::extensions::Extensions;
 use crate::fault::internal_error;
 use crate::middleware::Deadline;
 use crate::request::{Around, Request};
 use crate::response::Response;
-use crate::write::{After, Failure, Manner, Responder, write, write_own};
+use crate::write::{After, write_own};
 
 /// What is known before the handler runs.
 pub(super) struct Call<'c, 'i> {
@@ -84,7 +84,11 @@ impl Call<'_, '_> {
             if told::is_wanted() {
                 told = Some(Told::of(&response));
             }
-            Ended { after: self.respond(response, manner, line, out, &begun), rest }
+            let Head { version, .. } = *head;
+            let (service, route) = (self.service, self.route);
+            let sending =
+                Sending { service, route, version, manner, begun: &begun, failed: &self.failed };
+            Ended { after: sending.send(response, head.upgrades(), line, out), rest }
         });
         if let Some(took) = exchange.took() {
             self.tell(told, called.is_err(), took, exchange);
@@ -92,6 +96,13 @@ impl Call<'_, '_> {
         match called {
             Ok(Ended { after: After::Next, rest: Some(rest) }) => Step::Streamed { rest },
             Ok(Ended { after: After::Next, rest: None }) => Step::Next { consumed: content.len },
+            Ok(Ended { after: After::Later, rest: None }) if content.body.is_some() => {
+                Step::Next { consumed: content.len }
+            }
+            // The rest of a body that its handler has not read is thrown away behind the reply.
+            Ok(Ended { after: After::Later, rest }) => {
+                Step::Streamed { rest: rest.unwrap_or_default() }
+            }
             Ok(Ended { after: After::Push, .. }) => Step::Push,
             Ok(Ended { after: After::Close, .. }) => Step::Close,
             Err(CallError::Offload) => Step::Offload { len: content.len },
@@ -142,90 +153,5 @@ impl Call<'_, '_> {
         let &Message { head, input, .. } = self.message;
         let ahead = input.get(head.len..).unwrap_or_default();
         Arriving::new(line, head, ahead, self.body_max, &self.service.settings)
-    }
-
-    #[inline]
-    fn respond<L: Line>(
-        &self,
-        response: Response,
-        manner: Manner,
-        line: &mut L,
-        out: &mut Vec<u8>,
-        begun: &Cell<bool>,
-    ) -> After {
-        // What nearly every response is: bytes behind a head.
-        if response.is_plain() && manner.is_plain() && write(out, &response, manner).is_ok() {
-            return manner.after();
-        }
-        self.respond_with(response, manner, line, out, begun)
-    }
-
-    /// The same for any response.
-    #[cold]
-    fn respond_with<L: Line>(
-        &self,
-        mut response: Response,
-        manner: Manner,
-        line: &mut L,
-        out: &mut Vec<u8>,
-        begun: &Cell<bool>,
-    ) -> After {
-        let upgrade = match &response.upgrade {
-            Some(_) if response.has_sound_status() => {
-                response.settle_upgrade(self.message.head.upgrades(), manner.closes())
-            }
-            _ => None,
-        };
-        if response.status.omits_content() && !response.body.is_empty() {
-            self.leave_content_out(&mut response);
-        }
-        let manner = if response.close { manner.closing() } else { manner };
-        let is_http_11 = self.message.head.version == Version::Http11;
-        let stall = self.service.settings.timeouts.write;
-        let responder =
-            Responder { line: &mut *line, out: &mut *out, manner, is_http_11, stall, begun };
-        match responder.respond(&mut response) {
-            Ok(after) => {
-                if let Some(handler) = upgrade {
-                    line.hand_over(handler);
-                }
-                after
-            }
-            Err(failure) => {
-                self.report(&failure);
-                self.failed.set(!begun.get());
-                if begun.get() {
-                    out.clear();
-                    return After::Close;
-                }
-                write_own(out, &response.replaced_by(internal_error()), manner);
-                manner.after()
-            }
-        }
-    }
-
-    /// Content that the status has no place for is not sent (RFC 9110 §15.3.5, §15.3.6, §15.4.5).
-    #[cold]
-    fn leave_content_out(&self, response: &mut Response) {
-        if self.service.left_out.is_first(self.route) {
-            let (route, status) = (self.route.name(), response.status);
-            let hint = "a response of this status has no content; said once for this route";
-            limited!(warn, route: route, "the body of a response is not sent", %status, hint);
-        }
-        response.set_body(Body::EMPTY);
-    }
-
-    #[cold]
-    fn report(&self, failure: &Failure) {
-        let route = self.route.name();
-        match failure {
-            Failure::Refused(fault) => fault.report(route),
-            Failure::Body(error) => {
-                let error = Escaped(error);
-                limited!(error, route: route, "the response is cut off", %error);
-            }
-            // The client's business.
-            Failure::Line(error) => tracing::debug!(route, "the client is gone: {error}"),
-        }
     }
 }

@@ -10,17 +10,20 @@ use std::mem;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use threadline_engine::log::{limited, within};
 use threadline_engine::protocol::{Offence, Step, Waiting};
-use threadline_engine::{CallError, Route, SendError, SlowReceiver};
+use threadline_engine::{CallError, NotAwaited, Route, SendError, SlowReceiver};
 
 use super::Transport;
 use crate::body::Push;
+use crate::deferred::{self, Awaited, Late};
 use crate::exchange::{Exchange, Line};
 use crate::middleware::catch_panic::drop_payload;
+use crate::response::Response;
 use crate::service::HttpService;
 use crate::upgrade::UpgradeHandler;
 
@@ -42,6 +45,7 @@ impl Transport for InProcess {
         let mut input = request.to_vec();
         while !input.is_empty() {
             let step = self.service.answer(&input, &mut turn);
+            let step = self.wait(&mut turn).unwrap_or(step);
             let unsent = mem::take(&mut turn.out);
             turn.line.push(&unsent);
             match step {
@@ -59,6 +63,23 @@ impl Transport for InProcess {
     }
 }
 
+impl InProcess {
+    /// Sends the reply of a call that was deferred, once it is there. `None` if it closes nothing.
+    fn wait(&self, turn: &mut InProcessTurn) -> Option<Step> {
+        let (late, receiver) =
+            turn.line.deferred.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        let limit = self.service.settings().timeouts.deferred.unwrap_or(Duration::MAX);
+        let response = match receiver.recv_timeout(limit) {
+            Ok(response) => response,
+            Err(RecvTimeoutError::Disconnected) => deferred::never(),
+            Err(RecvTimeoutError::Timeout) => deferred::too_late(),
+        };
+        let route = Arc::clone(&late.route);
+        let step = self.service.reply(&route, || Some((late, response)), turn);
+        (!matches!(step, Step::Next { .. })).then_some(step)
+    }
+}
+
 #[derive(Default)]
 struct InProcessTurn {
     out: Vec<u8>,
@@ -66,17 +87,20 @@ struct InProcessTurn {
     memo: Option<Box<dyn Any + Send>>,
 }
 
-/// What the service has said, shared with those who push.
 #[derive(Default, Clone)]
-struct InProcessLine(Arc<Mutex<Vec<u8>>>);
+struct InProcessLine {
+    /// What the service has said, shared with those who push.
+    said: Arc<Mutex<Vec<u8>>>,
+    deferred: Arc<Mutex<Option<(Late, Receiver<Response>)>>>,
+}
 
 impl InProcessLine {
     fn push(&self, bytes: &[u8]) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        self.said.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
     }
 
     fn taken(&self) -> Vec<u8> {
-        mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        mem::take(&mut self.said.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -153,8 +177,27 @@ impl Line for InProcessLine {
         Box::new(self.clone())
     }
 
-    /// There is no connection to hand over: the client sees the response, and that is the end.
-    fn hand_over(&mut self, _handler: Box<UpgradeHandler>) {}
+    /// There is no connection to go on with: the client sees the response, and that is the end.
+    fn upgrade(&mut self, _handler: Box<UpgradeHandler>) {}
+
+    fn defer(&mut self, late: Late) -> Box<dyn Awaited> {
+        let (sender, receiver) = mpsc::sync_channel(1);
+        *self.deferred.lock().unwrap_or_else(PoisonError::into_inner) = Some((late, receiver));
+        Box::new(Waiter(sender))
+    }
+}
+
+/// The other end of a call that was deferred.
+struct Waiter(SyncSender<Response>);
+
+impl Awaited for Waiter {
+    fn answer(self: Box<Self>, response: Response) -> Result<(), NotAwaited<Response>> {
+        self.0.send(response).map_err(|error| NotAwaited(error.0))
+    }
+
+    fn is_closed(&self) -> bool {
+        false
+    }
 }
 
 impl Push for InProcessLine {

@@ -13,6 +13,7 @@ mod frames;
 mod http;
 mod http_bodies;
 mod http_client;
+mod http_deferred;
 mod http_faults;
 mod http_middleware;
 mod http_stress;

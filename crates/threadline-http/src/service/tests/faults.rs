@@ -234,7 +234,7 @@ fn rfc9110_7_8_an_upgrade_is_a_101_or_nothing() {
             .expect("a good route");
         let mut script = Script::default();
         let step = service.answer(request.as_bytes(), &mut script);
-        (step, undated(&script.out), script.handed_over)
+        (step, undated(&script.out), script.upgraded)
     };
     let asks = "GET / HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: chat\r\n\r\n";
     let plain = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -247,9 +247,9 @@ fn rfc9110_7_8_an_upgrade_is_a_101_or_nothing() {
         // The other protocol ends the connection.
         Response::with_close,
     ] {
-        let (step, response, handed_over) = answer(layer, asks);
+        let (step, response, upgraded) = answer(layer, asks);
         assert_eq!(step, Step::Next { consumed: asks.len() });
-        assert_eq!((&*response, handed_over), (switched, true));
+        assert_eq!((&*response, upgraded), (switched, true));
     }
     for code in [200, 204, 426, 103, 600] {
         let service = Router::new()
@@ -260,14 +260,14 @@ fn rfc9110_7_8_an_upgrade_is_a_101_or_nothing() {
             let mut script = Script::default();
             service.answer(request.as_bytes(), &mut script);
             let response = undated(&script.out);
-            assert_eq!((status_of(&response), script.handed_over), ("500", false), "{code}");
+            assert_eq!((status_of(&response), script.upgraded), ("500", false), "{code}");
             assert!(!response.contains("upgrade: "), "{response}");
         }
     }
     // HTTP/1.0 knows no upgrade.
     let old = "GET / HTTP/1.0\r\nConnection: upgrade\r\nUpgrade: chat\r\n\r\n";
-    let (_, response, handed_over) = answer(|response| response, old);
-    assert_eq!((status_of(&response), handed_over), ("426", false));
+    let (_, response, upgraded) = answer(|response| response, old);
+    assert_eq!((status_of(&response), upgraded), ("426", false));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::*;
 use crate::ChunkLimits;
 
 #[test]
-fn a_body_is_waited_for_and_handed_over() {
+fn a_body_is_waited_for_and_upgraded() {
     let head = "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n";
     let want = head.len() + 5;
     let partial = Step::Partial { phase: Phase::Body, want };

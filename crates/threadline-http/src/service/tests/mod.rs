@@ -25,6 +25,7 @@ use threadline_engine::protocol::Waiting;
 
 use super::*;
 use crate::body::Push;
+use crate::deferred::{Awaited, Late};
 use crate::exchange::Line;
 use crate::upgrade::UpgradeHandler;
 use crate::{Path, Request, Router};
@@ -44,7 +45,7 @@ struct Script {
     sent: Vec<u8>,
     /// `Here` if it is not said.
     waiting: Option<Waiting>,
-    handed_over: bool,
+    upgraded: bool,
 }
 
 impl Line for Script {
@@ -67,8 +68,12 @@ impl Line for Script {
         unreachable!("pushing needs an engine")
     }
 
-    fn hand_over(&mut self, _handler: Box<UpgradeHandler>) {
-        self.handed_over = true;
+    fn upgrade(&mut self, _handler: Box<UpgradeHandler>) {
+        self.upgraded = true;
+    }
+
+    fn defer(&mut self, _late: Late) -> Box<dyn Awaited> {
+        unreachable!("replies that come later need an engine")
     }
 }
 

@@ -78,7 +78,7 @@ fn rfc9112_c_2_2_http_1_0_connections_go_on_only_if_asked_to() {
 }
 
 #[test]
-fn rfc9110_7_8_a_connection_is_handed_over_to_who_asks_for_the_protocol() {
+fn rfc9110_7_8_a_connection_is_upgraded_to_who_asks_for_the_protocol() {
     let service = Router::new()
         .get("/", || Response::upgrade("chat", |_| Ok(())))
         .build()
@@ -88,7 +88,7 @@ fn rfc9110_7_8_a_connection_is_handed_over_to_who_asks_for_the_protocol() {
         let fields = format!("Connection: upgrade\r\nUpgrade: {upgrade}\r\n");
         service
             .answer(format!("GET / HTTP/1.1\r\nHost: x\r\n{fields}\r\n").as_bytes(), &mut script);
-        (status_of(&undated(&script.out)).to_owned(), script.handed_over)
+        (status_of(&undated(&script.out)).to_owned(), script.upgraded)
     };
     assert_eq!(answer("CHAT", false), ("101".to_owned(), true));
     assert_eq!(answer("chat/2", false), ("426".to_owned(), false));
