@@ -89,6 +89,17 @@ impl<'i> Target<'i> {
         }
     }
 
+    /// All of it, as it came.
+    pub(super) fn raw(&self) -> &'i [u8] {
+        self.raw
+    }
+
+    /// The same target, where its text is in another place.
+    pub(super) fn moved<'o>(self, raw: &'o [u8]) -> Target<'o> {
+        let Target { kind, base_len, path_end, .. } = self;
+        Target { raw, kind, base_len, path_end }
+    }
+
     /// Whether it is of a form with a path: `Origin` or `Absolute`.
     #[inline]
     pub fn has_path(&self) -> bool {
