@@ -35,7 +35,8 @@ use threadline_engine::Contained;
 #[derive(Default)]
 pub struct Extensions(Mutex<Vec<Entry>>);
 
-type Entry = (TypeId, Arc<dyn Any + Send + Sync>);
+/// Each value is dropped by itself: two that panic then must not meet.
+type Entry = (TypeId, Contained<Arc<dyn Any + Send + Sync>>);
 
 impl Extensions {
     pub(crate) const fn new() -> Self {
@@ -44,7 +45,7 @@ impl Extensions {
 
     /// Keeps a value, in place of an earlier one of its type.
     pub fn insert<T: Send + Sync + 'static>(&self, value: T) {
-        let entry: Entry = (TypeId::of::<T>(), Arc::new(value));
+        let entry: Entry = (TypeId::of::<T>(), Contained::new(Arc::new(value)));
         let mut values = self.lock();
         let earlier = match values.iter_mut().find(|(id, _)| *id == entry.0) {
             Some(known) => Some(mem::replace(known, entry)),
@@ -62,7 +63,12 @@ impl Extensions {
     pub fn get<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
         let values = self.lock();
         let (_, value) = values.iter().find(|(id, _)| *id == TypeId::of::<T>())?;
-        Arc::clone(value).downcast().ok()
+        Arc::clone(&**value).downcast().ok()
+    }
+
+    /// The same values, in a list of their own.
+    pub(crate) fn snapshot(&self) -> Extensions {
+        Extensions(Mutex::new(self.lock().clone()))
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Entry>> {
@@ -146,6 +152,23 @@ mod tests {
             extensions.insert(Asks(Arc::clone(&extensions), Arc::clone(&answers)));
         }
         assert_eq!(*answers.lock().expect("not poisoned"), [Some(7)]);
+    }
+
+    #[test]
+    fn destructors_that_panic_are_contained() {
+        struct Bomb<const N: u8>;
+
+        impl<const N: u8> Drop for Bomb<N> {
+            fn drop(&mut self) {
+                panic!("dropped, as asked");
+            }
+        }
+
+        let extensions = Extensions::default();
+        extensions.insert(Bomb::<1>);
+        extensions.insert(Bomb::<1>);
+        extensions.insert(Bomb::<2>);
+        assert!(extensions.get::<Bomb<3>>().is_none());
     }
 
     #[test]

@@ -85,11 +85,11 @@ pub use handler::{
     AndRequest, Extension, Extracted, FromParam, FromParams, FromRequest, Handler, IntoResponse,
     Needs, NotThere, Path, PathRejection, State,
 };
-pub use middleware::layer::{Middleware, Next};
+pub use middleware::layer::{Middleware, Next, OwnedNext};
 pub use reply::{Html, Redirect};
 #[cfg(feature = "json")]
 pub use reply::{Problem, Problems};
-pub use request::Request;
+pub use request::{OwnedRequest, Request};
 pub use response::Response;
 pub use router::{Router, RouterError};
 pub use service::HttpService;

@@ -1,18 +1,25 @@
-//! What a handler sees of a request: a view of the bytes where they arrived.
+//! What a handler sees of a request: a view of the bytes where they arrived. [`OwnedRequest`] is a copy that
+//! outlives them, in `request/owned.rs`, and lends the same view.
+
+mod owned;
 
 use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use matchit::Params;
+use threadline_engine::Route;
 use threadline_proto::Method;
 use threadline_proto::request::{Head, Headers, Version};
 
 use crate::body::{BodyError, BodyReader, Incoming};
 use crate::extensions::{Extensions, States};
 use crate::middleware::Deadline;
+pub use owned::OwnedRequest;
 
-/// A request. Borrows everything; it lives as long as the handler's call.
+/// A request. Borrows everything; it lives as long as the handler's call. [`Request::to_owned`] keeps it for
+/// longer.
 ///
 /// Threads can share it within the call, for example those of [`std::thread::scope`]. Of a body that is
 /// still arriving, each byte goes to one of them.
@@ -38,8 +45,7 @@ pub struct Request<'a> {
     pub(crate) head: &'a Head<'a, 'a>,
     /// In place of the head's, if middleware says so.
     pub(crate) method: Option<Method<'a>>,
-    /// `None` where the route's pattern has none.
-    pub(crate) params: Option<&'a Params<'a, 'a>>,
+    pub(crate) params: PathParams<'a>,
     pub(crate) body: Incoming<'a>,
     /// Whether the body, or what middleware has put in its place, is no longer coded as `Content-Encoding`
     /// says. Not in the extensions: a layer may run the rest several times, with the body as it came.
@@ -47,18 +53,32 @@ pub struct Request<'a> {
     pub(crate) peer_addr: Option<SocketAddr>,
     /// Until when it has to be answered.
     pub(crate) deadline: Deadline,
-    pub(crate) around: &'a Around<'a>,
-}
-
-/// What is around a request: its route, its service, and what middleware leaves with it.
-pub(crate) struct Around<'a> {
-    pub(crate) route: &'a str,
+    pub(crate) route: &'a Arc<Route>,
     /// The path in normal form, where it came in another.
     pub(crate) path: Option<&'a str>,
     /// How long its body may be, in bytes.
     pub(crate) body_max: u64,
-    pub(crate) states: &'a States,
-    pub(crate) extensions: Extensions,
+    pub(crate) states: &'a Arc<States>,
+    pub(crate) extensions: &'a Extensions,
+}
+
+/// Path parameters by name, in the order of the pattern.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum PathParams<'a> {
+    /// As they were found; `None` where the route's pattern has none.
+    Found(Option<&'a Params<'a, 'a>>),
+    Kept(&'a [(Box<str>, Box<str>)]),
+}
+
+impl<'a> PathParams<'a> {
+    fn iter(self) -> impl Iterator<Item = (&'a str, &'a str)> {
+        let (found, kept) = match self {
+            PathParams::Found(found) => (found, &[][..]),
+            PathParams::Kept(kept) => (None, kept),
+        };
+        let kept = kept.iter().map(|(name, value)| (&**name, &**value));
+        found.into_iter().flat_map(Params::iter).chain(kept)
+    }
 }
 
 impl<'a> Request<'a> {
@@ -71,7 +91,7 @@ impl<'a> Request<'a> {
     /// the same for all equivalent spellings (RFC 3986 §6.2.2). `/%61dmin` is `/admin`, and `%2f` is `%2F`,
     /// which is not a separator. Middleware can rely on its beginning.
     pub fn path(&self) -> &'a str {
-        self.around.path.unwrap_or_else(|| self.head.target.path())
+        self.path.unwrap_or_else(|| self.head.target.path())
     }
 
     /// The path as it came, to forward it (RFC 9110 §7.7) or to check a signature over it. Do not decide
@@ -108,12 +128,12 @@ impl<'a> Request<'a> {
 
     /// A path parameter, percent-encoded, in normal form like [`Request::path`]. [`Path`](crate::Path) decodes and parses.
     pub fn param(&self, name: &str) -> Option<&'a str> {
-        self.params?.get(name)
+        self.params.iter().find(|(known, _)| *known == name).map(|(_, value)| value)
     }
 
     /// All path parameters by name, in the order of the pattern, percent-encoded.
     pub fn params(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
-        self.params.into_iter().flat_map(Params::iter)
+        self.params.iter()
     }
 
     /// The whole body; empty if there is none. One that is still arriving is waited for, and can be had only
@@ -142,22 +162,22 @@ impl<'a> Request<'a> {
 
     /// How long its body may be in bytes: its route's limit, or else the service's.
     pub fn body_max(&self) -> u64 {
-        self.around.body_max
+        self.body_max
     }
 
     /// The name of the route that answers it, like `GET /hello/{name}`.
     pub fn route(&self) -> &'a str {
-        self.around.route
+        self.route.name()
     }
 
     /// What the service shares under that type; see [`Router::state`](crate::Router::state).
     pub fn state<T: 'static>(&self) -> Option<&'a T> {
-        self.around.states.get()
+        self.states.get()
     }
 
     /// What middleware has left with the request.
     pub fn extensions(&self) -> &'a Extensions {
-        &self.around.extensions
+        self.extensions
     }
 
     /// The same request with another body, for middleware that decodes it.

@@ -23,6 +23,7 @@ mod body;
 mod call;
 mod send;
 mod told;
+mod unrouted;
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -40,7 +41,7 @@ use threadline_proto::response::Status;
 use crate::deferred::{self, Late};
 use crate::exchange::Exchange;
 use crate::handler::IntoResponse;
-use crate::middleware::layer::{Layers, Next};
+use crate::middleware::layer::{Last, Layers, Next};
 use crate::middleware::method_override::BadOverride;
 use crate::refusal;
 use crate::response::Response;
@@ -49,6 +50,7 @@ use crate::settings::HttpSettings;
 use crate::write::{Manner, write_own};
 use body::{Before, Chunks, Content};
 use call::Call;
+pub(crate) use unrouted::Unrouted;
 
 /// A router with its settings, ready to be served.
 #[derive(Debug)]
@@ -220,14 +222,14 @@ impl HttpService {
         }
         let content = Content { body: Some(&[]), len: len.unwrap_or(message.head.len) };
         let (route, body_max) = (&self.unrouted, self.settings.body_len_max);
-        let failed = false.into();
+        let (failed, unrouted) = (false.into(), Unrouted::of(found));
         let call = Call { service: self, route, body_max, params: None, message: &message, failed };
         if layers.is_empty() {
-            return call.answer_here(content, &unrouted(found), exchange);
+            return call.answer_here(content, &unrouted.response(), exchange);
         }
         // Middleware sees these too, and may block.
-        let handler = |_: &crate::Request<'_>| unrouted(found);
-        call.run(content, |request| Next::new(layers, &handler).run(request), exchange)
+        let last = Last::Unrouted(&unrouted);
+        call.run(content, |request| Next::new(layers, last).run(request), exchange)
     }
 }
 
@@ -253,27 +255,6 @@ fn wait_further(input: &[u8], limits: &Limits, exchange: &mut impl Exchange) -> 
     }
     let chunks = memo.downcast_mut::<Chunks>()?;
     (!chunks.is_due(input)).then_some(Step::Partial { phase: Phase::Body, want: input.len() + 1 })
-}
-
-/// What a request without an endpoint is answered.
-fn unrouted(found: Found<'_>) -> Response {
-    match found {
-        Found::Options(allow) => {
-            Response::new(Status::NO_CONTENT).with_header("allow", allow.to_owned())
-        }
-        Found::OtherMethods(allow) => {
-            let hint = format_args!("this path answers {allow}");
-            Response::error(Status::METHOD_NOT_ALLOWED, hint).with_header("allow", allow.to_owned())
-        }
-        Found::UnknownMethod => Response::error(
-            Status::NOT_IMPLEMENTED,
-            "nothing here knows this method; methods are case-sensitive",
-        ),
-        Found::NoProxy => Response::error(Status::NOT_IMPLEMENTED, "this server is no proxy"),
-        Found::Nothing | Found::Endpoint(..) => {
-            Response::error(Status::NOT_FOUND, "nothing is served at this path")
-        }
-    }
 }
 
 /// Refuses a request and the connection with it: where the next one begins is not known.

@@ -133,7 +133,7 @@ impl<T: FromParam> FromParams for T {
     const COUNT: usize = 1;
 
     fn from_params(request: &Request<'_>) -> Result<Self, PathRejection> {
-        parse(request.params.and_then(|params| params.iter().next()))
+        parse(request.params().next())
     }
 }
 

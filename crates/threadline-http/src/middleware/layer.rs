@@ -10,11 +10,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use threadline_engine::Contained;
+use threadline_engine::log::within;
 
 use crate::fault::internal_error;
-use crate::handler::IntoResponse;
+use crate::handler::{Erased, IntoResponse};
 use crate::request::Request;
 use crate::response::Response;
+use crate::service::Unrouted;
 
 /// Code around handlers. Functions are middleware:
 ///
@@ -100,15 +102,23 @@ impl fmt::Debug for Layers {
 #[must_use = "a request that is not passed on is not answered by its handler"]
 pub struct Next<'n> {
     layers: &'n [Contained<Arc<dyn Middleware>>],
-    handler: &'n (dyn Fn(&Request<'_>) -> Response + Sync + 'n),
+    last: Last<'n>,
+}
+
+/// What the layers are around.
+#[derive(Clone, Copy)]
+pub(crate) enum Last<'n> {
+    Handler(&'n Erased),
+    /// There is no route.
+    Unrouted(&'n Unrouted),
+    /// A test's own code, which borrows and so cannot be kept.
+    #[cfg(test)]
+    Code(&'n (dyn Fn(&Request<'_>) -> Response + Sync + 'n)),
 }
 
 impl<'n> Next<'n> {
-    pub(crate) fn new(
-        layers: &'n Layers,
-        handler: &'n (dyn Fn(&Request<'_>) -> Response + Sync + 'n),
-    ) -> Self {
-        Next { layers: &layers.0, handler }
+    pub(crate) fn new(layers: &'n Layers, last: Last<'n>) -> Self {
+        Next { layers: &layers.0, last }
     }
 
     /// Has the request answered: by the next layer, or by the handler. A response whose status cannot be
@@ -116,9 +126,87 @@ impl<'n> Next<'n> {
     pub fn run(self, request: &Request<'_>) -> Response {
         let response = match self.layers.split_first() {
             Some((layer, layers)) => layer.handle(request, Next { layers, ..self }),
-            None => (self.handler)(request),
+            None => self.last.answer(request),
         };
         if response.has_sound_status() { response } else { refused(request, &response) }
+    }
+}
+
+impl Last<'_> {
+    fn answer(self, request: &Request<'_>) -> Response {
+        match self {
+            Last::Handler(handler) => handler(request),
+            Last::Unrouted(unrouted) => unrouted.response(),
+            #[cfg(test)]
+            Last::Code(code) => code(request),
+        }
+    }
+}
+
+/// An owned [`Next`], made by [`Next::to_owned`]: `'static`, `Send` and `Sync`, and cheap to clone.
+///
+/// Together with an [`OwnedRequest`](crate::OwnedRequest) it answers a request on any thread, also after the
+/// call in which it was made.
+///
+/// ```
+/// use std::thread;
+/// use threadline_http::{BodyError, Next, Request, Response, Router};
+/// use threadline_http::testing::TestClient;
+///
+/// fn elsewhere(request: &Request<'_>, next: Next<'_>) -> Result<Response, BodyError> {
+///     let (request, next) = (request.to_owned()?, next.to_owned());
+///     let thread = thread::spawn(move || next.run(&request.as_request()));
+///     Ok(thread.join().expect("the handler does not panic"))
+/// }
+///
+/// let router = Router::new().post("/echo", |body: String| body).layer(elsewhere);
+/// let client = TestClient::new(router)?;
+/// assert_eq!(client.post("/echo").body("snail").send().text(), "snail");
+/// # Ok::<(), threadline_http::RouterError>(())
+/// ```
+#[derive(Clone)]
+pub struct OwnedNext(Arc<(Layers, OwnedLast)>);
+
+enum OwnedLast {
+    Handler(Erased),
+    Unrouted(Unrouted),
+}
+
+impl Next<'_> {
+    /// Makes an owned one, which outlives the call. It shares the layers and the handler.
+    pub fn to_owned(&self) -> OwnedNext {
+        let last = match self.last {
+            Last::Handler(handler) => OwnedLast::Handler(handler.clone()),
+            Last::Unrouted(unrouted) => OwnedLast::Unrouted(unrouted.clone()),
+            #[cfg(test)]
+            Last::Code(_) => unimplemented!("this test's handler borrows"),
+        };
+        OwnedNext(Arc::new((Layers(self.layers.to_vec()), last)))
+    }
+}
+
+impl OwnedNext {
+    /// Has the request answered, as [`Next::run`] does. What the code logs meanwhile names the route, as in a
+    /// call of the service. A panic
+    /// of it unwinds into the caller.
+    pub fn run(&self, request: &Request<'_>) -> Response {
+        within(request.route, || self.as_next().run(request))
+    }
+
+    /// Borrows it as a [`Next`], which layers take.
+    pub fn as_next(&self) -> Next<'_> {
+        let (layers, last) = &*self.0;
+        let last = match last {
+            OwnedLast::Handler(handler) => Last::Handler(handler),
+            OwnedLast::Unrouted(unrouted) => Last::Unrouted(unrouted),
+        };
+        Next::new(layers, last)
+    }
+}
+
+impl fmt::Debug for OwnedNext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OwnedNext").field("layers", &self.0.0.0.len()).finish_non_exhaustive()
     }
 }
 

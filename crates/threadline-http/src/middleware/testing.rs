@@ -1,16 +1,17 @@
 //! Drives one middleware in tests: bytes of a request in, a response out, no service and no engine.
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
+use threadline_engine::Route;
 use threadline_proto::request::{self, HeaderSlots, Limits, Parsed};
 
 use crate::body::{BodyError, Incoming, ReadBody};
 use crate::extensions::{Extensions, States};
 use crate::middleware::Deadline;
-use crate::middleware::layer::Layers;
-use crate::request::{Around, Request};
+use crate::middleware::layer::{Last, Layers};
+use crate::request::{PathParams, Request};
 use crate::{IntoResponse, Middleware, Next, Response};
 
 /// The limit on bodies of a test's route.
@@ -73,16 +74,24 @@ impl Stack {
             Some(pieces) => Incoming::Arriving(pieces),
             None => Incoming::Whole(&input[head.len..]),
         };
-        let states = States::default();
-        let (route, extensions) = ("GET /test", Extensions::new());
-        let around = Around { route, path: None, body_max: BODY_MAX, states: &states, extensions };
-        let peer_addr = Some(([192, 0, 2, 7], 4321).into());
-        let (head, around) = (&head, &around);
-        let (method, params, is_decoded, deadline) = (None, None, false, Deadline::NEVER);
-        let request =
-            Request { head, method, params, body, is_decoded, peer_addr, deadline, around };
+        let states = Arc::new(States::default());
+        let (route, extensions) = (Route::new("GET /test"), Extensions::new());
+        let request = Request {
+            head: &head,
+            method: None,
+            params: PathParams::Found(None),
+            body,
+            is_decoded: false,
+            peer_addr: Some(([192, 0, 2, 7], 4321).into()),
+            deadline: Deadline::NEVER,
+            route: &route,
+            path: None,
+            body_max: BODY_MAX,
+            states: &states,
+            extensions: &extensions,
+        };
         let handler = |request: &Request<'_>| handler(request).into_response();
-        Next::new(&self.0, &handler).run(&request)
+        Next::new(&self.0, Last::Code(&handler)).run(&request)
     }
 }
 

@@ -10,7 +10,7 @@ use threadline_proto::request::Target;
 
 use crate::extensions::States;
 use crate::handler::{Erased, Needs};
-use crate::middleware::layer::{Layers, Next};
+use crate::middleware::layer::{Last, Layers, Next};
 use crate::request::Request;
 use crate::response::Response;
 use crate::router::fixed::FixedPaths;
@@ -40,7 +40,7 @@ impl Endpoint {
         if self.layers.is_empty() {
             return (self.handler)(request);
         }
-        Next::new(&self.layers, &**self.handler).run(request)
+        Next::new(&self.layers, Last::Handler(&self.handler)).run(request)
     }
 }
 
@@ -108,7 +108,8 @@ pub(crate) struct Table {
     /// All endpoints but the fallback. One may have several places.
     endpoints: Vec<Arc<Endpoint>>,
     fallback: Option<Endpoint>,
-    states: States,
+    /// Shared with requests that outlive their call.
+    states: Arc<States>,
     /// Around every answer.
     layers: Layers,
     /// `Allow` for `OPTIONS *`: every method there is.
@@ -124,7 +125,7 @@ impl Table {
     ) -> Result<Self, RouterError> {
         let tree = matchit::Router::new();
         let (places, endpoints) = (Vec::new(), Vec::new());
-        let (allow, fixed) = (String::new(), FixedPaths::default());
+        let (allow, fixed, states) = (String::new(), FixedPaths::default(), Arc::new(states));
         let mut table =
             Table { places, fixed, tree, endpoints, fallback: None, states, layers, allow };
         if let Some(mut endpoint) = fallback {
@@ -136,7 +137,7 @@ impl Table {
     }
 
     /// What the handlers share.
-    pub(crate) fn states(&self) -> &States {
+    pub(crate) fn states(&self) -> &Arc<States> {
         &self.states
     }
 

@@ -19,7 +19,7 @@ use crate::exchange::{Exchange, Line};
 use crate::extensions::Extensions;
 use crate::fault::internal_error;
 use crate::middleware::Deadline;
-use crate::request::{Around, Request};
+use crate::request::{PathParams, Request};
 use crate::response::Response;
 use crate::write::{After, write_own};
 
@@ -58,14 +58,20 @@ impl Call<'_, '_> {
         let called = exchange.call(self.route, |line, out| {
             let service = self.service;
             let extensions = Extensions::new();
-            let states = service.table.states();
-            let (route, body_max) = (self.route.name(), self.body_max);
             let &Message { head, path, mut manner, .. } = self.message;
-            let around = Around { route, path, body_max, states, extensions };
-            let request = |body| {
-                let (params, around) = (self.params, &around);
-                let (method, is_decoded, deadline) = (None, false, Deadline::NEVER);
-                Request { head, method, params, body, is_decoded, peer_addr, deadline, around }
+            let request = |body| Request {
+                head,
+                method: None,
+                params: PathParams::Found(self.params),
+                body,
+                is_decoded: false,
+                peer_addr,
+                deadline: Deadline::NEVER,
+                route: self.route,
+                path,
+                body_max: self.body_max,
+                states: service.table.states(),
+                extensions: &extensions,
             };
             let mut rest = None;
             let response = match content.body {
