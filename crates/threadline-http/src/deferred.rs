@@ -15,6 +15,7 @@ use threadline_proto::response::Status;
 use crate::body::{Body, Kind};
 use crate::fault::internal_error;
 use crate::handler::IntoResponse;
+use crate::request::Request;
 use crate::response::Response;
 use crate::write::Manner;
 
@@ -143,6 +144,10 @@ pub(crate) struct Late {
 impl Late {
     /// The response, as the layers want it.
     pub(crate) fn finish(&mut self, mut response: Response) -> Response {
+        if let Some(pending) = response.pending() {
+            // It is deferred once more.
+            pending.then.append(&mut self.then);
+        }
         for change in mem::take(&mut self.then) {
             change(&mut response);
         }
@@ -191,6 +196,24 @@ impl Response {
     /// Whether it is a placeholder for a response that comes later.
     pub fn is_deferred(&self) -> bool {
         matches!(self.body.0, Kind::Pending(_))
+    }
+
+    /// Has `finish` see the response and its request, at once or when a deferred reply comes: `layer` is copied
+    /// for that.
+    pub(crate) fn finished_by<L: Clone + Send + 'static>(
+        self,
+        layer: &L,
+        request: &Request<'_>,
+        finish: fn(&L, &Request<'_>, Response) -> Response,
+    ) -> Response {
+        if !self.is_deferred() {
+            return finish(layer, request, self);
+        }
+        let (layer, request) = (layer.clone(), request.keep_head());
+        self.when_ready(move |response| {
+            let reply = mem::take(response);
+            *response = finish(&layer, &request.as_request(), reply);
+        })
     }
 
     #[inline]

@@ -63,9 +63,7 @@ impl Middleware for ConcurrencyLimit {
             return Response::error(Status::SERVICE_UNAVAILABLE, hint)
                 .with_header("retry-after", delay_seconds(self.retry_after).to_string());
         };
-        let mut response = next.run(request);
-        watch(&mut response, permit);
-        response
+        next.run(request).when_ready(|response| watch(response, permit))
     }
 }
 

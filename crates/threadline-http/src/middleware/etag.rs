@@ -110,9 +110,8 @@ impl Etag {
         }
     }
 
-    /// Answers a request that only reads.
-    fn read(&self, request: &Request<'_>, next: Next<'_>) -> Response {
-        let mut response = next.run(request);
+    /// Finishes the response to a request that only reads.
+    fn finish(&self, request: &Request<'_>, mut response: Response) -> Response {
         if response.status() != Status::OK {
             return response;
         }
@@ -144,7 +143,9 @@ impl Etag {
 impl Middleware for Etag {
     fn handle(&self, request: &Request<'_>, next: Next<'_>) -> Response {
         match request.method() {
-            Method::Get | Method::Head => self.read(request, next),
+            Method::Get | Method::Head => {
+                next.run(request).finished_by(self, request, Etag::finish)
+            }
             // These are about no representation (RFC 9110 §13.2.1).
             Method::Options | Method::Trace | Method::Connect => next.run(request),
             _ if self.is_meant_otherwise(request) => failed(),

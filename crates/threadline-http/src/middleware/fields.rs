@@ -22,6 +22,9 @@ pub(super) fn elements<'i>(headers: Headers<'_, 'i>, name: &str) -> impl Iterato
 
 /// Says that the response depends on a field of the request (RFC 9110 §12.5.5), once.
 pub(crate) fn add_vary(response: &mut Response, name: &'static str) {
+    if let Some(pending) = response.pending() {
+        return pending.then.push(Box::new(move |response| add_vary(response, name)));
+    }
     let known = response
         .headers()
         .filter(|(known, _)| known.eq_ignore_ascii_case("vary"))

@@ -96,7 +96,12 @@ impl SecurityHeaders {
 
 impl Middleware for SecurityHeaders {
     fn handle(&self, request: &Request<'_>, next: Next<'_>) -> Response {
-        let mut response = next.run(request);
+        next.run(request).finished_by(self, request, SecurityHeaders::finish)
+    }
+}
+
+impl SecurityHeaders {
+    fn finish(&self, _request: &Request<'_>, mut response: Response) -> Response {
         for (name, value) in &self.fields {
             if response.header(name).is_none() {
                 response.append_header(name.clone(), value.clone());

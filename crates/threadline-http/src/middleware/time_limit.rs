@@ -155,13 +155,20 @@ impl TimeLimit {
         }
         // Not in the extensions, which the outer layers see: they have their own time.
         let response = next.run(&Request { deadline, ..request.clone() });
-        if self.late == Late::Replaced && deadline.is_past() {
-            let status = response.status().code();
-            limited!(warn, route: request.route(), "the response came too late", status);
-            return DeadlinePassed.into_response();
+        match self.late {
+            Late::Replaced => response.finished_by(&deadline, request, replace_if_late),
+            Late::Kept => response,
         }
-        response
     }
+}
+
+fn replace_if_late(deadline: &Deadline, request: &Request<'_>, response: Response) -> Response {
+    if !deadline.is_past() {
+        return response;
+    }
+    let status = response.status().code();
+    limited!(warn, route: request.route(), "the response came too late", status);
+    DeadlinePassed.into_response()
 }
 
 impl Middleware for TimeLimit {

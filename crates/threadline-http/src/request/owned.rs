@@ -73,11 +73,14 @@ impl Request<'_> {
     /// # Errors
     /// Those of [`Request::bytes`].
     pub fn to_owned(&self) -> Result<OwnedRequest, BodyError> {
-        let body = self.bytes()?.into_owned();
+        Ok(self.kept(self.bytes()?.into_owned()))
+    }
+
+    fn kept(&self, body: Vec<u8>) -> OwnedRequest {
         let mut head = *self.head;
         head.method = self.method();
         let params = self.params().map(|(name, value)| (name.into(), value.into()));
-        Ok(OwnedRequest(Arc::new(Kept {
+        OwnedRequest(Arc::new(Kept {
             head: OwnedHead::new(&head),
             params: params.collect(),
             body,
@@ -89,7 +92,14 @@ impl Request<'_> {
             body_max: self.body_max,
             states: Arc::clone(self.states),
             extensions: self.extensions.snapshot(),
-        })))
+        }))
+    }
+}
+
+impl Request<'_> {
+    /// A copy without the body, for layers that have to see a response which comes later.
+    pub(crate) fn keep_head(&self) -> OwnedRequest {
+        self.kept(Vec::new())
     }
 }
 

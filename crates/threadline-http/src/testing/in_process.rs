@@ -66,8 +66,15 @@ impl Transport for InProcess {
 impl InProcess {
     /// Sends the reply of a call that was deferred, once it is there. `None` if it closes nothing.
     fn wait(&self, turn: &mut InProcessTurn) -> Option<Step> {
-        let (late, receiver) =
-            turn.line.deferred.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        let mut step = None;
+        // A reply may be deferred once more.
+        while let Some((late, receiver)) = turn.line.take_deferred() {
+            step = Some(self.reply(late, &receiver, turn));
+        }
+        step.filter(|step| !matches!(step, Step::Next { .. }))
+    }
+
+    fn reply(&self, late: Late, receiver: &Receiver<Response>, turn: &mut InProcessTurn) -> Step {
         let limit = self.service.settings().timeouts.deferred.unwrap_or(Duration::MAX);
         let response = match receiver.recv_timeout(limit) {
             Ok(response) => response,
@@ -75,8 +82,7 @@ impl InProcess {
             Err(RecvTimeoutError::Timeout) => deferred::too_late(),
         };
         let route = Arc::clone(&late.route);
-        let step = self.service.reply(&route, || Some((late, response)), turn);
-        (!matches!(step, Step::Next { .. })).then_some(step)
+        self.service.reply(&route, || Some((late, response)), turn)
     }
 }
 
@@ -97,6 +103,10 @@ struct InProcessLine {
 impl InProcessLine {
     fn push(&self, bytes: &[u8]) {
         self.said.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+    }
+
+    fn take_deferred(&self) -> Option<(Late, Receiver<Response>)> {
+        self.deferred.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     fn taken(&self) -> Vec<u8> {

@@ -10,6 +10,7 @@ mod format;
 
 use std::fmt;
 use std::io::Write;
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -59,7 +60,7 @@ pub enum LogFormat {
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct AccessLog {
     sink: Arc<Sink>,
     layout: Layout,
@@ -138,7 +139,7 @@ impl AccessLog {
 impl Middleware for AccessLog {
     fn handle(&self, request: &Request<'_>, next: Next<'_>) -> Response {
         let began = Instant::now();
-        let mut response = match catch_unwind(AssertUnwindSafe(|| next.run(request))) {
+        let response = match catch_unwind(AssertUnwindSafe(|| next.run(request))) {
             Ok(response) => response,
             Err(panic) => {
                 let entry = self.entry(request, began, Status::INTERNAL_SERVER_ERROR);
@@ -150,6 +151,19 @@ impl Middleware for AccessLog {
                 resume_unwind(panic);
             }
         };
+        if !response.is_deferred() {
+            return self.finish(request, response, began);
+        }
+        let (log, request) = (self.clone(), request.keep_head());
+        response.when_ready(move |response| {
+            *response = log.finish(&request.as_request(), mem::take(response), began);
+        })
+    }
+}
+
+impl AccessLog {
+    /// Logs the request, now or when the response is sent.
+    fn finish(&self, request: &Request<'_>, mut response: Response, began: Instant) -> Response {
         let mut entry = self.entry(request, began, response.status());
         if is_streamed(&response) {
             entry.bytes = Some(0);

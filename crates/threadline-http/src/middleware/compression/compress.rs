@@ -113,7 +113,7 @@ impl Compression {
             Status::PARTIAL_CONTENT => Some(Selected { len: whole_len(response), ..selected }),
             Status::NOT_MODIFIED => Some(Selected { len: None, ..selected }),
             status if status.omits_content() => None,
-            _ if matches!(response.body().0, Kind::Push(_)) => None,
+            _ if matches!(response.body().0, Kind::Push(_) | Kind::Pending(_)) => None,
             // Its handler declares the length that the content of `GET` has.
             _ if request.method() == Method::Head && response.body().is_empty() => {
                 let len = response.header("content-length")?.parse().ok();
@@ -155,19 +155,25 @@ impl Compression {
 
 impl Middleware for Compression {
     fn handle(&self, request: &Request<'_>, next: Next<'_>) -> Response {
-        let wanted = || negotiate(request.headers(), &self.codings);
-        if request.headers().get("range").is_some() && wanted().is_some() {
+        let is_wanted = || negotiate(request.headers(), &self.codings).is_some();
+        if request.headers().get("range").is_some() && is_wanted() {
             let policy = self.clone();
             let is_coded = move |selected: &Selected| policy.is_eligible(selected);
             request.extensions().insert(CodedAround::new(is_coded));
         }
-        let mut response = next.run(request);
+        next.run(request).finished_by(self, request, Compression::finish)
+    }
+}
+
+impl Compression {
+    fn finish(&self, request: &Request<'_>, mut response: Response) -> Response {
         let selected = self.selected(request, &response);
         if !selected.is_some_and(|selected| self.is_compressed(&response, &selected)) {
             return response;
         }
         add_vary(&mut response, "accept-encoding");
-        let Some(coding) = wanted() else { return response };
+        let wanted = negotiate(request.headers(), &self.codings);
+        let Some(coding) = wanted else { return response };
         // Whether or not it gets shorter: a 304 cannot know that, and has to say the same.
         weaken_etag(&mut response);
         if matches!(response.status(), Status::PARTIAL_CONTENT | Status::NOT_MODIFIED) {
