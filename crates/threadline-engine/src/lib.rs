@@ -48,6 +48,7 @@ mod shard;
 mod shared;
 mod spares;
 mod sys;
+mod transport;
 mod turn;
 mod wheel;
 

@@ -32,7 +32,6 @@ pub(crate) use rest::{AtDrain, WaitsFor};
 pub use sender::{SendError, Sender, SlowReceiver};
 pub use session::Session;
 pub(crate) use session::{SessionParts, Successor, Upgrade};
-pub(crate) use socket::tell_unreadable;
 pub(crate) use waiting::{timespec, wait_for_room};
 
 use crate::contained::Contained;

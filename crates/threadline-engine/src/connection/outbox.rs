@@ -22,11 +22,11 @@ use rustix::net::Shutdown;
 
 use super::home::Home;
 use super::sender::{Held, SendError, Sender, SlowReceiver};
-use super::socket::{PART, REPLY_PART, Sent, send_file_now, send_now};
 use super::waiting::{LOOKS, has_room};
 use crate::shard::Note;
 use crate::shared::Blockable;
-use crate::sys::{Interest, Ticks, now_ticks, unsent_len};
+use crate::sys::{Interest, Ticks, now_ticks};
+use crate::transport::{PART, REPLY_PART, Sent, send_file_now, send_now, unsent_len};
 
 /// How much may wait for a slow receiver before its [`SlowReceiver`] policy applies: 256 KB.
 const LIMIT_DEFAULT: usize = 256 * 1024;

@@ -15,13 +15,14 @@ use super::calls::Calls;
 use super::home::Home;
 use super::outbox::{Outbox, Watch};
 use super::sender::Sender;
-use super::socket::{REPLY_PART, Sent, Socket, send_now};
+use super::socket::Socket;
 use crate::contained::Contained;
 use crate::handlers::Connection;
 use crate::log;
 use crate::route::Route;
 use crate::service::MessageService;
 use crate::sys::Ticks;
+use crate::transport::{REPLY_PART, Sent, send_now};
 
 /// One connection, as its message handler sees it: who is at the other end, a place to keep things
 /// between messages, and a [`Sender`] to write to it later.

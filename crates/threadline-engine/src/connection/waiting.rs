@@ -18,8 +18,8 @@ use threadline_pool::about_to_block;
 
 use super::outbox::{Content, Outbox};
 use super::session::Session;
-use super::socket::{REPLY_PART, Sent, Socket, send_file_now, send_now, tell_unreadable};
-use crate::sys::unsent_len;
+use super::socket::Socket;
+use crate::transport::{REPLY_PART, Sent, send_file_now, send_now, tell_unreadable, unsent_len};
 
 /// How often, within a write deadline, it is looked whether the peer has taken anything. A stall is
 /// noticed late by one part of that many.

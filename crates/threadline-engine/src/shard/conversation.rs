@@ -13,12 +13,13 @@ use tracing::field::display;
 
 use super::timers::tell_closed;
 use super::{Desk, Shard};
-use crate::connection::{Ending, State, tell_unreadable};
+use crate::connection::{Ending, State};
 use crate::contained::Contained;
 use crate::log::{Bytes, limited};
 use crate::protocol::{AfterRefusal, Phase, Protocol, Refusal, Step};
 use crate::service::Service;
 use crate::sys::now_ticks;
+use crate::transport::tell_unreadable;
 use crate::turn::{Place, Turn, contain_protocol};
 
 /// Replies are written when they have grown to this, even if more messages wait: 256 KB.

@@ -10,14 +10,12 @@
 //! - `clock`: coarse ticks, and what a thread has used so far
 //! - `datagram`: datagrams with the address that they were sent to
 //! - `priority`: nice values and the batch class
-//! - `unsent`: what a socket still has to send
 
 mod alarm;
 mod clock;
 mod datagram;
 mod epoll;
 mod priority;
-mod unsent;
 mod wake;
 
 pub(crate) use alarm::Alarm;
@@ -27,5 +25,4 @@ pub(crate) use clock::{
 pub(crate) use datagram::{Asked, Bound, receive, reply, report_asked_address};
 pub(crate) use epoll::{Epoll, Event, EventBuffer, Interest, Readiness};
 pub(crate) use priority::{become_batch, punctual_sleeps};
-pub(crate) use unsent::unsent_len;
 pub(crate) use wake::Waker;
