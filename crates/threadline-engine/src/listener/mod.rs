@@ -22,9 +22,10 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
+use rustix::io::Errno;
 use socket2::Type;
 
-use crate::sys::{Bound, Interest};
+use crate::sys::{self, Bound, Interest};
 
 pub use address::{Address, BadAddress};
 pub use inherited::take_inherited;
@@ -234,17 +235,20 @@ impl Source {
         }
     }
 
-    /// Gives an accepted connection the listener's options, if it has come before the listener had them:
-    /// to an inherited socket, or before the engine was prepared. Connections are accepted in the order in
-    /// which they have come, so the first one that has the options ends the search.
-    pub(crate) fn pass_on_options(
+    /// Takes the next connection out of the queue, with its peer's address.
+    ///
+    /// It gets the listener's options, if it has come before the listener had them: to an inherited socket,
+    /// or before the engine was prepared. Connections are accepted in the order in which they have come, so
+    /// the first one that has the options ends the search.
+    pub(crate) fn accept(
         &mut self,
-        connection: &OwnedFd,
         keep_alive: Option<TcpKeepAlive>,
-    ) {
+    ) -> Result<(OwnedFd, Option<SocketAddr>), Errno> {
+        let (socket, peer) = sys::accept(&self.fd)?;
         if !self.inherits {
-            self.inherits = keep_alive::pass_on(connection, keep_alive);
+            self.inherits = keep_alive::pass_on(&socket, keep_alive);
         }
+        Ok((socket, peer))
     }
 }
 

@@ -5,13 +5,13 @@
 //! the loop spin, and come back when a connection of this shard closes or a timer looks again.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, Shutdown, SocketFlags};
+use rustix::net::Shutdown;
 use tracing::field::display;
 
 use super::key::Key;
@@ -19,13 +19,13 @@ use super::settle::Turned;
 use super::{Core, Desk, Note, Shard};
 use crate::connection::{Connection, Session, SessionParts, State, Watch};
 use crate::lease::Lease;
-use crate::listener::{Kind, Source};
+use crate::listener::Kind;
 use crate::log::limited;
 use crate::model::Model;
 use crate::protocol::Refusal;
 use crate::service::Service;
 use crate::shared::Phase;
-use crate::sys::{Interest, Ticks, ticks_ceil};
+use crate::sys::{Interest, Ticks, is_empty, ticks_ceil};
 
 /// Accepted at one go: a flood of connections does not keep those that are there waiting.
 const ACCEPT_BURST: usize = 64;
@@ -110,14 +110,9 @@ impl Shard {
             }
             let source = &mut lease.sources[number];
             let service = source.service;
-            let accepted = rustix::net::acceptfrom_with(
-                source.as_fd(),
-                SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
-            );
+            let accepted = source.accept(self.shared.settings.tcp_keep_alive);
             match accepted.map_err(|error| (error, Mishap::from(error))) {
                 Ok((socket, peer)) => {
-                    let peer = peer.and_then(|peer| peer.try_into().ok());
-                    source.pass_on_options(&socket, self.shared.settings.tcp_keep_alive);
                     self.home.counters.accepted.increment();
                     self.recovered(lease);
                     let service = self.shared.services[service as usize].clone();
@@ -401,13 +396,6 @@ impl Shard {
             self.recovered(lease);
         }
     }
-}
-
-/// Whether no datagram waits.
-fn is_empty(source: &Source) -> bool {
-    let peek = RecvFlags::PEEK | RecvFlags::DONTWAIT;
-    let first = rustix::net::recv(source, &mut [0; 1][..], peek);
-    first.is_err_and(|error| error == Errno::AGAIN)
 }
 
 #[cfg(all(test, not(loom)))]

@@ -16,6 +16,7 @@ use nix::sys::socket::{
     ControlMessage, ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, sendmsg, setsockopt,
     sockopt,
 };
+use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recvfrom, sendto};
 
 /// Room for what comes with a datagram: both kinds of address need 72 bytes, and an inherited socket may have
@@ -167,6 +168,13 @@ fn asked(messages: impl Iterator<Item = ControlMessageOwned>) -> Asked {
 fn socket_addr(address: &SockaddrStorage) -> Option<SocketAddr> {
     let v4 = address.as_sockaddr_in().map(|v4| SocketAddr::V4(SocketAddrV4::from(*v4)));
     v4.or_else(|| address.as_sockaddr_in6().map(|v6| SocketAddr::V6(SocketAddrV6::from(*v6))))
+}
+
+/// Whether no datagram waits.
+pub(crate) fn is_empty(socket: impl AsFd) -> bool {
+    let peek = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+    let first = rustix::net::recv(socket, &mut [0; 1][..], peek);
+    first.is_err_and(|error| error == Errno::AGAIN)
 }
 
 #[cfg(all(test, not(loom)))]

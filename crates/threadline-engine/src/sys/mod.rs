@@ -4,6 +4,7 @@
 //! back as `io::Error`. A second back end (io_uring, kqueue) would stand beside `epoll.rs`
 //! and offer the same [`Epoll`], [`Waker`] and [`Alarm`].
 //!
+//! - `accept`: new connections
 //! - `epoll`: readiness, edge-triggered
 //! - `wake`: an eventfd that ends another thread's wait
 //! - `alarm`: a timerfd, so that a wait needs no timeout
@@ -11,6 +12,7 @@
 //! - `datagram`: datagrams with the address that they were sent to
 //! - `priority`: nice values and the batch class
 
+mod accept;
 mod alarm;
 mod clock;
 mod datagram;
@@ -18,11 +20,12 @@ mod epoll;
 mod priority;
 mod wake;
 
+pub(crate) use accept::accept;
 pub(crate) use alarm::Alarm;
 pub(crate) use clock::{
     ThreadNumber, ThreadUsage, Ticks, cpu_of, now_ticks, ticks_ceil, ticks_long,
 };
-pub(crate) use datagram::{Asked, Bound, receive, reply, report_asked_address};
+pub(crate) use datagram::{Asked, Bound, is_empty, receive, reply, report_asked_address};
 pub(crate) use epoll::{Epoll, Event, EventBuffer, Interest, Readiness};
 pub(crate) use priority::{become_batch, punctual_sleeps};
 pub(crate) use wake::Waker;
