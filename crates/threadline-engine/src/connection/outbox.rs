@@ -68,6 +68,8 @@ struct Queue {
     timed_out: bool,
     /// Nothing more is pushed: the connection is to be handed over, or its owner ends it.
     retired: bool,
+    /// The connection gets another owner, or has one: senders no longer end it.
+    handed_over: bool,
     /// Nothing more is pushed: our side closes once nothing waits.
     finished: bool,
     /// It has got a sender in a turn whose replies are not written yet.
@@ -200,6 +202,7 @@ impl Outbox {
             closed: false,
             timed_out: false,
             retired: false,
+            handed_over: false,
             finished: false,
             in_turn: false,
             pushing: false,
@@ -285,7 +288,10 @@ impl Outbox {
 
     /// Closes the connection; what waits is not sent.
     pub(super) fn close(&self) {
-        self.close_queue(&mut self.queue.lock());
+        let mut queue = self.queue.lock();
+        if !queue.handed_over {
+            self.close_queue(&mut queue);
+        }
     }
 
     /// Nothing more is pushed: our side is closed once nothing waits.
@@ -302,6 +308,9 @@ impl Outbox {
     }
 
     fn finish_queue(&self, queue: &mut Queue) {
+        if queue.handed_over {
+            return;
+        }
         queue.finished = true;
         self.end_if_finished(queue);
     }
@@ -596,7 +605,7 @@ impl Outbox {
     pub(super) fn retire(&self) -> io::Result<bool> {
         let mut queue = self.queue.lock();
         queue.check_open()?;
-        queue.retired = true;
+        (queue.retired, queue.handed_over) = (true, true);
         self.flush_queue(&mut queue, Files::Sent)?;
         queue.closed = queue.messages.is_empty();
         Ok(queue.closed)

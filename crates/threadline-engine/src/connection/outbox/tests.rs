@@ -537,3 +537,27 @@ fn a_sender_can_close() {
     assert!(fixture.read(LARGE).1, "what the socket had, and the end");
     assert_eq!(fixture.counts(), (0, 0));
 }
+
+/// Whether or not all was out when the sender came to its end.
+#[test]
+fn a_sender_of_a_connection_that_was_handed_over_does_not_end_it() {
+    for waits in [false, true] {
+        let mut fixture = fixture();
+        let (closes, finishes, last) = (fixture.sender(), fixture.sender(), fixture.sender());
+        if waits {
+            assert!(fixture.outbox.reply(&vec![b'x'; LARGE]).expect("a peer").is_some());
+        }
+        assert!(fixture.outbox.begin_push(), "the last sender's drop would end it");
+        let mut is_out = fixture.outbox.retire().expect("open");
+        assert_eq!(is_out, !waits);
+        closes.close();
+        finishes.finish();
+        drop((closes, last));
+        while !is_out {
+            fixture.read(4096);
+            is_out = fixture.outbox.retire().expect("open");
+        }
+        let (_, ended) = fixture.read(LARGE * 2);
+        assert!(!ended, "the new owner has lost it");
+    }
+}
