@@ -1,12 +1,11 @@
 //! What all threads of one engine share.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::Mutex;
-use rustix::net::Shutdown;
 use threadline_pool::ThreadPool;
 
 use crate::monitor::Bell;

@@ -32,7 +32,8 @@ pub(crate) use rest::{AtDrain, WaitsFor};
 pub use sender::{SendError, Sender, SlowReceiver};
 pub use session::Session;
 pub(crate) use session::{SessionParts, Successor, Upgrade};
-pub(crate) use waiting::{timespec, wait_for_room};
+pub(crate) use socket::Socket;
+pub(crate) use waiting::wait_for_room;
 
 use crate::contained::Contained;
 use crate::protocol::{Phase, Timeouts};

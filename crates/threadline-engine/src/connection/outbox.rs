@@ -1,8 +1,8 @@
 //! Output that waits for the peer to read. What is pushed from other threads waits in the same queue.
 //!
-//! Most connections never have one: replies go straight to the kernel. An outbox appears when the
-//! kernel does not take all of a reply, or when a handler asks for a [`Sender`]. It then owns
-//! the descriptor, and its lock orders all writes. A send with nothing waiting is written by
+//! Most connections never have one: replies go straight to the transport. An outbox appears when that
+//! has no room for all of a reply, or when a handler asks for a [`Sender`]. It then owns
+//! the transport, and its lock orders all writes. A send with nothing waiting is written by
 //! the sending thread itself, so that pushing to a thousand members wakes no thread.
 //!
 //! The write deadline is kept here too, for every kind of output and whatever the connection's owner is
@@ -13,20 +13,19 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::net::Shutdown;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
-use rustix::net::Shutdown;
 
 use super::home::Home;
 use super::sender::{Held, SendError, Sender, SlowReceiver};
-use super::waiting::{LOOKS, has_room};
+use super::waiting::LOOKS;
 use crate::shard::Note;
 use crate::shared::Blockable;
 use crate::sys::{Interest, Ticks, now_ticks};
-use crate::transport::{PART, REPLY_PART, Sent, send_file_now, send_now, unsent_len};
+use crate::transport::{PART, REPLY_PART, Sent, Transport, send_file};
 
 /// How much may wait for a slow receiver before its [`SlowReceiver`] policy applies: 256 KB.
 const LIMIT_DEFAULT: usize = 256 * 1024;
@@ -43,9 +42,9 @@ pub(crate) enum Watch {
     Nothing,
 }
 
-/// Output that waits, and the descriptor it waits for.
+/// Output that waits, and the transport it waits for.
 pub(crate) struct Outbox {
-    socket: OwnedFd,
+    transport: Transport,
     home: Arc<Home>,
     key: u64,
     watch: Watch,
@@ -143,16 +142,16 @@ impl Content {
     }
 
     /// Sends what the socket takes, at most a part.
-    fn send_some(&mut self, socket: BorrowedFd<'_>) -> io::Result<Sent> {
+    fn send_some(&mut self, transport: &Transport) -> io::Result<Sent> {
         match self {
             Content::Bytes { bytes, sent } => {
-                let done = send_now(socket, &bytes[*sent..], PART)?;
+                let done = transport.write(&bytes[*sent..], PART)?;
                 if let Sent::Part(count) = done {
                     *sent += count;
                 }
                 Ok(done)
             }
-            Content::File { file, offset, end } => send_file_now(socket, file, offset, *end),
+            Content::File { file, offset, end } => send_file(transport, file, offset, *end),
         }
     }
 
@@ -181,13 +180,13 @@ enum Files {
 
 impl fmt::Debug for Outbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Outbox").field("socket", &self.socket).finish_non_exhaustive()
+        f.debug_struct("Outbox").field("transport", &self.transport).finish_non_exhaustive()
     }
 }
 
 impl Outbox {
     pub(super) fn new(
-        socket: OwnedFd,
+        transport: Transport,
         home: Arc<Home>,
         key: u64,
         watch: Watch,
@@ -219,8 +218,14 @@ impl Outbox {
         let (queue, write_limit) = (Mutex::new(queue), AtomicU32::new(write_limit));
         Arc::new_cyclic(|me| {
             let me = Weak::clone(me);
-            Outbox { socket, home, key, watch, write_limit, me, queue }
+            Outbox { transport, home, key, watch, write_limit, me, queue }
         })
+    }
+
+    /// The way to the connection's bytes: for reading, and for what does not write.
+    #[inline(always)]
+    pub(super) fn transport(&self) -> &Transport {
+        &self.transport
     }
 
     /// A handle that adds to the queue from any thread.
@@ -320,7 +325,7 @@ impl Outbox {
     fn end_if_finished(&self, queue: &mut Queue) {
         let is_out = queue.messages.is_empty() && !queue.in_turn;
         if queue.finished && is_out && queue.ended.is_none() && !queue.closed {
-            self.shut_down(Shutdown::Write);
+            self.transport.close_write();
             queue.ended = Some(now_ticks());
             self.ask_for_looks(queue);
         }
@@ -401,7 +406,7 @@ impl Outbox {
     ) -> io::Result<Option<u64>> {
         let mut sent = 0;
         if queue.messages.is_empty() {
-            match send_now(self.socket.as_fd(), bytes, REPLY_PART)? {
+            match self.transport.write(bytes, REPLY_PART)? {
                 Sent::All => return Ok(None),
                 Sent::Part(count) => sent = count,
             }
@@ -455,7 +460,7 @@ impl Outbox {
                 return Ok(());
             }
             let (held, left) = (message.content.held(), message.content.left());
-            match message.content.send_some(self.socket.as_fd())? {
+            match message.content.send_some(&self.transport)? {
                 Sent::All => {
                     queue.bytes -= held;
                     queue.sent += left;
@@ -514,7 +519,7 @@ impl Outbox {
         // In use: it is being written, or added to.
         let Some(mut queue) = self.queue.try_lock() else { return (Some(now + step), false) };
         // If there is room, it is the owner that is late.
-        if has_room(self.socket.as_fd()) {
+        if self.transport.has_room() {
             queue.moved = now;
         }
         // Not for a thread of the connection's own: it waits for room if output waits, and there may be none
@@ -570,7 +575,7 @@ impl Outbox {
     }
 
     fn taken_of(&self, queue: &Queue) -> i64 {
-        queue.sent as i64 - unsent_len(&self.socket) as i64
+        queue.sent as i64 - self.transport.untaken_len() as i64
     }
 
     /// Closes the connection because its peer takes nothing, unless it is closed already.
@@ -617,7 +622,7 @@ impl Outbox {
         let mut queue = self.queue.lock();
         queue.check_open()?;
         self.write_or_queue(&mut queue, head, false)?;
-        if queue.messages.is_empty() && content.send_some(self.socket.as_fd())? == Sent::All {
+        if queue.messages.is_empty() && content.send_some(&self.transport)? == Sent::All {
             return Ok(());
         }
         self.queue_up(&mut queue, content, false).map(drop)
@@ -638,14 +643,16 @@ impl Outbox {
         queue.messages = VecDeque::new();
         queue.bytes = 0;
         // The shard, or the thread that reads it, is told by the kernel.
-        let _ = rustix::net::shutdown(&self.socket, Shutdown::Both);
+        let _ = self.transport.shut_down(Shutdown::Both);
     }
 
     fn arm(&self, queue: &mut Queue) -> io::Result<()> {
         if !queue.armed {
             match self.watch {
                 Watch::Input => self.ask_for_room()?,
-                Watch::Nothing => self.home.epoll.add(&self.socket, self.key, Interest::Output)?,
+                Watch::Nothing => {
+                    self.home.epoll.add(&self.transport, self.key, Interest::Output)?
+                }
             }
             queue.armed = true;
         }
@@ -658,14 +665,16 @@ impl Outbox {
             Watch::Input => Interest::InputAndOutput,
             Watch::Nothing => Interest::Output,
         };
-        self.home.epoll.modify(&self.socket, self.key, interest)
+        self.home.epoll.modify(&self.transport, self.key, interest)
     }
 
     fn disarm(&self, queue: &mut Queue) -> io::Result<()> {
         if queue.armed {
             match self.watch {
-                Watch::Input => self.home.epoll.modify(&self.socket, self.key, Interest::Input)?,
-                Watch::Nothing => self.home.epoll.remove(&self.socket)?,
+                Watch::Input => {
+                    self.home.epoll.modify(&self.transport, self.key, Interest::Input)?
+                }
+                Watch::Nothing => self.home.epoll.remove(&self.transport)?,
             }
             queue.armed = false;
         }
@@ -681,7 +690,7 @@ fn tell_timed_out() {
 
 impl Blockable for Outbox {
     fn shut_down(&self, how: Shutdown) {
-        let _ = rustix::net::shutdown(&self.socket, how);
+        let _ = self.transport.shut_down(how);
     }
 
     fn output_waits(&self) -> bool {
@@ -694,12 +703,6 @@ impl Drop for Outbox {
         if self.queue.get_mut().registered {
             self.home.outputs.remove(self.key);
         }
-    }
-}
-
-impl AsFd for Outbox {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
     }
 }
 

@@ -4,12 +4,9 @@ use std::any::Any;
 use std::fmt;
 use std::io;
 use std::mem;
-use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::net::{Shutdown, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-
-use rustix::net::Shutdown;
 
 use super::calls::Calls;
 use super::home::Home;
@@ -22,14 +19,15 @@ use crate::log;
 use crate::route::Route;
 use crate::service::MessageService;
 use crate::sys::Ticks;
-use crate::transport::{REPLY_PART, Sent, send_now};
+use crate::transport::{REPLY_PART, Sent, Transport};
 
 /// One connection, as its message handler sees it: who is at the other end, a place to keep things
 /// between messages, and a [`Sender`] to write to it later.
 #[derive(Debug)]
 pub struct Session {
     id: u64,
-    pub(super) socket: Socket,
+    /// `None` once it has been handed over.
+    pub(super) socket: Option<Socket>,
     peer: Option<SocketAddr>,
     /// Where the socket is registered, and as what: an outbox asks for room there.
     pub(super) home: Arc<Home>,
@@ -93,7 +91,7 @@ static LAST_ID: AtomicU64 = AtomicU64::new(0);
 /// What a session is made of.
 #[derive(Debug)]
 pub(crate) struct SessionParts {
-    pub(crate) socket: OwnedFd,
+    pub(crate) transport: Transport,
     pub(crate) peer: Option<SocketAddr>,
     pub(crate) home: Arc<Home>,
     pub(crate) key: u64,
@@ -103,11 +101,11 @@ pub(crate) struct SessionParts {
 
 impl Session {
     pub(crate) fn new(parts: SessionParts) -> Self {
-        let SessionParts { socket, peer, home, key, watch, write_limit } = parts;
+        let SessionParts { transport, peer, home, key, watch, write_limit } = parts;
         // The number only has to differ from all others: no order with other memory is needed. The
         // addition is small beside an accept(2), and is made for connections alone, not for messages.
         let id = LAST_ID.fetch_add(1, Ordering::Relaxed) + 1;
-        let socket = Socket::Own(socket);
+        let socket = Some(Socket::Own(transport));
         let after_reply = AfterReply::GoOn;
         Session {
             id,
@@ -131,8 +129,7 @@ impl Session {
 
     /// The address that the peer connected to; `None` on a Unix socket.
     pub fn local_addr(&self) -> Option<SocketAddr> {
-        let address = rustix::net::getsockname(self.socket.fd()?).ok()?;
-        SocketAddr::try_from(address).ok()
+        self.transport()?.local_addr()
     }
 
     /// The connection's number. No other connection of this process has it or had it, so it can be the key
@@ -165,7 +162,7 @@ impl Session {
     #[cold]
     fn let_senders_end(&mut self) {
         self.sender_made = false;
-        if let Socket::Shared(outbox) = &self.socket {
+        if let Some(Socket::Shared(outbox)) = &self.socket {
             outbox.end_turn();
         }
     }
@@ -303,47 +300,48 @@ impl Session {
     /// Sets the write deadline, of what waits already too.
     pub(crate) fn limit_writes(&mut self, limit: Option<Ticks>) {
         self.write_limit = limit.unwrap_or(Ticks::MAX);
-        if let Socket::Shared(outbox) = &self.socket {
+        if let Some(Socket::Shared(outbox)) = &self.socket {
             outbox.limit_writes(self.write_limit);
         }
     }
 
     /// Closes our side for good. What bounds the peer's answer to that is the caller's business alone.
     pub(crate) fn shut_down_write(&self) {
-        self.socket.shutdown(Shutdown::Write);
-        if let Socket::Shared(outbox) = &self.socket {
+        let Some(socket) = &self.socket else { return };
+        socket.transport().close_write();
+        if let Socket::Shared(outbox) = socket {
             outbox.leave_end_to_owner();
         }
     }
 
-    pub(crate) fn socket(&self) -> &Socket {
-        &self.socket
+    /// The way to its bytes; `None` once it has been handed over.
+    #[inline(always)]
+    pub(crate) fn transport(&self) -> Option<&Transport> {
+        self.socket.as_ref().map(Socket::transport)
     }
 
-    pub(crate) fn fd(&self) -> Option<BorrowedFd<'_>> {
-        self.socket.fd()
-    }
-
-    /// Takes the descriptor out, for a stream handler.
-    pub(crate) fn take_socket(&mut self) -> Option<OwnedFd> {
-        match mem::replace(&mut self.socket, Socket::Gone) {
-            Socket::Own(fd) => Some(fd),
-            // A sender may be using that one at this moment.
-            Socket::Shared(outbox) => rustix::io::fcntl_dupfd_cloexec(outbox.as_fd(), 0).ok(),
-            Socket::Gone => None,
+    /// Ends one direction or both, if it has not been handed over.
+    pub(crate) fn shut_down(&self, how: Shutdown) {
+        if let Some(socket) = &self.socket {
+            socket.shut_down(how);
         }
     }
 
-    /// Writes a reply; what the kernel does not take at once waits in the outbox.
+    /// Takes the socket out, for a stream handler.
+    pub(crate) fn take_socket(&mut self) -> Option<Socket> {
+        self.socket.take()
+    }
+
+    /// Writes a reply; what there is no room for waits in the outbox.
     #[inline(always)]
     pub(crate) fn reply(&mut self, bytes: &[u8]) -> io::Result<()> {
         let sent = match &self.socket {
-            Socket::Own(fd) => match send_now(fd.as_fd(), bytes, REPLY_PART)? {
+            Some(Socket::Own(transport)) => match transport.write(bytes, REPLY_PART)? {
                 Sent::All => return Ok(()),
                 Sent::Part(sent) => sent,
             },
-            Socket::Shared(_) => 0,
-            Socket::Gone => return Err(io::ErrorKind::NotConnected.into()),
+            Some(Socket::Shared(_)) => 0,
+            None => return Err(io::ErrorKind::NotConnected.into()),
         };
         let outbox = self.outbox().ok_or(io::ErrorKind::NotConnected)?;
         outbox.reply(&bytes[sent..]).map(drop)
@@ -351,13 +349,13 @@ impl Session {
 
     /// Whether it was us who closed it: what has come of a message may lack its end for that reason.
     pub(crate) fn is_cut_off(&self) -> bool {
-        matches!(&self.socket, Socket::Shared(outbox) if outbox.is_cut_off())
+        matches!(&self.socket, Some(Socket::Shared(outbox)) if outbox.is_cut_off())
     }
 
     /// Whether output waits for the peer to read.
     pub(crate) fn output_waits(&self) -> bool {
         match &self.socket {
-            Socket::Shared(outbox) => outbox.waits(),
+            Some(Socket::Shared(outbox)) => outbox.waits(),
             _ => false,
         }
     }
@@ -365,7 +363,7 @@ impl Session {
     /// Writes what waits and now fits.
     pub(crate) fn flush(&self) -> io::Result<()> {
         match &self.socket {
-            Socket::Shared(outbox) => outbox.flush(),
+            Some(Socket::Shared(outbox)) => outbox.flush(),
             _ => Ok(()),
         }
     }
@@ -373,7 +371,7 @@ impl Session {
     /// Whether somebody holds a [`Sender`] to it.
     pub(crate) fn has_sender(&self) -> bool {
         match &self.socket {
-            Socket::Shared(outbox) => outbox.has_sender(),
+            Some(Socket::Shared(outbox)) => outbox.has_sender(),
             _ => false,
         }
     }
@@ -381,23 +379,24 @@ impl Session {
     /// From now on the connection is there for its senders alone. False if there is none any more.
     pub(crate) fn begin_push(&self) -> bool {
         match &self.socket {
-            Socket::Shared(outbox) => outbox.begin_push(),
+            Some(Socket::Shared(outbox)) => outbox.begin_push(),
             _ => false,
         }
     }
 
     /// The outbox, made if there was none; `None` once the socket has been handed over.
     pub(crate) fn outbox(&mut self) -> Option<&Arc<Outbox>> {
-        if let Socket::Own(_) = self.socket {
-            let Socket::Own(fd) = mem::replace(&mut self.socket, Socket::Gone) else {
-                unreachable!("just looked")
-            };
-            let home = Arc::clone(&self.home);
-            let (key, watch, write_limit) = (self.key, self.watch, self.write_limit);
-            self.socket = Socket::Shared(Outbox::new(fd, home, key, watch, write_limit));
-        }
+        self.socket = match self.socket.take() {
+            Some(Socket::Own(transport)) => {
+                let home = Arc::clone(&self.home);
+                let (key, watch, write_limit) = (self.key, self.watch, self.write_limit);
+                let outbox = Outbox::new(transport, home, key, watch, write_limit);
+                Some(Socket::Shared(outbox))
+            }
+            other => other,
+        };
         match &self.socket {
-            Socket::Shared(outbox) => Some(outbox),
+            Some(Socket::Shared(outbox)) => Some(outbox),
             _ => None,
         }
     }

@@ -1,35 +1,32 @@
-//! A connection's descriptor, and who holds it.
+//! Who holds a connection's transport.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::net::Shutdown;
 use std::sync::Arc;
 
-use rustix::net::Shutdown;
-
 use super::outbox::Outbox;
+use crate::transport::Transport;
 
-/// Who holds the descriptor.
+/// A connection's transport, by who may write to it. A session has none once it has handed it to a stream
+/// handler.
 #[derive(Debug)]
 pub(crate) enum Socket {
-    /// The connection alone: every write goes straight to the kernel.
-    Own(OwnedFd),
+    /// The connection alone: every write goes straight to the transport.
+    Own(Transport),
     /// Shared with what waits to be written, by us or by a [`Sender`](super::Sender).
     Shared(Arc<Outbox>),
-    /// Handed to a stream handler.
-    Gone,
 }
 
 impl Socket {
-    pub(crate) fn shutdown(&self, how: Shutdown) {
-        if let Some(fd) = self.fd() {
-            let _ = rustix::net::shutdown(fd, how);
+    #[inline(always)]
+    pub(crate) fn transport(&self) -> &Transport {
+        match self {
+            Socket::Own(transport) => transport,
+            Socket::Shared(outbox) => outbox.transport(),
         }
     }
 
-    pub(crate) fn fd(&self) -> Option<BorrowedFd<'_>> {
-        match self {
-            Socket::Own(fd) => Some(fd.as_fd()),
-            Socket::Shared(outbox) => Some(outbox.as_fd()),
-            Socket::Gone => None,
-        }
+    /// Ends one direction or both. A connection that is gone already needs no end.
+    pub(crate) fn shut_down(&self, how: Shutdown) {
+        let _ = self.transport().shut_down(how);
     }
 }

@@ -7,19 +7,18 @@
 
 use std::fs::File;
 use std::io;
+use std::net::Shutdown;
 use std::ops::Range;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::{Errno, ioctl_fionread};
-use rustix::net::{RecvFlags, Shutdown};
 use threadline_pool::about_to_block;
 
 use super::outbox::{Content, Outbox};
 use super::session::Session;
 use super::socket::Socket;
-use crate::transport::{REPLY_PART, Sent, send_file_now, send_now, tell_unreadable, unsent_len};
+use crate::transport::{
+    Need, REPLY_PART, Received, Sent, Transport, send_file, tell_unreadable, to_start,
+};
 
 /// How often, within a write deadline, it is looked whether the peer has taken anything. A stall is
 /// noticed late by one part of that many.
@@ -34,14 +33,13 @@ impl Session {
     /// # Errors
     /// [`io::ErrorKind::TimedOut`] if nothing comes for so long; `None` waits for ever.
     pub fn receive(&mut self, buffer: &mut [u8], limit: Option<Duration>) -> io::Result<usize> {
-        let fd = self.fd().ok_or(io::ErrorKind::NotConnected)?;
+        let transport = self.transport().ok_or(io::ErrorKind::NotConnected)?;
         loop {
-            match rustix::net::recv(fd, &mut *buffer, RecvFlags::DONTWAIT) {
-                Ok((count, _)) => return Ok(count),
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => wait_for_input(fd, limit)?,
+            match transport.read(buffer) {
+                Ok(Received::Data(range)) => return Ok(to_start(buffer, range)),
+                Ok(Received::End) => return Ok(0),
+                Ok(Received::Wait(need)) => wait_while(transport, need, limit)?,
                 Err(error) => {
-                    let error = error.into();
                     self.home.counters.count_vanished(&error);
                     return Err(error);
                 }
@@ -51,16 +49,12 @@ impl Session {
 
     /// Whether the peer is gone: the connection was reset, or both sides are closed.
     pub(crate) fn has_failed(&self) -> bool {
-        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-        self.fd().is_none_or(|fd| {
-            // ERR and HUP are always looked for.
-            poll(&mut [PollFd::from_borrowed_fd(fd, PollFlags::empty())], Some(&now)) != Ok(0)
-        })
+        self.transport().is_none_or(Transport::has_failed)
     }
 
     /// How many bytes [`Session::receive`] gives without waiting.
     pub(crate) fn unread_len(&self) -> u64 {
-        self.fd().and_then(|fd| ioctl_fionread(fd).ok()).unwrap_or_default()
+        self.transport().map_or(0, Transport::buffered)
     }
 
     /// Writes all of `bytes`, behind what waits already, and waits for the peer to read if need be.
@@ -70,22 +64,27 @@ impl Session {
     /// connection is closed then.
     pub fn send(&mut self, bytes: &[u8], limit: Option<Duration>) -> io::Result<()> {
         let sent = match &self.socket {
-            Socket::Own(fd) => self.send_alone(fd, bytes, limit),
-            Socket::Shared(outbox) => send_in_turn(outbox, bytes, limit),
-            Socket::Gone => Err(io::ErrorKind::NotConnected.into()),
+            Some(Socket::Own(transport)) => self.send_alone(transport, bytes, limit),
+            Some(Socket::Shared(outbox)) => send_in_turn(outbox, bytes, limit),
+            None => Err(io::ErrorKind::NotConnected.into()),
         };
         sent.inspect_err(|error| self.failed(error))
     }
 
     /// Writes where nobody else does.
-    fn send_alone(&self, fd: &OwnedFd, bytes: &[u8], limit: Option<Duration>) -> io::Result<()> {
+    fn send_alone(
+        &self,
+        transport: &Transport,
+        bytes: &[u8],
+        limit: Option<Duration>,
+    ) -> io::Result<()> {
         let mut left = bytes;
-        while let Sent::Part(count) = send_now(fd.as_fd(), left, usize::MAX)? {
+        while let Sent::Part(count) = transport.write(left, usize::MAX)? {
             left = &left[count..];
-            wait_for_room(fd.as_fd(), limit).inspect_err(|error| {
+            wait_for_room(transport, limit).inspect_err(|error| {
                 if error.kind() == io::ErrorKind::TimedOut {
                     self.home.counters.timeouts_write.increment();
-                    let _ = rustix::net::shutdown(fd, Shutdown::Both);
+                    self.shut_down(Shutdown::Both);
                 }
             })?;
         }
@@ -97,7 +96,7 @@ impl Session {
     /// # Errors
     /// As those of [`Session::send`].
     pub(crate) fn send_last(&self, limit: Option<Duration>) -> io::Result<()> {
-        let Socket::Shared(outbox) = &self.socket else { return Ok(()) };
+        let Some(Socket::Shared(outbox)) = &self.socket else { return Ok(()) };
         retire(outbox, limit).inspect_err(|error| self.failed(error))
     }
 
@@ -119,10 +118,10 @@ impl Session {
     fn start_file(&mut self, head: &[u8], file: File, range: Range<u64>) -> io::Result<()> {
         let (mut offset, end) = (range.start, range.end.max(range.start));
         let mut head_left = head;
-        if let Socket::Own(fd) = &self.socket {
-            match send_now(fd.as_fd(), head, REPLY_PART)? {
+        if let Some(Socket::Own(transport)) = &self.socket {
+            match transport.write(head, REPLY_PART)? {
                 Sent::Part(count) => head_left = &head[count..],
-                Sent::All if send_file_now(fd.as_fd(), &file, &mut offset, end)? == Sent::All => {
+                Sent::All if send_file(transport, &file, &mut offset, end)? == Sent::All => {
                     return Ok(());
                 }
                 Sent::All => head_left = &[],
@@ -151,20 +150,20 @@ fn retire(outbox: &Outbox, limit: Option<Duration>) -> io::Result<()> {
 }
 
 fn wait_with(outbox: &Outbox, limit: Option<Duration>) -> io::Result<()> {
-    wait_while_taken(outbox.as_fd(), limit, || outbox.taken()).inspect_err(|error| {
+    wait_while_taken(outbox.transport(), limit, || outbox.taken()).inspect_err(|error| {
         if error.kind() == io::ErrorKind::TimedOut {
             outbox.time_out();
         }
     })
 }
 
-/// Waits until the socket can be read.
-fn wait_for_input(fd: BorrowedFd<'_>, limit: Option<Duration>) -> io::Result<()> {
+/// Waits until the transport has what a read needs.
+fn wait_while(transport: &Transport, need: Need, limit: Option<Duration>) -> io::Result<()> {
     about_to_block();
     let began = Instant::now();
     loop {
         let left = limit.map(|limit| limit.saturating_sub(began.elapsed()));
-        if wait_once(fd, PollFlags::IN, left)? {
+        if wait_once(transport, need, left)? {
             return Ok(());
         }
         if left.is_some_and(|left| left.is_zero()) {
@@ -173,19 +172,19 @@ fn wait_for_input(fd: BorrowedFd<'_>, limit: Option<Duration>) -> io::Result<()>
     }
 }
 
-/// Waits until the socket takes output again.
+/// Waits until there is room for output again.
 ///
 /// # Errors
 /// [`io::ErrorKind::TimedOut`] if the peer takes no byte for so long; `None` waits for ever.
-pub(crate) fn wait_for_room(fd: BorrowedFd<'_>, limit: Option<Duration>) -> io::Result<()> {
-    // While this thread waits, nobody writes: what the peer takes is missing in the socket.
-    wait_while_taken(fd, limit, || -(unsent_len(fd) as i64))
+pub(crate) fn wait_for_room(transport: &Transport, limit: Option<Duration>) -> io::Result<()> {
+    // While this thread waits, nobody writes: what the peer takes is missing in the transport.
+    wait_while_taken(transport, limit, || -(transport.untaken_len() as i64))
 }
 
 /// As [`wait_for_room`], where `taken` tells by a number that grows how much the peer has taken: the kernel
 /// says that there is room only when a third of the socket's buffer is free.
 fn wait_while_taken(
-    fd: BorrowedFd<'_>,
+    transport: &Transport,
     limit: Option<Duration>,
     taken: impl Fn() -> i64,
 ) -> io::Result<()> {
@@ -194,7 +193,7 @@ fn wait_while_taken(
     let (mut since, mut before) = (Instant::now(), i64::MIN);
     loop {
         let step = limit.map(|limit| (limit / LOOKS).min(limit.saturating_sub(since.elapsed())));
-        if wait_once(fd, PollFlags::OUT, step)? {
+        if wait_once(transport, Need::Room, step)? {
             return Ok(());
         }
         let now = taken();
@@ -207,27 +206,11 @@ fn wait_while_taken(
     }
 }
 
-/// Whether the socket takes output at this moment, or has failed.
-pub(super) fn has_room(fd: BorrowedFd<'_>) -> bool {
-    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    poll(&mut [PollFd::from_borrowed_fd(fd, PollFlags::OUT)], Some(&now)) != Ok(0)
-}
-
 /// False if the time is over, or a signal has come.
-fn wait_once(fd: BorrowedFd<'_>, what: PollFlags, limit: Option<Duration>) -> io::Result<bool> {
-    let limit = limit.map(|limit| timespec(limit.max(WAIT_MIN)));
-    match poll(&mut [PollFd::from_borrowed_fd(fd, what)], limit.as_ref()) {
-        Ok(count) => Ok(count > 0),
-        Err(Errno::INTR) => Ok(false),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// The kernel's form of a time.
-pub(crate) fn timespec(time: Duration) -> Timespec {
-    Timespec {
-        tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
-        tv_nsec: i64::from(time.subsec_nanos()),
+fn wait_once(transport: &Transport, need: Need, limit: Option<Duration>) -> io::Result<bool> {
+    match transport.wait(need, limit.map(|limit| limit.max(WAIT_MIN))) {
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(false),
+        other => other,
     }
 }
 
@@ -246,19 +229,19 @@ mod tests {
     const LIMIT: Duration = Duration::from_millis(200);
 
     /// One whose buffers are full.
-    fn full() -> (UnixStream, UnixStream) {
+    fn full() -> (Transport, UnixStream) {
         let (mut ours, theirs) = UnixStream::pair().expect("a pair of sockets");
         ours.set_nonblocking(true).expect("a socket");
         while ours.write(&[0; 4096]).is_ok() {}
-        (ours, theirs)
+        (Transport::plain(ours), theirs)
     }
 
     #[test]
     fn a_peer_that_reads_nothing_is_waited_for_as_long_as_said() {
         let (ours, _theirs) = full();
-        assert!(!has_room(ours.as_fd()));
+        assert!(!ours.has_room());
         let began = Instant::now();
-        let error = wait_for_room(ours.as_fd(), Some(LIMIT)).expect_err("nobody reads");
+        let error = wait_for_room(&ours, Some(LIMIT)).expect_err("nobody reads");
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         assert!(began.elapsed() >= LIMIT);
     }
@@ -271,7 +254,7 @@ mod tests {
         let done = AtomicBool::new(false);
         thread::scope(|scope| {
             let waiting = scope.spawn(|| {
-                let waited = wait_for_room(ours.as_fd(), Some(limit));
+                let waited = wait_for_room(&ours, Some(limit));
                 done.store(true, Ordering::Relaxed);
                 waited
             });
@@ -284,35 +267,35 @@ mod tests {
             }
             assert!(waiting.join().expect("waiting").is_ok(), "gave up after {read} reads");
         });
-        assert!(has_room(ours.as_fd()));
+        assert!(ours.has_room());
     }
 
     #[test]
     fn a_peer_that_is_gone_is_not_waited_for() {
         let (ours, theirs) = full();
         drop(theirs);
-        assert!(wait_for_room(ours.as_fd(), None).is_ok(), "the next write says so");
-        assert!(has_room(ours.as_fd()));
+        assert!(wait_for_room(&ours, None).is_ok(), "the next write says so");
+        assert!(ours.has_room());
     }
 
     #[test]
     fn input_is_waited_for_as_long_as_said() {
         let (ours, mut theirs) = UnixStream::pair().expect("a pair of sockets");
+        let ours = Transport::plain(ours);
         let began = Instant::now();
-        let error = wait_for_input(ours.as_fd(), Some(LIMIT)).expect_err("nothing comes");
+        let error = wait_while(&ours, Need::Input, Some(LIMIT)).expect_err("nothing comes");
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         assert!(began.elapsed() >= LIMIT);
         theirs.write_all(b"x").expect("writes");
-        assert!(wait_for_input(ours.as_fd(), None).is_ok());
+        assert!(wait_while(&ours, Need::Input, None).is_ok());
     }
 
-    fn session(socket: UnixStream) -> Session {
+    fn session(transport: Transport) -> Session {
         let home = Home::new(Epoll::new().expect("epoll"), Waker::new().expect("an eventfd"));
-        home.epoll.add(&socket, 1, Interest::Input).expect("registered");
+        home.epoll.add(&transport, 1, Interest::Input).expect("registered");
         let (home, watch) = (Arc::new(home), Watch::Input);
         let write_limit = None;
-        let parts =
-            SessionParts { socket: socket.into(), peer: None, home, key: 1, watch, write_limit };
+        let parts = SessionParts { transport, peer: None, home, key: 1, watch, write_limit };
         Session::new(parts)
     }
 
@@ -338,7 +321,7 @@ mod tests {
         for has_sender in [false, true] {
             let (ours, mut theirs) = UnixStream::pair().expect("a pair of sockets");
             ours.set_nonblocking(true).expect("a socket");
-            let mut session = session(ours);
+            let mut session = session(Transport::plain(ours));
             let sender = has_sender.then(|| session.sender());
             let reader = thread::spawn(move || {
                 let mut all = Vec::new();
@@ -358,7 +341,7 @@ mod tests {
     fn a_range_that_ends_before_it_begins_is_empty() {
         let (ours, mut theirs) = UnixStream::pair().expect("a pair of sockets");
         ours.set_nonblocking(true).expect("a socket");
-        let mut session = session(ours);
+        let mut session = session(Transport::plain(ours));
         let file = File::open("/proc/self/exe").expect("this program");
         let range = Range { start: 10, end: 5 };
         session.send_file(b"head", file, range).expect("a peer");

@@ -11,6 +11,7 @@ use crate::connection::{Home, Session, SessionParts, Watch};
 use crate::protocol::{Protocol, Step, Turn};
 use crate::route::Route;
 use crate::sys::{Epoll, Waker};
+use crate::transport::Transport;
 use crate::turn::Place;
 use crate::{Counts, Frames, Invalid, Lines};
 
@@ -58,7 +59,7 @@ impl<'p> Connection<'p> {
         let (socket, peer) = UnixStream::pair().expect("a pair");
         let parts = SessionParts {
             write_limit: None,
-            socket: socket.into(),
+            transport: Transport::plain(socket),
             peer: None,
             home: Arc::clone(&home),
             key: 0,

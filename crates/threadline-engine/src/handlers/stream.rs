@@ -2,17 +2,14 @@
 
 use std::io::{self, BufRead, Read, Write};
 use std::net::{Shutdown, SocketAddr};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags};
-use socket2::SockRef;
-
-use crate::connection::{Home, wait_for_room};
+use crate::connection::{Home, Socket, wait_for_room};
 use crate::shared::Blockable;
+use crate::transport::{Received, Sent, Transport, to_start};
 
 /// Bytes that a [`Connection`] reads ahead, once [`BufRead`] is used: 8 KB.
 const READ_AHEAD: usize = 8 * 1024;
@@ -131,7 +128,8 @@ pub struct Connection {
 
 #[derive(Debug)]
 struct Stream {
-    socket: OwnedFd,
+    /// A message connection that was handed over may share it with its outbox, whose senders have ended.
+    socket: Socket,
     home: Arc<Home>,
     faults: Arc<Faults>,
     /// Nanoseconds that one write may wait; 0 for ever.
@@ -173,21 +171,21 @@ impl Faults {
 }
 
 impl Blockable for Stream {
-    fn shut_down(&self, how: rustix::net::Shutdown) {
-        let _ = rustix::net::shutdown(&self.socket, how);
+    fn shut_down(&self, how: Shutdown) {
+        self.socket.shut_down(how);
     }
 }
 
 impl Connection {
     pub(crate) fn new(
-        socket: OwnedFd,
+        socket: Socket,
         peer: Option<SocketAddr>,
         home: &Arc<Home>,
         options: &StreamOptions,
     ) -> io::Result<Self> {
-        rustix::io::ioctl_fionbio(&socket, false)?;
-        let settings = SockRef::from(&socket);
-        settings.set_read_timeout(options.read)?;
+        let transport = socket.transport();
+        transport.block()?;
+        transport.set_read_limit(options.read)?;
         let (home, faults) = (Arc::clone(home), Arc::default());
         let (write_limit, given_up) = (AtomicU64::new(0), false.into());
         let stream = Arc::new(Stream { socket, home, faults, write_limit, given_up });
@@ -216,7 +214,7 @@ impl Connection {
 
     /// The address that the client connected to; `None` on a Unix socket.
     pub fn local_addr(&self) -> Option<SocketAddr> {
-        rustix::net::getsockname(&self.stream.socket).ok()?.try_into().ok()
+        self.stream.transport().local_addr()
     }
 
     /// How long one read may take; `None` waits for ever. A read that takes longer fails with
@@ -225,7 +223,7 @@ impl Connection {
     /// # Errors
     /// If `limit` is zero.
     pub fn set_read_timeout(&self, limit: Option<Duration>) -> io::Result<()> {
-        SockRef::from(&self.stream.socket).set_read_timeout(not_zero(limit)?)
+        self.stream.transport().set_read_limit(not_zero(limit)?)
     }
 
     /// How long one write may wait for the client to take any byte; `None` waits for ever. A write that
@@ -243,12 +241,7 @@ impl Connection {
     /// # Errors
     /// If the connection is gone already.
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        let how = match how {
-            Shutdown::Read => rustix::net::Shutdown::Read,
-            Shutdown::Write => rustix::net::Shutdown::Write,
-            Shutdown::Both => rustix::net::Shutdown::Both,
-        };
-        Ok(rustix::net::shutdown(&self.stream.socket, how)?)
+        self.stream.transport().shut_down(how)
     }
 
     /// Another handle to the same connection, to write on another thread while this one reads. What
@@ -263,19 +256,20 @@ impl Connection {
 
     fn receive(stream: &Stream, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
-            match rustix::net::recv(&stream.socket, &mut *buffer, RecvFlags::empty()) {
-                Err(Errno::INTR) => {}
-                // The kernel's word for "timed out" on a blocking socket.
-                Err(Errno::AGAIN) => {
+            match stream.transport().read_blocking(buffer) {
+                Ok(Received::Data(range)) => return Ok(to_start(buffer, range)),
+                Ok(Received::End) => {
+                    if !buffer.is_empty() {
+                        stream.faults.note(io::ErrorKind::UnexpectedEof);
+                    }
+                    return Ok(0);
+                }
+                Ok(Received::Wait(_)) => {
                     stream.home.counters.timeouts_stream.increment();
                     return Err(stream.timed_out("the client sent nothing"));
                 }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(stream.failed(error)),
-                Ok((0, _)) if !buffer.is_empty() => {
-                    stream.faults.note(io::ErrorKind::UnexpectedEof);
-                    return Ok(0);
-                }
-                Ok((count, _)) => return Ok(count),
             }
         }
     }
@@ -290,6 +284,10 @@ fn not_zero(limit: Option<Duration>) -> io::Result<Option<Duration>> {
 }
 
 impl Stream {
+    fn transport(&self) -> &Transport {
+        self.socket.transport()
+    }
+
     fn timed_out(&self, what: &str) -> io::Error {
         self.faults.note(io::ErrorKind::TimedOut);
         io::Error::new(io::ErrorKind::TimedOut, format!("timed out: {what} for too long"))
@@ -299,27 +297,26 @@ impl Stream {
         let nanos = limit.map_or(0, |limit| u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX));
         self.write_limit.store(nanos, Ordering::Relaxed);
         // For those who write to the descriptor themselves.
-        SockRef::from(&self.socket).set_write_timeout(limit)
+        self.transport().set_write_limit(limit)
     }
 
     /// Waits until the client has taken something.
     fn wait_for_room(&self) -> io::Result<()> {
         let nanos = self.write_limit.load(Ordering::Relaxed);
         let limit = (nanos > 0).then(|| Duration::from_nanos(nanos));
-        match wait_for_room(self.socket.as_fd(), limit) {
+        match wait_for_room(self.transport(), limit) {
             Err(error) if error.kind() == io::ErrorKind::TimedOut => {
                 if !self.given_up.swap(true, Ordering::Relaxed) {
                     self.home.counters.timeouts_write.increment();
                 }
-                self.shut_down(rustix::net::Shutdown::Both);
+                self.shut_down(Shutdown::Both);
                 Err(self.timed_out("the client read nothing"))
             }
             other => other,
         }
     }
 
-    fn failed(&self, error: Errno) -> io::Error {
-        let error = io::Error::from(error);
+    fn failed(&self, error: io::Error) -> io::Error {
         self.faults.note(error.kind());
         self.home.counters.count_vanished(&error);
         error
@@ -357,11 +354,11 @@ impl BufRead for Connection {
 impl Write for Connection {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         loop {
-            let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-            match rustix::net::send(&self.stream.socket, bytes, flags) {
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => self.stream.wait_for_room()?,
-                other => return other.map_err(|error| self.stream.failed(error)),
+            match self.stream.transport().write(bytes, usize::MAX) {
+                Ok(Sent::All) => return Ok(bytes.len()),
+                Ok(Sent::Part(0)) => self.stream.wait_for_room()?,
+                Ok(Sent::Part(count)) => return Ok(count),
+                Err(error) => return Err(self.stream.failed(error)),
             }
         }
     }
@@ -374,6 +371,6 @@ impl Write for Connection {
 
 impl AsFd for Connection {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.stream.socket.as_fd()
+        self.stream.transport().as_fd()
     }
 }

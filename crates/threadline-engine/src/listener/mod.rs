@@ -26,6 +26,7 @@ use rustix::io::Errno;
 use socket2::Type;
 
 use crate::sys::{self, Bound, Interest};
+use crate::transport::Transport;
 
 pub use address::{Address, BadAddress};
 pub use inherited::take_inherited;
@@ -243,12 +244,12 @@ impl Source {
     pub(crate) fn accept(
         &mut self,
         keep_alive: Option<TcpKeepAlive>,
-    ) -> Result<(OwnedFd, Option<SocketAddr>), Errno> {
+    ) -> Result<(Transport, Option<SocketAddr>), Errno> {
         let (socket, peer) = sys::accept(&self.fd)?;
         if !self.inherits {
             self.inherits = keep_alive::pass_on(&socket, keep_alive);
         }
-        Ok((socket, peer))
+        Ok((Transport::plain(socket), peer))
     }
 }
 

@@ -5,13 +5,12 @@
 //! the loop spin, and come back when a connection of this shard closes or a timer looks again.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::net::Shutdown;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::net::Shutdown;
 use tracing::field::display;
 
 use super::key::Key;
@@ -26,6 +25,7 @@ use crate::protocol::Refusal;
 use crate::service::Service;
 use crate::shared::Phase;
 use crate::sys::{Interest, Ticks, is_empty, ticks_ceil};
+use crate::transport::Transport;
 
 /// Accepted at one go: a flood of connections does not keep those that are there waiting.
 const ACCEPT_BURST: usize = 64;
@@ -112,11 +112,11 @@ impl Shard {
             let service = source.service;
             let accepted = source.accept(self.shared.settings.tcp_keep_alive);
             match accepted.map_err(|error| (error, Mishap::from(error))) {
-                Ok((socket, peer)) => {
+                Ok((transport, peer)) => {
                     self.home.counters.accepted.increment();
                     self.recovered(lease);
                     let service = self.shared.services[service as usize].clone();
-                    if let Err(error) = self.admit(lease, socket, peer, service) {
+                    if let Err(error) = self.admit(lease, transport, peer, service) {
                         let peer = peer.map(display);
                         tracing::debug!(peer, %error, "a connection was lost before it was served");
                     }
@@ -192,14 +192,14 @@ impl Shard {
     fn admit<'s>(
         self: &'s Arc<Self>,
         lease: &mut Lease<'s, Core>,
-        socket: OwnedFd,
+        transport: Transport,
         peer: Option<std::net::SocketAddr>,
         service: Service,
     ) -> io::Result<()> {
         if !self.shared.peers.admit(peer) {
             self.home.counters.refused_per_peer.increment();
             tracing::debug!(peer = peer.map(display), "refused: the peer has too many connections");
-            self.turn_away(&socket, &service);
+            self.turn_away(&transport, &service);
             return Ok(());
         }
         self.shared.connections.fetch_add(1, Ordering::Relaxed);
@@ -213,7 +213,7 @@ impl Shard {
         let watch = if own_thread { Watch::Nothing } else { Watch::Input };
         let home = Arc::clone(&self.home);
         let write_limit = service.write_limit();
-        let parts = SessionParts { socket, peer, home, key, watch, write_limit };
+        let parts = SessionParts { transport, peer, home, key, watch, write_limit };
         let state = State::new(Session::new(parts), service);
         let mut claim = connection.admit(index, state, lease.now);
 
@@ -243,15 +243,15 @@ impl Shard {
     }
 
     fn register(&self, session: &Session, key: u64) -> io::Result<()> {
-        let fd = session.fd().ok_or(io::ErrorKind::NotConnected)?;
-        self.home.epoll.add(fd, key, Interest::Input)
+        let transport = session.transport().ok_or(io::ErrorKind::NotConnected)?;
+        self.home.epoll.add(transport, key, Interest::Input)
     }
 
     /// Tells a peer why it is not served, as far as it fits the socket's buffer.
-    fn turn_away(&self, socket: &OwnedFd, service: &Service) {
+    fn turn_away(&self, transport: &Transport, service: &Service) {
         let mut out = Vec::new();
         self.refusal(service, Refusal::TooManyConnections, &[], &mut out);
-        let _ = rustix::net::send(socket, &out, rustix::net::SendFlags::NOSIGNAL);
+        let _ = transport.write(&out, usize::MAX);
     }
 
     fn has_room<'s>(self: &'s Arc<Self>, lease: &mut Lease<'s, Core>) -> bool {

@@ -6,9 +6,8 @@
 
 use std::io;
 use std::mem;
+use std::ops::Range;
 
-use rustix::io::Errno;
-use rustix::net::RecvFlags;
 use tracing::field::display;
 
 use super::timers::tell_closed;
@@ -19,7 +18,7 @@ use crate::log::{Bytes, limited};
 use crate::protocol::{AfterRefusal, Phase, Protocol, Refusal, Step};
 use crate::service::Service;
 use crate::sys::now_ticks;
-use crate::transport::tell_unreadable;
+use crate::transport::{Received, tell_unreadable};
 use crate::turn::{Place, Turn, contain_protocol};
 
 /// Replies are written when they have grown to this, even if more messages wait: 256 KB.
@@ -68,8 +67,8 @@ pub(super) struct Conversation<'a> {
     pub(super) budget: u32,
     /// The last read found nothing.
     pub(super) dry: bool,
-    /// The socket blocks: it is read once a turn at most, and only as the first thing in it. The caller has
-    /// set how long that read may wait, which depends on what the connection waits for.
+    /// Reads block: there is one a turn at most, and only as the first thing in it. The caller has set how
+    /// long it may wait, which depends on what the connection waits for.
     pub(super) blocking: bool,
 }
 
@@ -158,44 +157,51 @@ impl Conversation<'_> {
 
     #[inline(always)]
     fn read(&mut self, until_dry: bool) -> io::Result<Option<Pause>> {
-        let Some(fd) = self.state.session.fd() else { return Ok(Some(Pause::Over)) };
-        // Not `read`, which costs the kernel its checks for files on the way to the same place. On a
-        // connection's own thread the socket blocks, and this is where that thread waits.
+        let Some(transport) = self.state.session.transport() else {
+            return Ok(Some(Pause::Over));
+        };
         // The start of a message first: one that is long and read by its handler has its rest read where
         // it belongs, and not copied there. A message that is waited for as a whole is taken in large.
         let len = self.desk.input.len();
         let most = if self.state.want > 0 { len } else { FIRST_READ.min(len) };
-        let count = match rustix::net::recv(fd, &mut self.desk.input[..most], RecvFlags::empty()) {
-            Ok((0, _)) => return self.end_of_input(),
-            Ok((count, _)) => count,
-            Err(Errno::AGAIN) => {
+        let buffer = &mut self.desk.input[..most];
+        // On a connection's own thread this is where that thread waits.
+        let received =
+            if self.blocking { transport.read_blocking(buffer) } else { transport.read(buffer) };
+        let range = match received {
+            Ok(Received::Data(range)) => range,
+            Ok(Received::End) => return self.end_of_input(),
+            Ok(Received::Wait(_)) => {
                 self.state.unread = false;
                 self.dry = true;
                 return Ok(None);
             }
-            Err(Errno::INTR) => {
-                self.state.unread = !self.blocking;
+            // Only of a blocking read, whose limit the caller computes anew.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                self.state.unread = false;
                 return Ok(None);
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
         };
-        // A short read empties the socket; what comes later makes a new edge.
-        self.state.unread = (until_dry || count == most) && !self.blocking;
+        // What has been emptied makes a new edge when more comes.
+        let may_have_more = until_dry || !transport.is_emptied_by(range.len(), most);
+        self.state.unread = may_have_more && !self.blocking;
         if self.state.partial.is_empty() {
-            self.eat_fresh(count)
+            self.eat_fresh(range)
         } else {
-            self.state.partial.extend_from_slice(&self.desk.input[..count]);
+            self.state.partial.extend_from_slice(&self.desk.input[range]);
             Ok(None)
         }
     }
 
     /// The fast path: whole messages are answered from the thread's own buffer.
     #[inline(always)]
-    fn eat_fresh(&mut self, count: usize) -> io::Result<Option<Pause>> {
+    fn eat_fresh(&mut self, range: Range<usize>) -> io::Result<Option<Pause>> {
         let input = mem::take(&mut self.desk.input);
-        let (used, eaten) = self.eat(&input[..count]);
-        if used < count && !matches!(eaten, Eaten::Close | Eaten::Push) {
-            self.state.partial.extend_from_slice(&input[used..count]);
+        let fresh = &input[range];
+        let (used, eaten) = self.eat(fresh);
+        if used < fresh.len() && !matches!(eaten, Eaten::Close | Eaten::Push) {
+            self.state.partial.extend_from_slice(&fresh[used..]);
         }
         self.desk.input = input;
         self.answer(eaten)
@@ -434,17 +440,15 @@ impl Conversation<'_> {
 
     /// Throws input away until the peer closes.
     fn linger(&mut self) -> io::Result<Pause> {
-        let Some(fd) = self.state.session.fd() else { return Ok(Pause::Over) };
+        let Some(transport) = self.state.session.transport() else { return Ok(Pause::Over) };
         let (Ending::Lingering(thrown) | Ending::Pushing(thrown)) = &mut self.state.ending else {
             return Ok(Pause::Over);
         };
         loop {
-            match rustix::net::recv(fd, &mut self.desk.input[..], RecvFlags::DONTWAIT) {
-                Ok((0, _)) => return Ok(Pause::Over),
-                Ok((count, _)) => *thrown = thrown.saturating_add(count as u32),
-                Err(Errno::AGAIN) => break,
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
+            match transport.read(&mut self.desk.input)? {
+                Received::End => return Ok(Pause::Over),
+                Received::Data(range) => *thrown = thrown.saturating_add(range.len() as u32),
+                Received::Wait(_) => break,
             }
             if *thrown > self.shard.shared.settings.linger_bytes_max {
                 self.shard.home.counters.lingered_too_long.increment();

@@ -6,11 +6,10 @@
 //! socket after another silence: a request that crosses the close finds a closed connection and not a
 //! reset one.
 
+use std::net::Shutdown;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-
-use rustix::net::Shutdown;
 
 use super::key::Key;
 use super::{Core, Shard};

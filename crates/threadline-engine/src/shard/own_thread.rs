@@ -3,17 +3,12 @@
 
 use std::io;
 use std::mem;
-use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use std::net::{Shutdown, SocketAddr};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::io::Errno;
-use rustix::net::Shutdown;
-use socket2::SockRef;
 use tracing::field::{DisplayValue, display};
 
 use super::conversation::{Conversation, Pause};
@@ -21,7 +16,7 @@ use super::place::OnOwnThread;
 use super::settle::NO_SLOT;
 use super::timers::tell_closed;
 use super::{Core, Desk, Note, Shard};
-use crate::connection::{Calls, Claim, Ending, Outbox, State, Successor, Upgrade, timespec};
+use crate::connection::{Calls, Claim, Ending, Outbox, Socket, State, Successor, Upgrade};
 use crate::handlers::stream::Faults;
 use crate::handlers::{Connection, StreamOptions};
 use crate::lease::Lease;
@@ -32,17 +27,18 @@ use crate::route::Route;
 use crate::service::{Service, StreamService};
 use crate::shared::Blockable;
 use crate::sys::now_ticks;
+use crate::transport::Need;
 use crate::turn::contain;
 
-/// A timeout of zero would mean none to the kernel.
+/// The shortest wait for an answer: none would be a busy loop.
 const SHORTEST_WAIT: Duration = Duration::from_millis(1);
+/// How long sendfile(2) may block a connection's own thread: as good as not at all.
+const FILE_WAIT: Duration = Duration::from_millis(1);
 /// How long a thread waits for room before it looks whether output still waits. The shard may have written the
 /// last of it in the meantime: then there may be no room any more, and other deadlines apply.
 const OUTPUT_LOOK: Duration = Duration::from_millis(500);
 /// How often a thread that waits for the answer to a deferred call looks whether the client is still there.
 const HANG_UP_LOOK: Duration = Duration::from_millis(500);
-/// What a thread waits for that has nothing more to write: input to throw away, or the peer's close.
-const END: PollFlags = PollFlags::IN.union(PollFlags::RDHUP);
 
 /// What becomes of a connection that is upgraded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,8 +74,8 @@ impl Shard {
         mut claim: Claim<'_>,
     ) {
         let own_thread = self.model == Model::ThreadPerConnection;
-        if let (Some(fd), false) = (claim.session.fd(), own_thread) {
-            let _ = self.home.epoll.remove(fd);
+        if let (Some(transport), false) = (claim.session.transport(), own_thread) {
+            let _ = self.home.epoll.remove(transport);
         }
         let (shard, of_job, index) = (Arc::clone(self), Arc::clone(&service), claim.index);
         let peer = claim.session.peer_addr();
@@ -104,7 +100,7 @@ impl Shard {
         self: &Arc<Self>,
         service: &StreamService,
         index: u32,
-        socket: OwnedFd,
+        socket: Socket,
         peer: Option<SocketAddr>,
     ) {
         let connection = Connection::new(socket, peer, &self.home, &service.options);
@@ -178,8 +174,8 @@ impl Shard {
         if claim.session.send_last(write_limit).is_err() {
             return;
         }
-        if let Some(fd) = claim.session.fd() {
-            let _ = self.home.epoll.remove(fd);
+        if let Some(transport) = claim.session.transport() {
+            let _ = self.home.epoll.remove(transport);
         }
         let peer = claim.session.peer_addr();
         let Some(socket) = claim.session.take_socket() else { return };
@@ -238,10 +234,9 @@ impl Shard {
         let mut desk = Desk::new();
         let mut place = OnOwnThread::new(self, claim.connection());
         let mut read_timeout = None;
-        let fd = claim.session.fd().ok_or(io::ErrorKind::NotConnected)?;
-        rustix::io::ioctl_fionbio(fd, false)?;
-        // All writes but sendfile(2) say by themselves that they do not wait.
-        SockRef::from(&fd).set_write_timeout(Some(SHORTEST_WAIT))?;
+        let transport = claim.session.transport().ok_or(io::ErrorKind::NotConnected)?;
+        transport.block()?;
+        transport.set_write_limit(Some(FILE_WAIT))?;
         loop {
             if claim.session.upgrades() {
                 match self.upgrade(claim) {
@@ -259,8 +254,8 @@ impl Shard {
             }
             let left = claim.time_left(now_ticks(), self.shared.settings.linger);
             if left != read_timeout {
-                let fd = claim.session.fd().ok_or(io::ErrorKind::NotConnected)?;
-                SockRef::from(&fd).set_read_timeout(left.map(|left| left.max(SHORTEST_WAIT)))?;
+                let transport = claim.session.transport().ok_or(io::ErrorKind::NotConnected)?;
+                transport.set_read_limit(left)?;
                 read_timeout = left;
             }
             claim.unread = true;
@@ -316,22 +311,21 @@ impl Shard {
     /// peer takes nothing for too long, the shard finds that out and closes the connection, which ends
     /// the wait; so it does while this thread sleeps in a read.
     fn wait_alone(&self, claim: &Claim<'_>) -> io::Result<Pause> {
-        let Some(fd) = claim.session.fd() else { return Ok(Pause::Over) };
+        let Some(transport) = claim.session.transport() else { return Ok(Pause::Over) };
         let waits = claim.session.output_waits();
-        let (interest, limit) = if waits {
-            (PollFlags::OUT, Some(OUTPUT_LOOK))
+        let (need, limit) = if waits {
+            (Need::Room, Some(OUTPUT_LOOK))
         } else {
-            (END, claim.time_left(now_ticks(), self.shared.settings.linger))
+            (Need::Input, claim.time_left(now_ticks(), self.shared.settings.linger))
         };
-        let limit = limit.map(timespec);
-        match poll(&mut [PollFd::from_borrowed_fd(fd, interest)], limit.as_ref()) {
-            Ok(0) if waits => Ok(Pause::Yield),
-            Ok(0) => {
+        match transport.wait(need, limit) {
+            Ok(false) if !waits => {
                 self.home.counters.lingered_too_long.increment();
                 Ok(Pause::Over)
             }
-            Ok(_) | Err(Errno::INTR) => Ok(Pause::Yield),
-            Err(error) => Err(error.into()),
+            Ok(_) => Ok(Pause::Yield),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(Pause::Yield),
+            Err(error) => Err(error),
         }
     }
 
@@ -387,7 +381,7 @@ impl Shard {
         self: &Arc<Self>,
         mut claim: Claim<'s>,
     ) -> Result<u32, Claim<'s>> {
-        claim.session.socket().shutdown(Shutdown::Both);
+        claim.session.shut_down(Shutdown::Both);
         let (shard, index) = (Arc::clone(self), claim.index);
         let job = move || {
             if let Some(connection) = shard.slab.get(index) {

@@ -3,9 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use rustix::io::Errno;
-use rustix::net::RecvFlags;
-
 use super::conversation::{Conversation, Pause};
 use super::key::Key;
 use super::place::{OnPool, OnShard};
@@ -16,6 +13,7 @@ use crate::model::Model;
 use crate::protocol::Refusal;
 use crate::service::Service;
 use crate::sys::{Readiness, Ticks, now_ticks, ticks_ceil};
+use crate::transport::Ahead;
 use crate::turn::Place;
 
 /// The lease after a turn; `None` if the shard has been lost in it.
@@ -350,18 +348,12 @@ fn is_plainly_idle(state: &State) -> bool {
 
 /// The peer has closed, and nothing is left to read.
 fn is_at_end(state: &State) -> bool {
-    !matches!(peek(state), Ok(1..) | Err(Errno::AGAIN))
+    state.session.transport().is_none_or(|transport| transport.ahead() == Ahead::End)
 }
 
 /// Something waits to be read.
 pub(super) fn has_input(state: &State) -> bool {
-    matches!(peek(state), Ok(1..))
-}
-
-fn peek(state: &State) -> Result<usize, Errno> {
-    let fd = state.session.fd().ok_or(Errno::NOTCONN)?;
-    let peek = RecvFlags::PEEK | RecvFlags::DONTWAIT;
-    rustix::net::recv(fd, &mut [0; 1][..], peek).map(|(count, _)| count)
+    state.session.transport().is_some_and(|transport| transport.ahead() == Ahead::Data)
 }
 
 /// Runs `work` with the calling pool thread's own buffers.

@@ -1,4 +1,5 @@
-//! The only place that talks to the kernel beyond plain sockets and files.
+//! The system calls that are not those of connected streams (`transport/`), of binding (`listener/`) or of
+//! plain files.
 //!
 //! The contract each file keeps: no policy, no retries, no allocation on the hot path; errors come
 //! back as `io::Error`. A second back end (io_uring, kqueue) would stand beside `epoll.rs`

@@ -29,8 +29,8 @@ fn with(watch: Watch, limit: Option<Ticks>) -> Fixture {
     if watch == Watch::Input {
         home.epoll.add(&ours, KEY, Interest::Input).expect("registered");
     }
-    let outbox =
-        Outbox::new(ours.into(), Arc::clone(&home), KEY, watch, limit.unwrap_or(Ticks::MAX));
+    let (transport, limit) = (Transport::plain(ours), limit.unwrap_or(Ticks::MAX));
+    let outbox = Outbox::new(transport, Arc::clone(&home), KEY, watch, limit);
     Fixture { outbox, home, peer }
 }
 
