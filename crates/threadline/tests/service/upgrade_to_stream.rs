@@ -1,10 +1,12 @@
 //! Connections that go on in another way: handed over by a message handler, upgraded by HTTP.
 
+use std::sync::mpsc;
+
 use crate::common::{ANY, Client, every_model, server, start};
 use crate::http_client::ok;
 use crate::shout::shout;
 use threadline::http::{Response, Router};
-use threadline::{Lines, Model, Running};
+use threadline::{Lines, Model, Running, SendError};
 
 fn lines(model: Model) -> Running {
     let lines = Lines::new(|line, session| match line {
@@ -61,6 +63,27 @@ every_model! {
         let drained = service.drain();
         assert!(drained.complete && drained.aborted == 0, "{drained:?}");
         client.assert_closed();
+    }
+
+    fn a_sender_from_before_does_not_end_it(model) {
+        let (kept, senders) = mpsc::channel();
+        let lines = Lines::new(move |_line, session| {
+            for _ in 0..3 {
+                kept.send(session.sender()).expect("the test listens");
+            }
+            session.upgrade_to_stream(shout);
+            Some("now".to_owned())
+        });
+        let service = start(server(model).lines(ANY, lines));
+        let mut client = Client::to(&service);
+        assert_eq!(client.ask("shout"), "now");
+        assert_eq!(client.ask("a"), "A");
+        let [closes, finishes, goes] = std::array::from_fn(|_| senders.recv().expect("a sender"));
+        assert_eq!((closes.send("x\n"), closes.is_closed()), (Err(SendError::Closed), true));
+        closes.close();
+        finishes.finish();
+        drop((closes, goes));
+        assert_eq!(client.ask("b"), "B");
     }
 
     fn rfc9110_7_8_an_upgraded_connection_speaks_the_other_protocol(model) {
