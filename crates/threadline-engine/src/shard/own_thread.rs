@@ -315,6 +315,9 @@ impl Shard {
         let waits = claim.session.output_waits();
         let (need, limit) = if waits {
             (Need::Room, Some(OUTPUT_LOOK))
+        } else if claim.ending == Ending::No {
+            // The shard has written the last of it just now: there may be messages to go on with.
+            return Ok(Pause::Yield);
         } else {
             (Need::Input, claim.time_left(now_ticks(), self.shared.settings.linger))
         };
