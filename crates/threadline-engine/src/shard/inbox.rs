@@ -27,20 +27,37 @@ pub(crate) enum Note {
 
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
-    notes: Mutex<Vec<Note>>,
+    notes: Mutex<Notes>,
     /// Their number, so that an empty inbox costs its owner a load.
     count: AtomicUsize,
 }
 
+#[derive(Debug, Default)]
+struct Notes {
+    list: Vec<Note>,
+    /// Somebody who has left one of them wakes the shard.
+    wakes: bool,
+}
+
 impl Inbox {
-    /// Leaves a note. Says whether it is the only one: if not, the shard is awake, or somebody wakes it.
-    pub(crate) fn push(&self, note: Note) -> bool {
+    /// Leaves a note. Whether the shard is woken for it is up to the caller.
+    pub(crate) fn push(&self, note: Note) {
+        self.push_to(&mut self.notes.lock(), note);
+    }
+
+    /// Leaves a note for which the shard is to be woken. Says whether the caller has to: if not, somebody
+    /// else does.
+    pub(crate) fn push_to_wake(&self, note: Note) -> bool {
         let mut notes = self.notes.lock();
-        notes.push(note);
+        self.push_to(&mut notes, note);
+        !std::mem::replace(&mut notes.wakes, true)
+    }
+
+    fn push_to(&self, notes: &mut Notes, note: Note) {
+        notes.list.push(note);
         // The caller looks at the lease word next, the shard looks here after it has said that it
         // sleeps: the fences in the word see to it that one of the two sees the other.
-        self.count.store(notes.len(), Ordering::Relaxed);
-        notes.len() == 1
+        self.count.store(notes.list.len(), Ordering::Relaxed);
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -50,7 +67,26 @@ impl Inbox {
     /// Moves the notes into `taken`, which must be empty, and leaves its capacity behind.
     pub(crate) fn take(&self, taken: &mut Vec<Note>) {
         let mut notes = self.notes.lock();
-        std::mem::swap(&mut *notes, taken);
+        std::mem::swap(&mut notes.list, taken);
+        notes.wakes = false;
         self.count.store(0, Ordering::Relaxed);
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_of_those_who_want_the_shard_awake_wakes_it() {
+        let inbox = Inbox::default();
+        inbox.push(Note::Freed(1));
+        assert!(inbox.push_to_wake(Note::Answered(2)), "nobody wakes it for a slot");
+        assert!(!inbox.push_to_wake(Note::Answered(3)));
+        let mut taken = Vec::new();
+        inbox.take(&mut taken);
+        assert_eq!(taken, [Note::Freed(1), Note::Answered(2), Note::Answered(3)]);
+        assert!(inbox.is_empty());
+        assert!(inbox.push_to_wake(Note::Answered(4)), "it may be asleep again");
     }
 }
