@@ -2,10 +2,10 @@
 
 use std::any::Any;
 use std::net::SocketAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use threadline_pool::contained::catch;
 use tracing::level_filters::LevelFilter;
 
 use crate::connection::Session;
@@ -185,39 +185,17 @@ pub(crate) fn contain<R>(route: &Route, code: impl FnOnce() -> R) -> Option<R> {
 pub(crate) fn contain_protocol<R>(route: &Route, code: impl FnOnce() -> R) -> Option<R> {
     // Unwind safety: what the code shares with the engine is its session and its reply. Both stay
     // valid values after a panic, and the connection is closed or the reply replaced.
-    match catch_unwind(AssertUnwindSafe(code)) {
+    match catch(code) {
         Ok(result) => Some(result),
         Err(panic) => {
             route.panicked();
-            // The program's log and the payload's drop are user code, too. The former goes first and alone:
-            // a panic that drops a second bomb while it unwinds aborts the process.
-            end_here(|| {
-                let message = Escaped(message(&*panic));
+            // The subscriber that receives the line is user code, too: a panic of it ends here.
+            let _ = catch(|| {
+                let message = Escaped(panic.message().unwrap_or("(no message)"));
                 limited!(error, route: route.name(), "handler panicked", reason = %message);
             });
-            end_here(|| drop(panic));
             None
         }
-    }
-}
-
-/// A panic of this code, and of the drop of what it throws, goes no further.
-fn end_here(code: impl FnOnce()) {
-    if let Err(panic) = catch_unwind(AssertUnwindSafe(code))
-        && let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(panic)))
-    {
-        // There may be no end to it: this one is leaked.
-        std::mem::forget(second);
-    }
-}
-
-fn message(panic: &(dyn Any + Send)) -> &str {
-    if let Some(text) = panic.downcast_ref::<&str>() {
-        text
-    } else if let Some(text) = panic.downcast_ref::<String>() {
-        text
-    } else {
-        "(no message)"
     }
 }
 

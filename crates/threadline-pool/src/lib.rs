@@ -15,7 +15,7 @@
 
 mod blocking;
 mod builder;
-mod contained;
+pub mod contained;
 mod histogram;
 mod hooks;
 mod lobby;

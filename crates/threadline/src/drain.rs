@@ -3,10 +3,10 @@
 //! Called by `Server::run` and `Running::drain`. Nothing here waits beyond the drain's deadline.
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use threadline_pool::ThreadPool;
+use threadline_pool::contained::catch;
 use threadline_pool::schedule::Scheduler;
 
 /// Work that a draining service finishes beside its connections: a [`ThreadPool`], a [`Scheduler`], or a
@@ -152,15 +152,8 @@ impl Drains {
 
 /// Runs code of a user's type; `None` if it panics. The drain goes on: others have work to finish.
 fn of_user<R>(code: impl FnOnce() -> R) -> Option<R> {
-    match catch_unwind(AssertUnwindSafe(code)) {
-        Ok(result) => Some(result),
-        Err(payload) => {
-            tracing::error!("a value that was given to Server::drains panicked");
-            // Its drop might panic again.
-            std::mem::forget(payload);
-            None
-        }
-    }
+    let result = catch(code);
+    result.inspect_err(|_| tracing::error!("a value given to Server::drains panicked")).ok()
 }
 
 impl fmt::Debug for Drains {

@@ -5,11 +5,10 @@
 //! stays, and the response can be yours. Panics of content that is made while it is sent are not
 //! seen here: they stay the engine's.
 
-use std::any::Any;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use threadline_engine::log::{Escaped, limited};
+use threadline_pool::contained::catch;
 use threadline_proto::response::Status;
 
 use crate::handler::IntoResponse;
@@ -67,45 +66,21 @@ impl CatchPanic {
 impl Middleware for CatchPanic {
     fn handle(&self, request: &Request<'_>, next: Next<'_>) -> Response {
         // What the handler leaves half-done is behind its own locks, which know of the panic.
-        match catch_unwind(AssertUnwindSafe(|| next.run(request))) {
+        match catch(|| next.run(request)) {
             Ok(response) => response,
             Err(panic) => {
-                let answered = catch_unwind(AssertUnwindSafe(|| {
-                    let message = message(&*panic);
-                    let (route, reason) = (request.route(), Escaped(message));
-                    limited!(error, route: route, "the handler panicked", %reason);
-                    (self.answer)(request, message)
-                }));
-                drop_payload(panic);
-                answered.unwrap_or_else(|second| resume_unwind(second))
+                let message = panic.message().unwrap_or("a value that is no text");
+                let (route, reason) = (request.route(), Escaped(message));
+                limited!(error, route: route, "the handler panicked", %reason);
+                (self.answer)(request, message)
             }
         }
-    }
-}
-
-/// Drops what a panic threw. A drop that panics goes no further: while another panic unwinds it would abort
-/// the process.
-pub(crate) fn drop_payload(panic: Box<dyn Any + Send>) {
-    if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
-        // There may be no end to it: this one is leaked.
-        std::mem::forget(second);
     }
 }
 
 impl fmt::Debug for CatchPanic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("CatchPanic")
-    }
-}
-
-/// What `panic!` was given, where it was text.
-fn message(panic: &(dyn Any + Send)) -> &str {
-    if let Some(text) = panic.downcast_ref::<&'static str>() {
-        text
-    } else if let Some(text) = panic.downcast_ref::<String>() {
-        text
-    } else {
-        "a value that is no text"
     }
 }
 
@@ -155,9 +130,8 @@ mod tests {
         // Also while the answer's own panic unwinds, which goes on.
         let fails = |_: &Request<'_>, _: &str| -> Response { panic!("the answer") };
         let stack = Stack::of(CatchPanic::new().answer(fails));
-        let panic = catch_unwind(AssertUnwindSafe(|| stack.run(request("GET /", ""), throw)));
-        let panic = panic.expect_err("it panics");
-        assert_eq!(panic.downcast_ref::<&str>(), Some(&"the answer"));
+        let panic = catch(|| stack.run(request("GET /", ""), throw)).expect_err("it panics");
+        assert_eq!(panic.message(), Some("the answer"));
     }
 
     #[test]

@@ -9,7 +9,6 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::mem;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -17,12 +16,12 @@ use std::time::Duration;
 use threadline_engine::log::{limited, within};
 use threadline_engine::protocol::{Offence, Step, Waiting};
 use threadline_engine::{CallError, NotAwaited, Route, SendError, SlowReceiver};
+use threadline_pool::contained::catch;
 
 use super::Transport;
 use crate::body::Push;
 use crate::deferred::{self, Awaited, Late};
 use crate::exchange::{Exchange, Line};
-use crate::middleware::catch_panic::drop_payload;
 use crate::response::Response;
 use crate::service::HttpService;
 use crate::upgrade::UpgradeHandler;
@@ -126,9 +125,7 @@ impl Exchange for InProcessTurn {
         route: &Arc<Route>,
         code: impl FnOnce(&mut InProcessLine, &mut Vec<u8>) -> R,
     ) -> Result<R, CallError> {
-        let call = || within(route, || code(&mut self.line, &mut self.out));
-        catch_unwind(AssertUnwindSafe(call)).map_err(|panic| {
-            drop_payload(panic);
+        catch(|| within(route, || code(&mut self.line, &mut self.out))).map_err(|_panic| {
             limited!(error, route: route.name(), "handler panicked");
             CallError::Panicked
         })

@@ -3,10 +3,8 @@
 //! Made by the driver and moved into the closure that the pool gets. However that closure ends (it
 //! runs, panics, is given back, or is dropped in the queue), the driver is told exactly once.
 
-use std::any::Any;
 use std::cell::RefCell;
 use std::mem::replace;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, OnceLock};
 
 use super::driver::Shared;
@@ -14,6 +12,7 @@ use super::held::{Held, Panics};
 use super::history::{Record, RunOutcome};
 use super::plan::JobId;
 use crate::RejectReason;
+use crate::contained::{self, Payload};
 use crate::primitive::{Mutex, lock, thread_local};
 
 /// What a job does.
@@ -82,19 +81,19 @@ impl Run {
         let began = self.shared.now();
         self.record.began(began.wall);
         enter(&self.shared);
-        let result = catch_unwind(AssertUnwindSafe(|| self.work.call()));
+        let result = contained::catch(|| self.work.call());
         let excused = leave();
         let ended = self.shared.now();
         let duration = ended.monotonic.saturating_duration_since(began.monotonic);
         let outcome = match &result {
             Ok(()) => RunOutcome::Ok,
-            Err(payload) => RunOutcome::Panicked(message(payload.as_ref())),
+            Err(payload) => RunOutcome::Panicked(message(payload)),
         };
         self.open = false;
         self.record.ended(outcome.clone(), Some(duration));
         self.shared.run_ended(self.id, &outcome, excused);
         if let Err(payload) = result {
-            resume_unwind(payload);
+            payload.resume();
         }
     }
 }
@@ -112,10 +111,9 @@ impl Drop for Run {
     }
 }
 
-fn message(payload: &(dyn Any + Send)) -> String {
-    let text = payload.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-    text.unwrap_or("with a value that is no text").chars().take(PANIC_CHARS_MAX).collect()
+fn message(payload: &Payload) -> String {
+    let text = payload.message().unwrap_or("with a value that is no text");
+    text.chars().take(PANIC_CHARS_MAX).collect()
 }
 
 /// A history is kept as long as its job: what a panic may leave there is bounded.

@@ -63,14 +63,7 @@ impl JoinError {
 impl TaskPanic {
     /// What the job said: the message of `panic!`, or that there was none.
     pub fn message(&self) -> &str {
-        let payload = self.payload.get();
-        if let Some(text) = payload.downcast_ref::<&str>() {
-            text
-        } else if let Some(text) = payload.downcast_ref::<String>() {
-            text
-        } else {
-            "(no message)"
-        }
+        self.payload.message().unwrap_or("(no message)")
     }
 
     /// Where it was, as `file:line:column`. `None` if the process's panic hook has been replaced

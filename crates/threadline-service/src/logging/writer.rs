@@ -13,13 +13,13 @@
 use std::fmt;
 use std::io::{self, Write};
 use std::mem;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, Once, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use signal_hook::consts::SIGXFSZ;
 use threadline_engine::log::{self, Escaped, limited};
+use threadline_pool::contained::catch;
 
 /// How many bytes may wait to be written, by default: 1 MB, some 8 000 lines.
 pub const QUEUE_MAX_DEFAULT: usize = 1 << 20;
@@ -360,7 +360,7 @@ fn write_piece(sink: &mut dyn Write, piece: &[u8]) -> (usize, Option<io::Error>)
     let mut written = 0;
     while written < piece.len() {
         // A sink of the program's own may panic: the thread must go on.
-        let result = catch_unwind(AssertUnwindSafe(|| sink.write(&piece[written..])));
+        let result = catch(|| sink.write(&piece[written..]));
         match result.unwrap_or_else(|_| Err(io::Error::other("the writer panicked"))) {
             Ok(0) => return (written, Some(io::ErrorKind::WriteZero.into())),
             Ok(count) => written = (written + count).min(piece.len()),
@@ -398,6 +398,15 @@ mod tests {
         Panics,
     }
 
+    /// Panics when it is dropped, as a value that a panic throws may.
+    struct Bomb;
+
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("dropped");
+        }
+    }
+
     impl Write for Scripted {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             match self.fates.recv().unwrap_or(Fate::Takes(usize::MAX)) {
@@ -407,7 +416,7 @@ mod tests {
                     Ok(count)
                 }
                 Fate::Fails(kind) => Err(kind.into()),
-                Fate::Panics => panic!("on purpose"),
+                Fate::Panics => std::panic::panic_any(Bomb),
             }
         }
 

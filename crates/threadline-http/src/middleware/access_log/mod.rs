@@ -11,14 +11,13 @@ mod format;
 use std::fmt;
 use std::io::Write;
 use std::mem;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use threadline_engine::log::{self, Escaped, limited};
+use threadline_pool::contained::catch;
 use threadline_proto::response::Status;
 
-use crate::middleware::catch_panic::drop_payload;
 use crate::middleware::layer::{Middleware, Next};
 use crate::middleware::watched::{Watcher, is_streamed, watch};
 use crate::request::Request;
@@ -139,16 +138,13 @@ impl AccessLog {
 impl Middleware for AccessLog {
     fn handle(&self, request: &Request<'_>, next: Next<'_>) -> Response {
         let began = Instant::now();
-        let response = match catch_unwind(AssertUnwindSafe(|| next.run(request))) {
+        let response = match catch(|| next.run(request)) {
             Ok(response) => response,
             Err(panic) => {
                 let entry = self.entry(request, began, Status::INTERNAL_SERVER_ERROR);
                 // The handler's panic is the one that goes on.
-                let logged = || self.sink.log(&entry, self.layout);
-                if let Err(second) = catch_unwind(AssertUnwindSafe(logged)) {
-                    drop_payload(second);
-                }
-                resume_unwind(panic);
+                let _ = catch(|| self.sink.log(&entry, self.layout));
+                panic.resume();
             }
         };
         if !response.is_deferred() {
