@@ -103,6 +103,8 @@ counters! {
     yields,
     /// Threads that could not be started.
     spawn_failures,
+    /// Panics of [`Settings::on_thread_start`](crate::Settings::on_thread_start) and `on_thread_stop`.
+    thread_hook_panics,
     /// Panics of the engine itself, each a bug; the shard went on.
     engine_panics,
     /// Connections that a drain's deadline cut off in the middle of a message, a call or a reply.

@@ -24,6 +24,7 @@ use crate::settings::Settings;
 use crate::shard::{Key, Note, Plan, Shard, loop_thread};
 use crate::shared::{Phase, Shared};
 use crate::sys::ticks_ceil;
+use crate::threads::Threads;
 
 /// Listeners and what is served on them, before the engine runs.
 #[derive(Debug, Default)]
@@ -187,7 +188,9 @@ impl Engine {
         let invalid = |message| io::Error::new(io::ErrorKind::InvalidInput, message);
         settings.check().map_err(invalid)?;
         services.check()?;
-        let pool = ThreadPool::builder()
+        let on_start = settings.on_thread_start.clone();
+        let threads = Threads::new(on_start, settings.on_thread_stop.clone());
+        let mut pool = ThreadPool::builder()
             .name("tl-pool")
             // A thread that is always there: a loop thread then need not wait for the lock of the pool.
             .threads_min(1)
@@ -197,8 +200,14 @@ impl Engine {
             .nice(settings.pool_nice)
             .timer_slack(settings.pool_timer_slack)
             // Two clock reads a call; the engine times what it needs to know itself.
-            .measure_times(false)
-            .build()?;
+            .measure_times(false);
+        if threads.has_hooks() {
+            let (starting, stopping) = (Arc::clone(&threads), Arc::clone(&threads));
+            pool = pool
+                .on_thread_start(move || starting.start())
+                .on_thread_stop(move || stopping.stop());
+        }
+        let pool = pool.build()?;
         let count = settings.shards;
         let mut plans: Vec<_> = (0..count).map(|number| Plan::usual(number, &settings)).collect();
         let mut apart = Plan::apart(count, &settings);
@@ -216,7 +225,7 @@ impl Engine {
         if !apart.sources.is_empty() {
             plans.push(apart);
         }
-        let shared = Arc::new(Shared::new(settings, kinds, pool));
+        let shared = Arc::new(Shared::new(settings, kinds, pool, threads));
         let shards = (plans.into_iter())
             .map(|plan| Shard::new(plan, Arc::clone(&shared)))
             .collect::<io::Result<Vec<_>>>()?;
@@ -238,7 +247,8 @@ impl Engine {
         for shard in &self.shards {
             let shard = Arc::clone(shard);
             let name = format!("tl-shard-{}", shard.number);
-            threads.push(start_thread(name, move || loop_thread(shard))?);
+            let run = self.shared.threads.wrap(move || loop_thread(shard));
+            threads.push(start_thread(name, run)?);
         }
         let lends = |shard: &&Arc<Shard>| shard.model == Model::Adaptive;
         let lending: Vec<_> = self.shards.iter().filter(lends).cloned().collect();
@@ -253,6 +263,7 @@ impl Engine {
     pub fn counts(&self) -> Counts {
         let mut sum = Counts::default();
         self.shards.iter().for_each(|shard| shard.home.counters.add_to(&mut sum));
+        sum.thread_hook_panics = self.shared.threads.hook_panics();
         sum.log_lines_lost = log::lost_lines();
         sum.log_lines_suppressed = log::suppressed_lines();
         sum
@@ -307,7 +318,6 @@ impl Engine {
         let connections = self.shared.connections.load(Ordering::Relaxed);
         let stuck = connections.saturating_sub(self.shared.blocked.len()) as u64;
         let aborted = self.counts().aborted - aborted_before + stuck;
-        // Connections' own threads are not among the others.
         Drained { aborted, complete: pool_ended && threads_ended && connections == 0 }
     }
 
@@ -334,7 +344,11 @@ impl Engine {
         self.enter(Phase::Stopped);
         self.shared.spares.stop();
         self.shared.bell.wake();
-        let ended = || self.threads.lock().iter().all(JoinHandle::is_finished);
+        let ended = || {
+            let no_more = self.threads.lock().iter().all(JoinHandle::is_finished);
+            // Spares, and connections' own threads.
+            no_more && self.shared.threads.running() == 0
+        };
         while !ended() && Instant::now() < deadline {
             thread::sleep(Duration::from_millis(1));
         }

@@ -48,6 +48,7 @@ mod shard;
 mod shared;
 mod spares;
 mod sys;
+mod threads;
 mod transport;
 mod turn;
 mod wheel;
@@ -66,3 +67,4 @@ pub use protocol::{AfterRefusal, CallError, Phase, Protocol, Refusal, Step, Time
 pub use route::{Hint, Route};
 pub use service::MessageService;
 pub use settings::Settings;
+pub use threads::ThreadHook;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::listener::TcpKeepAlive;
 use crate::model::Model;
+use crate::threads::ThreadHook;
 
 /// What an engine is built with. Each field has a default that suits a service on one machine.
 ///
@@ -41,6 +42,15 @@ pub struct Settings {
     /// fast calls alone keep busy all the time: one thread at 15 gets 3.4 % of that core, at 10 it gets
     /// 10 %, and at 19 it gets 1.4 %.
     pub pool_nice: u8,
+    /// Runs on each thread that may run handlers, before its first one: loop threads, spares, pool threads,
+    /// and under [`Model::ThreadPerConnection`] connections' own threads; once on each thread. For thread
+    /// locals, or to attach the thread to another runtime, an interpreter for example. What waits for the new
+    /// thread waits for the hook too: keep it short. Default none.
+    pub on_thread_start: ThreadHook,
+    /// Runs on the same threads at their end, once on each, after their last handler. A drain waits for
+    /// it within its deadline. Values that handlers have captured may be dropped later, by the thread that
+    /// drains. Default none.
+    pub on_thread_stop: ThreadHook,
     /// How late sleeps and time-outs in handlers on pool threads may end, beyond what they are late anyway.
     /// Default 200 us; the kernel's own is 50 us. Threads that sleep then wake several at a time, which
     /// leaves the shards more of the processor: with a thousand clients in a handler that sleeps, 15 % of
@@ -89,6 +99,8 @@ impl Default for Settings {
             pool_queue_max: 4096,
             pool_keep_alive: Duration::from_secs(10),
             pool_nice: 15,
+            on_thread_start: ThreadHook::default(),
+            on_thread_stop: ThreadHook::default(),
             pool_timer_slack: Duration::from_micros(200),
             spare_threads_max: 128,
             monitor_tick: Duration::from_millis(5),

@@ -14,6 +14,7 @@ use crate::service::Service;
 use crate::settings::Settings;
 use crate::shard::{Note, Shard, Takeover};
 use crate::spares::Spares;
+use crate::threads::Threads;
 
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -22,6 +23,7 @@ pub(crate) struct Shared {
     pub(crate) services: Vec<Service>,
     pub(crate) pool: ThreadPool,
     pub(crate) spares: Spares<Takeover>,
+    pub(crate) threads: Arc<Threads>,
     pub(crate) bell: Bell,
     /// Connections of all shards and models.
     pub(crate) connections: AtomicUsize,
@@ -65,13 +67,19 @@ impl Phase {
 }
 
 impl Shared {
-    pub(crate) fn new(settings: Settings, services: Vec<Service>, pool: ThreadPool) -> Self {
+    pub(crate) fn new(
+        settings: Settings,
+        services: Vec<Service>,
+        pool: ThreadPool,
+        threads: Arc<Threads>,
+    ) -> Self {
         Shared {
             spares: Spares::new(settings.spare_threads_max + 2 * settings.shards),
             peers: Peers::new(settings.connections_per_peer_max),
             settings,
             services,
             pool,
+            threads,
             bell: Bell::default(),
             connections: AtomicUsize::new(0),
             blocked: Blocked::default(),

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use threadline_engine::{
     Address, BadAddress, Connection, Counts, Engine, Frames, Gauges, Lines, Listener, Model,
-    Protocol, Services, Settings, StreamOptions,
+    Protocol, Services, Settings, StreamOptions, ThreadHook,
 };
 use threadline_http::Router;
 use threadline_service::prefork::{Supervisor, Worker, worker_drain};
@@ -255,6 +255,40 @@ impl Server {
     /// Threads for handlers that block, at most. Default 512.
     pub fn pool_threads(mut self, max: usize) -> Self {
         self.settings.pool_threads_max = max;
+        self
+    }
+
+    /// Runs `hook` on each thread that may run handlers, before its first one, once on each thread:
+    /// event loops, spares, pool threads, and connections' own threads under
+    /// [`Model::ThreadPerConnection`]. Not on the threads that log, wait for signals or watch the event
+    /// loops, and not in the supervisor of [`Server::processes`]. A second call replaces the hook.
+    ///
+    /// What waits for a new thread waits for its hook too: keep it short. A panic is logged and counted
+    /// ([`Counts::thread_hook_panics`]), and the thread goes on.
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    /// use threadline::{Server, http::Router};
+    ///
+    /// thread_local! {
+    ///     static ATTACHED: Cell<bool> = const { Cell::new(false) };
+    /// }
+    ///
+    /// let server = Server::new()
+    ///     .http("127.0.0.1:8080", Router::new().get("/", || ATTACHED.get().to_string()))
+    ///     .on_thread_start(|| ATTACHED.set(true))
+    ///     .on_thread_stop(|| ATTACHED.set(false));
+    /// ```
+    pub fn on_thread_start(mut self, hook: impl Fn() + Send + Sync + 'static) -> Self {
+        self.settings.on_thread_start = ThreadHook::new(hook);
+        self
+    }
+
+    /// Runs `hook` at the end of each thread of [`Server::on_thread_start`], once, after its last handler. A
+    /// drain waits for it within [`Server::drain_timeout`]. Values that handlers have captured may be
+    /// dropped later, by the thread that drains. A panic is treated as in `on_thread_start`.
+    pub fn on_thread_stop(mut self, hook: impl Fn() + Send + Sync + 'static) -> Self {
+        self.settings.on_thread_stop = ThreadHook::new(hook);
         self
     }
 

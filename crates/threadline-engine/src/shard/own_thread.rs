@@ -83,6 +83,7 @@ impl Shard {
         let job = move || shard.run_stream(&of_job, index, socket, peer);
         claim.pass_on();
         if own_thread {
+            let job = self.shared.threads.wrap(job);
             let spawned = thread::Builder::new().name("tl-connection".into()).spawn(job);
             if let Err(error) = spawned {
                 self.give_up(index, &error);
@@ -190,7 +191,8 @@ impl Shard {
     pub(super) fn start_own_thread(self: &Arc<Self>, claim: Claim<'_>) {
         let (shard, index) = (Arc::clone(self), claim.pass_on());
         let builder = thread::Builder::new().name("tl-connection".into());
-        if let Err(error) = builder.spawn(move || shard.serve_alone(index)) {
+        let run = self.shared.threads.wrap(move || shard.serve_alone(index));
+        if let Err(error) = builder.spawn(run) {
             self.give_up(index, &error);
         }
     }

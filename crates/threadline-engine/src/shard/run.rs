@@ -52,9 +52,9 @@ fn spare_thread(shared: &Arc<Shared>) {
 }
 
 pub(super) fn start_spare(shared: &Arc<Shared>) -> io::Result<()> {
-    let shared = Arc::clone(shared);
+    let spare = Arc::clone(shared);
     let builder = thread::Builder::new().name("tl-spare".into());
-    builder.spawn(move || spare_thread(&shared)).map(drop)
+    builder.spawn(shared.threads.wrap(move || spare_thread(&spare))).map(drop)
 }
 
 /// What a thread does once it runs no shard: it offers itself as a spare, for as long as it is needed.

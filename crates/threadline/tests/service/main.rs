@@ -27,6 +27,7 @@ mod push;
 mod shout;
 mod stream;
 mod stress;
+mod thread_hooks;
 mod timeouts;
 mod upgrade;
 mod upgrade_to_stream;
