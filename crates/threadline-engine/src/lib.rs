@@ -68,3 +68,8 @@ pub use route::{Hint, Route};
 pub use service::MessageService;
 pub use settings::Settings;
 pub use threads::ThreadHook;
+/// For the service crate: see `sys/signals.rs`.
+#[doc(hidden)]
+pub mod signals {
+    pub use crate::sys::{Ignored, TakenSignal, taken_signals, wake_reader};
+}

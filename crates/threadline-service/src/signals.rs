@@ -1,17 +1,22 @@
 //! Waiting for the signals that end a service.
 //!
-//! Called by the facade's `Server::run`, once for a process. It must not take a signal that the process
-//! was started without: one that is ignored at the start stays ignored (nohup(1)).
+//! Called by the facade's `Server::run`. Signals are taken while somebody listens and given back after that:
+//! what a second Ctrl-C does after `run` has returned is the program's business. It must not take a stop
+//! signal that the process was started without: one that is ignored stays ignored (nohup(1), and shells
+//! that start a program in the background).
+//!
+//! The handler of `threadline_engine::signals` writes to a pipe, and one thread reads it for all that listen.
 
-use std::fs;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::process;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR2};
-use signal_hook::iterator::Signals;
+use threadline_engine::signals::{Ignored, TakenSignal, taken_signals, wake_reader};
 
 use crate::logging;
 
@@ -46,66 +51,162 @@ pub(crate) const ORPHANED: i32 = SIGUSR2;
 /// service managers signal a process and then its group. A person who means it a second time takes longer.
 const SAME_STOP: Duration = Duration::from_millis(250);
 
-/// Signals as they come. From [`listen`] on, they no longer end the process by themselves.
+/// Signals as they come. Until it is dropped they do not have the effect that they had before; then they
+/// have it again, unless another one listens.
 #[derive(Debug)]
 pub struct Listening {
     events: Receiver<Event>,
+    id: u64,
 }
 
-/// Starts to listen, on a thread of its own. A SIGHUP that is ignored stays ignored.
+/// Starts to listen. What ended the process, or was the program's own to handle, is now told to the
+/// returned value.
 ///
 /// # Errors
-/// If the handlers cannot be installed.
+/// If there is no thread or no descriptor to be had.
 pub fn listen(role: Role) -> io::Result<Listening> {
-    let mut wanted = vec![SIGTERM, SIGINT];
-    match role {
-        Role::Single => {}
-        Role::Worker => wanted.push(ORPHANED),
-        Role::Supervisor => wanted.push(SIGCHLD),
-    }
-    if !is_ignored(SIGHUP) {
-        wanted.push(SIGHUP);
-    }
-    let mut signals = Signals::new(wanted)?;
+    let mut all = lock();
+    all.discard_old()?;
     let (sender, events) = channel();
-    let thread = thread::Builder::new().name("tl-signals".into());
-    let started = thread.spawn(move || {
-        let mut reading = Reading::new(role);
-        for signal in signals.forever() {
-            match reading.read(signal, Instant::now()) {
-                Meaning::Nothing => {}
-                Meaning::Tell(event) => {
-                    if sender.send(event).is_err() {
-                        return;
-                    }
-                }
-                Meaning::End { code } => {
-                    tracing::warn!("asked twice: ending on the spot");
-                    logging::flush();
-                    process::exit(code);
-                }
+    let taken = role.signals().iter().map(|(signal, ignored)| all.take(*signal, *ignored));
+    let taken = taken.collect::<io::Result<Vec<_>>>()?.into_iter().flatten().collect();
+    all.start_reading()?;
+    let id = all.next_id;
+    all.next_id += 1;
+    all.listeners.push(Listener { id, reading: Reading::new(role), sender, taken });
+    Ok(Listening { events, id })
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        let mut all = lock();
+        // Under the lock, or somebody who begins to listen could take ours for what was there before.
+        all.listeners.retain(|listener| listener.id != self.id);
+        if all.listeners.is_empty() {
+            wake_reader();
+        }
+    }
+}
+
+impl Role {
+    /// The signals that it takes, and whether it does so if they are ignored.
+    fn signals(self) -> &'static [(i32, Ignored)] {
+        use Ignored::{Kept, Taken};
+        match self {
+            Role::Single => &[(SIGTERM, Kept), (SIGINT, Kept), (SIGHUP, Kept)],
+            Role::Supervisor => {
+                &[(SIGTERM, Kept), (SIGINT, Kept), (SIGHUP, Kept), (SIGCHLD, Taken)]
+            }
+            // Its SIGTERM is the supervisor's word, and not the world's.
+            Role::Worker => &[(SIGTERM, Taken), (SIGINT, Kept), (SIGHUP, Kept), (ORPHANED, Taken)],
+        }
+    }
+}
+
+/// Those that listen in this process: one service, as a rule.
+struct All {
+    listeners: Vec<Listener>,
+    next_id: u64,
+    /// Whether there is a thread that reads.
+    reads: bool,
+}
+
+struct Listener {
+    id: u64,
+    reading: Reading,
+    sender: Sender<Event>,
+    /// Shared with others that listen for the same. Let go under the lock only.
+    taken: Vec<Arc<Taken>>,
+}
+
+#[derive(Debug)]
+struct Taken {
+    number: i32,
+    _signal: TakenSignal,
+}
+
+static ALL: Mutex<All> = Mutex::new(All { listeners: Vec::new(), next_id: 0, reads: false });
+
+fn lock() -> MutexGuard<'static, All> {
+    // Nothing under it panics half-way.
+    ALL.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl All {
+    fn take(&self, number: i32, ignored: Ignored) -> io::Result<Option<Arc<Taken>>> {
+        let taken = self.listeners.iter().flat_map(|listener| &listener.taken);
+        if let Some(taken) = taken.into_iter().find(|taken| taken.number == number) {
+            return Ok(Some(Arc::clone(taken)));
+        }
+        let signal = TakenSignal::take(number, ignored)?;
+        Ok(signal.map(|signal| Arc::new(Taken { number, _signal: signal })))
+    }
+
+    /// Removes what a handler has written after the last one stopped listening. That was not for us.
+    fn discard_old(&self) -> io::Result<()> {
+        let source = taken_signals()?;
+        if !self.reads {
+            let mut old = vec![0; rustix::io::ioctl_fionread(source)? as usize];
+            if !old.is_empty() {
+                rustix::io::read(source, &mut old)?;
             }
         }
-    });
-    match started {
-        Ok(_) => Ok(Listening { events }),
-        Err(error) => {
-            let message = format!("no thread could be started: {error} (tl-signals)");
-            Err(io::Error::new(error.kind(), message))
+        Ok(())
+    }
+
+    fn start_reading(&mut self) -> io::Result<()> {
+        if self.reads {
+            return Ok(());
         }
+        let source = taken_signals()?;
+        let thread = thread::Builder::new().name("tl-signals".into());
+        thread.spawn(move || read_signals(source)).map_err(|error| {
+            let message = format!("no thread could be started: {error} (tl-signals)");
+            io::Error::new(error.kind(), message)
+        })?;
+        self.reads = true;
+        Ok(())
+    }
+
+    /// Tells a signal to all. Gives the exit code if one of them ends the process.
+    fn tell(&mut self, signal: i32, now: Instant) -> Option<i32> {
+        let mut end = None;
+        for listener in &mut self.listeners {
+            if !listener.taken.iter().any(|taken| taken.number == signal) {
+                continue;
+            }
+            match listener.reading.read(signal, now) {
+                Meaning::Nothing => {}
+                // The receiver lives as long as its entry here.
+                Meaning::Tell(event) => _ = listener.sender.send(event),
+                Meaning::End { code } => end = Some(code),
+            }
+        }
+        end
     }
 }
 
-/// Whether the process ignores a signal, as far as the kernel tells: the mask `SigIgn` of proc(5). It is
-/// read because the system call that would say so is not to be had without unsafe code.
-fn is_ignored(signal: i32) -> bool {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    ignored_mask(&status).is_some_and(|mask| mask & (1 << (signal - 1)) != 0)
-}
-
-fn ignored_mask(status: &str) -> Option<u64> {
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"))?;
-    u64::from_str_radix(mask.trim(), 16).ok()
+/// The thread that reads, for as long as somebody listens.
+fn read_signals(source: &OwnedFd) {
+    let mut numbers = [0; 64];
+    loop {
+        // The pipe is never closed, so the only error is an interruption.
+        let count = rustix::io::read(source, &mut numbers).unwrap_or(0);
+        let mut all = lock();
+        if all.listeners.is_empty() {
+            all.reads = false;
+            return;
+        }
+        let now = Instant::now();
+        let mut ends = numbers[..count].iter().filter_map(|number| all.tell((*number).into(), now));
+        let end = ends.next();
+        drop(all);
+        if let Some(code) = end {
+            tracing::warn!("asked twice: ending on the spot");
+            logging::flush();
+            process::exit(code);
+        }
+    }
 }
 
 /// What signals mean, one after the other.
@@ -155,7 +256,7 @@ impl Reading {
 impl Listening {
     /// Waits for the next event, for ever.
     pub fn wait(&self) -> Event {
-        // The sender lives as long as the signal thread, which never ends before us.
+        // The sender lives as long as this value.
         self.events.recv().unwrap_or(Event::Stop)
     }
 
@@ -171,6 +272,8 @@ impl Listening {
 
 #[cfg(test)]
 mod tests {
+    use rustix::process::Signal;
+
     use super::*;
 
     /// What a role makes of signals, each with its delay after the first in milliseconds.
@@ -224,11 +327,22 @@ mod tests {
     }
 
     #[test]
-    fn ignored_signals_are_read_from_the_mask() {
-        let mask = ignored_mask("Name:\tx\nSigBlk:\t0000000000000000\nSigIgn:\t0000000000001001\n");
-        assert_eq!(mask, Some(0x1001));
-        assert_eq!(mask.map(|mask| mask >> (SIGHUP - 1) & 1), Some(1));
-        assert_eq!(ignored_mask("Name:\tx\n"), None);
-        assert!(!is_ignored(SIGTERM), "this process does not");
+    fn those_that_listen_share_a_signal_and_the_last_gives_it_back() {
+        // SIGUSR2 would end the process, and is known to workers alone.
+        let (first, second) = (listen(Role::Worker), listen(Role::Worker));
+        let (first, second) = (first.expect("listens"), second.expect("listens"));
+        let count = || {
+            lock()
+                .take(ORPHANED, Ignored::Kept)
+                .expect("taken")
+                .map_or(0, |taken| Arc::strong_count(&taken) - 1)
+        };
+        assert_eq!(count(), 2);
+        rustix::process::kill_process(rustix::process::getpid(), Signal::USR2).expect("sent");
+        assert_eq!((first.wait(), second.wait()), (Event::Stop, Event::Stop));
+        drop(first);
+        assert_eq!(count(), 1);
+        drop(second);
+        assert!(lock().listeners.is_empty());
     }
 }

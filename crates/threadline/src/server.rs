@@ -383,8 +383,12 @@ impl Server {
     }
 
     /// Serves until SIGTERM, SIGINT (Ctrl-C) or SIGHUP (the terminal is gone), then drains. A second signal
-    /// ends the process on the spot; within 250 ms of the first it counts as the same one. A SIGHUP that
-    /// the process was started to ignore, as by nohup(1), stays ignored.
+    /// ends the process on the spot; within 250 ms of the first it counts as the same one. Any of them that
+    /// the process was started to ignore stays ignored: SIGHUP by nohup(1), SIGINT by a shell that starts a
+    /// program in the background. (A worker process always takes its supervisor's SIGTERM.)
+    ///
+    /// The service has these signals only until `run` returns: a handler that the program had installed is
+    /// not called meanwhile and is put back then, and so is the default effect. `run` may be called again.
     ///
     /// Starts logging to standard error, unless the program has set up `tracing` itself: see
     /// [`logging::start`].

@@ -12,6 +12,7 @@
 //! - `clock`: coarse ticks, and what a thread has used so far
 //! - `datagram`: datagrams with the address that they were sent to
 //! - `priority`: nice values and the batch class
+//! - `signals`: taking signals for a while
 
 mod accept;
 mod alarm;
@@ -19,6 +20,7 @@ mod clock;
 mod datagram;
 mod epoll;
 mod priority;
+mod signals;
 mod wake;
 
 pub(crate) use accept::accept;
@@ -29,4 +31,5 @@ pub(crate) use clock::{
 pub(crate) use datagram::{Asked, Bound, is_empty, receive, reply, report_asked_address};
 pub(crate) use epoll::{Epoll, Event, EventBuffer, Interest, Readiness};
 pub(crate) use priority::{become_batch, punctual_sleeps};
+pub use signals::{Ignored, TakenSignal, taken_signals, wake_reader};
 pub(crate) use wake::Waker;
