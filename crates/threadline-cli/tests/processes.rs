@@ -241,7 +241,10 @@ fn a_worker_that_drains_alone_leaves_the_port_to_the_others() {
     }
     assert!(slow.is_silent(), "all that was before the drain has ended");
     assert_eq!(slow.reply().body, "slept 1500 ms\n");
+    let drained = program.line("worker drained: it is replaced");
+    assert!(drained.contains(&format!("pid={chosen}")), "{drained}");
     program.lines("worker started", 3);
+    assert!(!program.log().contains("worker died"));
 }
 
 #[test]

@@ -6,7 +6,8 @@
 //! leaves its clients' backlog to the others.
 //!
 //! A worker inherits one socket, from which it takes the listeners when it begins to serve
-//! (`SCM_RIGHTS`, unix(7)). The listeners themselves are never inheritable: a child process that the
+//! (`SCM_RIGHTS`, unix(7)), and by which it tells the supervisor that it serves and, later, that it
+//! drains. The listeners themselves are never inheritable: a child process that the
 //! program starts for its own purposes, in the supervisor or in a worker, would otherwise keep the port
 //! open after the service has ended.
 //!
@@ -20,6 +21,7 @@
 
 use std::env;
 use std::ffi::OsString;
+use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -27,10 +29,11 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
-use rustix::io::{FdFlags, fcntl_setfd};
+use rustix::io::{Errno, FdFlags, fcntl_setfd};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
+    SendAncillaryMessage, SendFlags, Shutdown, SocketFlags, SocketType, recv, recvmsg, send,
+    sendmsg, socketpair,
 };
 use rustix::process::{Pid, Signal};
 use threadline_engine::{Listener, take_inherited};
@@ -101,20 +104,51 @@ impl Worker {
         Ok(())
     }
 
-    /// The listeners, in the order in which the supervisor has bound them. They are handed out once.
+    /// The listeners, in the order in which the supervisor has bound them, and the way to tell it more.
+    /// They are handed out once.
     ///
     /// # Errors
     /// The system's, if the inherited socket is not what the supervisor has left there.
-    pub fn listeners(&self) -> io::Result<Vec<Listener>> {
+    pub fn listeners(&self) -> io::Result<(Vec<Listener>, Reports)> {
         let socket = take_inherited(self.socket)?;
         let mut listeners = Vec::new();
         while receive(&socket, &mut listeners)? {}
-        listeners.into_iter().map(Listener::from_fd).collect()
+        let listeners = listeners.into_iter().map(Listener::from_fd).collect::<io::Result<_>>()?;
+        let reports = Reports(socket);
+        reports.tell(Report::Serves);
+        Ok((listeners, reports))
     }
 }
 
-/// Leaves descriptors in a socket for a process that inherits it, and returns that socket.
-fn leave<'f>(descriptors: impl Iterator<Item = BorrowedFd<'f>>) -> io::Result<OwnedFd> {
+/// Tells the supervisor how its worker is doing.
+#[derive(Debug)]
+pub struct Reports(OwnedFd);
+
+impl Reports {
+    /// This worker finishes what it has begun, and ends.
+    pub fn drains(&self) {
+        self.tell(Report::Drains);
+    }
+
+    fn tell(&self, report: Report) {
+        // The supervisor may be gone, which the worker hears of in another way.
+        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+        let _ = send(&self.0, &[report as u8], flags);
+    }
+}
+
+/// How far a worker has come. Each is told once, in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+enum Report {
+    /// It has taken the listeners.
+    Serves = b'S',
+    Drains = b'T',
+}
+
+/// Leaves descriptors in a socket for a process that inherits it. Returns that socket, and its other end,
+/// where the reports of that process come.
+fn leave<'f>(descriptors: impl Iterator<Item = BorrowedFd<'f>>) -> io::Result<(OwnedFd, OwnedFd)> {
     let kind = SocketType::SEQPACKET;
     let (ours, theirs) = socketpair(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)?;
     for part in descriptors.collect::<Vec<_>>().chunks(LISTENERS_A_MESSAGE) {
@@ -125,7 +159,9 @@ fn leave<'f>(descriptors: impl Iterator<Item = BorrowedFd<'f>>) -> io::Result<Ow
         // A message needs a byte, or it would look like the end.
         sendmsg(&ours, &[IoSlice::new(b"L")], &mut message, SendFlags::NOSIGNAL)?;
     }
-    Ok(theirs)
+    // That is the end of the descriptors.
+    rustix::net::shutdown(&ours, Shutdown::Write)?;
+    Ok((theirs, ours))
 }
 
 /// Takes the next of the descriptors that [`leave`] has left. False at their end.
@@ -151,8 +187,48 @@ pub struct Supervisor {
     signals: Listening,
     listeners: Vec<Listener>,
     places: Vec<Place>,
-    program: OsString,
-    arguments: Vec<OsString>,
+    command: WorkerCommand,
+    /// Whether a worker has ever taken the listeners.
+    has_served: bool,
+}
+
+/// What worker processes run.
+#[derive(Debug, Clone)]
+pub enum WorkerCommand {
+    /// The program of this process, with its arguments.
+    Same,
+    /// Another one. A program without `/` is looked up in `PATH`.
+    Given {
+        /// The program.
+        program: OsString,
+        /// Its arguments, the program's name not among them.
+        arguments: Vec<OsString>,
+    },
+}
+
+impl WorkerCommand {
+    fn command(&self) -> io::Result<Command> {
+        let (program, arguments) = match self {
+            WorkerCommand::Same => (env::current_exe()?.into(), env::args_os().skip(1).collect()),
+            WorkerCommand::Given { program, arguments } => (program.clone(), arguments.clone()),
+        };
+        let mut command = Command::new(program);
+        command.args(arguments);
+        Ok(command)
+    }
+
+    fn is_given(&self) -> bool {
+        matches!(self, WorkerCommand::Given { .. })
+    }
+}
+
+impl fmt::Display for WorkerCommand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            WorkerCommand::Same => f.write_str("this program"),
+            WorkerCommand::Given { program, .. } => write!(f, "{program:?}"),
+        }
+    }
 }
 
 /// A worker's place.
@@ -167,6 +243,8 @@ enum State {
     Runs {
         child: Child,
         since: Instant,
+        reports: OwnedFd,
+        told: Option<Report>,
     },
     Waits {
         due: Instant,
@@ -178,68 +256,104 @@ enum State {
 }
 
 impl Supervisor {
-    /// A supervisor of `count` workers that serve `listeners`. From here on signals are its own.
+    /// A supervisor of `count` workers that run `command` and serve `listeners`. From here on signals are
+    /// its own.
     ///
     /// # Errors
-    /// If the program cannot find itself, or signals cannot be received.
-    pub fn new(count: usize, listeners: Vec<Listener>) -> io::Result<Supervisor> {
+    /// If signals cannot be received.
+    pub fn new(
+        count: usize,
+        listeners: Vec<Listener>,
+        command: WorkerCommand,
+    ) -> io::Result<Supervisor> {
         let place =
             || Place { state: State::Waits { due: Instant::now() }, back_off: Duration::ZERO };
         Ok(Supervisor {
             signals: signals::listen(Role::Supervisor)?,
             listeners,
             places: (0..count).map(|_| place()).collect(),
-            program: env::current_exe()?.into(),
-            arguments: env::args_os().skip(1).collect(),
+            command,
+            has_served: false,
         })
     }
 
     /// Starts the workers and keeps them running until a signal asks the service to stop. A worker that
-    /// cannot be started is tried again.
-    pub fn serve(&mut self) {
+    /// cannot be started for want of resources is tried again.
+    ///
+    /// # Errors
+    /// Before any worker has served: if the program cannot be executed, or if one that was given ends
+    /// before it serves. It is the wrong program then, and would never do better. Workers may be running:
+    /// [`Supervisor::stop`] ends them.
+    pub fn serve(&mut self) -> io::Result<()> {
         loop {
-            self.start_due();
+            self.start_due()?;
             let event = match self.next_due() {
                 Some(due) => self.signals.wait_for(due.saturating_duration_since(Instant::now())),
                 None => Some(self.signals.wait()),
             };
             match event {
-                Some(Event::Stop) => return,
-                Some(Event::Child) => self.bury_dead(),
+                Some(Event::Stop) => return Ok(()),
+                Some(Event::Child) => self.bury_dead()?,
                 None => {}
             }
         }
     }
 
-    fn start_due(&mut self) {
+    fn start_due(&mut self) -> io::Result<()> {
         let now = Instant::now();
         for number in 0..self.places.len() {
             if !matches!(self.places[number].state, State::Waits { due } if due <= now) {
                 continue;
             }
             let started = self.start(number);
-            let place = &mut self.places[number];
-            place.state = match started {
-                Ok(child) => {
+            let state = match started {
+                Ok((child, reports)) => {
                     tracing::info!(worker = number, pid = child.id(), "worker started");
-                    State::Runs { child, since: now }
+                    State::Runs { child, since: now, reports, told: None }
+                }
+                Err(error) if self.is_wrong_program(&error) => {
+                    let message =
+                        format!("cannot run {} as a worker process: {error}", self.command);
+                    return Err(io::Error::new(error.kind(), message));
                 }
                 Err(error) => {
                     let key = number.to_string();
                     limited!(error, key: &key, "cannot start a worker", worker = number, %error);
-                    State::Waits { due: now + place.wait_longer() }
+                    State::Waits { due: now + self.places[number].wait_longer() }
                 }
             };
+            self.places[number].state = state;
         }
+        Ok(())
     }
 
-    fn start(&self, number: usize) -> io::Result<Child> {
-        let socket = leave(self.listeners.iter().map(Listener::as_fd))?;
+    /// Whether a start has failed by an error of execve(2) that is about the program, when no worker has
+    /// served yet. Later it may be missing for a while, because it is being replaced.
+    fn is_wrong_program(&mut self, error: &io::Error) -> bool {
+        use io::ErrorKind::{InvalidInput, NotADirectory, NotFound, PermissionDenied};
+        let of_execve =
+            [Errno::NOEXEC, Errno::LOOP, Errno::ISDIR, Errno::NAMETOOLONG, Errno::TOOBIG];
+        let is_of_execve = |code| of_execve.iter().any(|errno| errno.raw_os_error() == code);
+        let kinds = [InvalidInput, NotADirectory, NotFound, PermissionDenied];
+        let wrong = kinds.contains(&error.kind()) || error.raw_os_error().is_some_and(is_of_execve);
+        wrong && !self.has_served()
+    }
+
+    /// Whether a worker has ever served.
+    fn has_served(&mut self) -> bool {
+        let places = &mut self.places;
+        self.has_served |= places.iter_mut().any(|place| place.state.told().is_some());
+        self.has_served
+    }
+
+    fn start(&self, number: usize) -> io::Result<(Child, OwnedFd)> {
+        let (socket, reports) = leave(self.listeners.iter().map(Listener::as_fd))?;
         // Inheritable for as long as it takes to start the worker. Another child that is started at this
         // moment inherits it as well, but the listeners in it are gone once the worker has taken them.
         fcntl_setfd(&socket, FdFlags::empty())?;
         let role = format!("{number}/{}/{}", std::process::id(), socket.as_raw_fd());
-        Command::new(&self.program).args(&self.arguments).env(WORKER_VARIABLE, role).spawn()
+        let child = self.command.command()?.env(WORKER_VARIABLE, role).spawn()?;
+        Ok((child, reports))
     }
 
     fn next_due(&self) -> Option<Instant> {
@@ -250,19 +364,36 @@ impl Supervisor {
         self.places.iter().filter_map(due).min()
     }
 
-    fn bury_dead(&mut self) {
+    fn bury_dead(&mut self) -> io::Result<()> {
+        // Of the living as well: that one has served is enough to know that the program is the right one.
+        let has_served = self.has_served();
         for (number, place) in self.places.iter_mut().enumerate() {
-            let State::Runs { child, since } = &mut place.state else { continue };
+            let told = place.state.told();
+            let State::Runs { child, since, .. } = &mut place.state else { continue };
             let Ok(Some(status)) = child.try_wait() else { continue };
             let (pid, lived) = (child.id(), since.elapsed());
+            if self.command.is_given() && !has_served && told.is_none() && status.code().is_some() {
+                place.state = State::Ended { status };
+                let message = format!(
+                    "{} has ended before it served ({status}): a worker process must run a program that \
+                     builds the same server and calls `run`",
+                    self.command
+                );
+                return Err(io::Error::other(message));
+            }
             if lived >= STABLE_AFTER {
                 place.back_off = Duration::ZERO;
             }
             let delay = place.wait_longer();
             let (key, worker) = (number.to_string(), number);
-            limited!(warn, key: &key, "worker died: it is replaced", worker, pid, %status, ?delay);
+            if told == Some(Report::Drains) {
+                tracing::info!(worker, pid, %status, ?delay, "worker drained: it is replaced");
+            } else {
+                limited!(warn, key: &key, "worker died: it is replaced", worker, pid, %status, ?delay);
+            }
             place.state = State::Waits { due: Instant::now() + delay };
         }
+        Ok(())
     }
 
     /// Stops listening and tells the workers to drain. Does not wait for them.
@@ -319,6 +450,21 @@ impl Supervisor {
     }
 }
 
+impl State {
+    /// The last that its worker has told.
+    fn told(&mut self) -> Option<Report> {
+        let State::Runs { reports, told, .. } = self else { return None };
+        let mut byte = [0];
+        while let Ok((1, _)) = recv(&*reports, &mut byte, RecvFlags::DONTWAIT) {
+            let report = [Report::Serves, Report::Drains]
+                .into_iter()
+                .find(|report| *report as u8 == byte[0]);
+            *told = report.or(*told);
+        }
+        *told
+    }
+}
+
 impl Place {
     /// Whether its worker has been killed or has ended with an error. One that a stop signal has killed
     /// had not begun to serve: it takes these signals before it does.
@@ -358,7 +504,7 @@ mod tests {
     #[test]
     fn all_descriptors_arrive_in_order_and_are_not_inheritable() {
         let files: Vec<_> = (0..150).map(|_| tempfile()).collect();
-        let socket = leave(files.iter().map(AsFd::as_fd)).expect("a socket");
+        let (socket, _reports) = leave(files.iter().map(AsFd::as_fd)).expect("a socket");
         let mut received = Vec::new();
         while receive(&socket, &mut received).expect("received") {}
         let number = |fd: BorrowedFd<'_>| rustix::fs::fstat(fd).expect("a file").st_ino;

@@ -1,5 +1,6 @@
 //! The server: what is served where, under which model, until when.
 
+use std::ffi::OsString;
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZero;
@@ -12,7 +13,7 @@ use threadline_engine::{
     Protocol, Services, Settings, StreamOptions, ThreadHook,
 };
 use threadline_http::Router;
-use threadline_service::prefork::{Supervisor, Worker, worker_drain};
+use threadline_service::prefork::{Supervisor, Worker, WorkerCommand, worker_drain};
 use threadline_service::signals::{self, Role};
 
 use crate::drain::Drains;
@@ -44,6 +45,7 @@ pub struct Server {
     /// The number of shards is the caller's choice, and not this machine's.
     shards_chosen: bool,
     processes: Option<usize>,
+    worker_command: WorkerCommand,
     drain_timeout: Duration,
     drains: Drains,
     monitor: Monitor,
@@ -136,6 +138,7 @@ impl Server {
             settings: Settings::default(),
             shards_chosen: false,
             processes: None,
+            worker_command: WorkerCommand::Same,
             drain_timeout: DRAIN_TIMEOUT,
             drains: Drains::default(),
             monitor: Monitor::default(),
@@ -294,9 +297,42 @@ impl Server {
 
     /// Worker processes on the same addresses, restarted when they die ("prefork"). Default: none,
     /// this process serves. Only [`Server::run`] starts them; `main` then runs again in each, up to
-    /// that call.
+    /// that call, or the program of [`Server::worker_command`] does.
     pub fn processes(mut self, count: usize) -> Self {
         self.processes = (count > 0).then_some(count);
+        self
+    }
+
+    /// Sets the program and the arguments that each worker process of [`Server::processes`] runs. Default:
+    /// the program and the arguments of this process. A program without `/` is looked up in `PATH`.
+    ///
+    /// For programs that are not started by their own executable, such as scripts: the executable of a
+    /// Python script in a virtual environment is the system's interpreter, which does not know that
+    /// environment. The program must build the same server and call [`Server::run`], as `main` does when
+    /// it runs again. It gets the environment of this process, with `THREADLINE_WORKER` added, and the
+    /// inherited socket named there, which it must not close.
+    ///
+    /// [`Server::run`] returns an error if the program cannot be executed, or ends before it serves, and no
+    /// worker has ever served.
+    ///
+    /// ```no_run
+    /// use threadline::{Server, http::Router};
+    ///
+    /// # fn main() -> threadline::Result<()> {
+    /// Server::new()
+    ///     .http("127.0.0.1:8080", Router::new().get("/", || "hello"))
+    ///     .processes(2)
+    ///     .worker_command("/srv/app/.venv/bin/python", ["/srv/app/main.py", "--quiet"])
+    ///     .run()
+    /// # }
+    /// ```
+    pub fn worker_command<A: Into<OsString>>(
+        mut self,
+        program: impl Into<OsString>,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Self {
+        let arguments = arguments.into_iter().map(Into::into).collect();
+        self.worker_command = WorkerCommand::Given { program: program.into(), arguments };
         self
     }
 
@@ -422,13 +458,21 @@ impl Server {
 
     fn supervise(mut self, count: usize) -> Result<()> {
         let listeners = self.bind(1)?;
+        if listeners.is_empty() {
+            // Each worker would say so, and end.
+            return Err(Error::Settings("nothing to serve: add a listener".into()));
+        }
         for (listener, endpoint) in listeners.iter().zip(&self.endpoints) {
             tracing::info!("serving {:?} on {}", endpoint.handler, listener.address());
         }
-        let mut supervisor = Supervisor::new(count, listeners)?;
-        supervisor.serve();
-        tracing::info!("stopping: workers finish what they have begun");
+        let mut supervisor = Supervisor::new(count, listeners, self.worker_command)?;
         let limit = self.drain_timeout;
+        if let Err(error) = supervisor.serve() {
+            supervisor.stop();
+            supervisor.wait(limit, limit);
+            return Err(Error::Io(error));
+        }
+        tracing::info!("stopping: workers finish what they have begun");
         supervisor.stop();
         let drained = drain_in_order(limit, &self.drains, |left| {
             let workers_failed = supervisor.wait(limit, left);
@@ -442,7 +486,7 @@ impl Server {
         worker.follow_supervisor()?;
         self.drain_timeout = worker_drain(self.drain_timeout);
         let shards = self.shard_count(count);
-        let listeners = worker.listeners()?;
+        let (listeners, reports) = worker.listeners()?;
         if listeners.len() != self.endpoints.len() {
             let message = "a worker serves other addresses than its supervisor: main must build the \
                            same server each time";
@@ -451,6 +495,7 @@ impl Server {
         let running = self.start_on(listeners, shards)?;
         tracing::debug!(worker = worker.number, "ready");
         signals.wait();
+        reports.drains();
         running.finish()
     }
 
