@@ -58,6 +58,14 @@ pub(super) fn split(expression: &str) -> Result<[&str; 5], String> {
         [minute, hour, day_of_month, month, day_of_week] => {
             Ok([minute, hour, day_of_month, month, day_of_week])
         }
+        ["@every", ..] => {
+            Err("@every is not supported in an expression: call `Scheduler::every` with \
+             `Every::fixed_rate`, or write steps, such as */5 * * * * for every five minutes"
+                .to_owned())
+        }
+        ["@reboot"] => {
+            Err("@reboot is not supported: submit the job when the program starts".to_owned())
+        }
         [name] if name.starts_with('@') => {
             let known = NICKNAMES.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
             let (_, meaning) = known.ok_or_else(|| {
@@ -68,12 +76,25 @@ pub(super) fn split(expression: &str) -> Result<[&str; 5], String> {
             })?;
             split(meaning)
         }
+        [name] if is_nickname(&format!("@{name}")) => {
+            Err(format!("{name} is written with an @: @{name}"))
+        }
+        [_, _, _, _, _, _] => Err(format!(
+            "it has 6 fields: expected five fields, which are {FIVE}; seconds, years and time zones are not \
+             part of an expression"
+        )),
         _ => Err(format!(
-            "it has {} fields: expected five fields, which are minute, hour, day of month, month and \
-             day of week, or a name such as @daily",
-            fields.len()
+            "it has {} field{}: expected five fields, which are {FIVE}, or a name such as @daily",
+            fields.len(),
+            if fields.len() == 1 { "" } else { "s" }
         )),
     }
+}
+
+const FIVE: &str = "minute, hour, day of month, month and day of week";
+
+fn is_nickname(name: &str) -> bool {
+    NICKNAMES.iter().any(|(known, _)| known.eq_ignore_ascii_case(name))
 }
 
 pub(super) fn parse(fields: [&str; 5]) -> Result<Pattern, String> {
@@ -95,6 +116,16 @@ fn parse_days_of_month(text: &str) -> Result<DaysOfMonth, String> {
     DAY_OF_MONTH.parse_list(text, |item| {
         if item.eq_ignore_ascii_case("L") {
             parsed.last = true;
+        } else if item.get(..2).is_some_and(|start| start.eq_ignore_ascii_case("L-")) {
+            return Err(format!(
+                "{item:?}, days before the last one, is not supported: write L for the last day, or \
+                 numbers for days that every month has, such as 25-28"
+            ));
+        } else if item.eq_ignore_ascii_case("LW") {
+            return Err(format!(
+                "{item:?}, the last weekday, is not supported: write L for the last day, or in the day \
+                 of week 5L for the last Friday"
+            ));
         } else if let Some(day) = item.strip_suffix(['W', 'w']) {
             parsed.nearest_weekday.insert(DAY_OF_MONTH.value(day)?);
         } else {
@@ -179,9 +210,13 @@ impl Field {
         }
         let lowest = self.values.start();
         let highest = if self.is_day_of_week() { 6 } else { *self.values.end() };
+        let range = |first, last| {
+            if first == last { format!("{first}") } else { format!("{first}-{last}") }
+        };
+        let (until, since) = (range(first, highest), range(*lowest, last));
         Err(format!(
-            "the range {from}-{to} runs backwards (if it is to go on from the start, write \
-             {first}-{highest},{lowest}-{last})"
+            "the range {from}-{to} runs around the end, which is not supported: write {until},{since} if \
+             that is meant"
         ))
     }
 

@@ -400,7 +400,7 @@ fn names_stand_for_expressions() {
     // The hours that pass, not times of day.
     let autumn = next("@hourly", BERLIN, "2024-10-26T23:30:00Z", 3);
     assert_eq!(autumn, ["2024-10-27T00:00:00Z", "2024-10-27T01:00:00Z", "2024-10-27T02:00:00Z"]);
-    for unknown in ["@reboot", "@dayly", "@", "@every"] {
+    for unknown in ["@dayly", "@"] {
         let error = Cron::parse(unknown, "UTC").expect_err(unknown).to_string();
         let problem = format!("{unknown} is not a name for an expression: expected @yearly");
         assert!(error.contains(&problem), "{error}");
@@ -439,9 +439,18 @@ fn messages_name_the_field_and_what_it_may_contain() {
         ("* 1- * * *", "hour \"1-\": a value is missing;"),
         ("-1 * * * *", "minute \"-1\": a value is missing;"),
         ("+1 * * * *", "minute \"+1\": \"+1\" is not a number;"),
-        ("* * L-1 * *", "day of month \"L-1\": \"L\" is not a number;"),
+        (
+            "* * L-1 * *",
+            "day of month \"L-1\": \"L-1\", days before the last one, is not supported",
+        ),
+        ("* * 1,l-3 * *", "day of month \"1,l-3\": \"l-3\", days before the last one, is not supp"),
         ("* * 32W * *", "day of month \"32W\": 32 is out of range;"),
-        ("* * LW * *", "day of month \"LW\": \"L\" is not a number;"),
+        ("* * LW * *", "day of month \"LW\": \"LW\", the last weekday, is not supported: write L"),
+        ("@every 5m", "@every is not supported in an expression: call `Scheduler::every`"),
+        ("@every", "@every is not supported in an expression: call `Scheduler::every`"),
+        ("@reboot", "@reboot is not supported: submit the job when the program starts"),
+        ("daily", "daily is written with an @: @daily"),
+        ("Hourly", "Hourly is written with an @: @Hourly"),
         ("* * W * *", "day of month \"W\": a value is missing;"),
         ("* * ? * *", "day of month \"?\": \"?\" is not a number;"),
         ("* * * JANUARY *", "month \"JANUARY\": \"JANUARY\" is neither a number nor a name;"),
@@ -476,9 +485,11 @@ fn messages_name_the_field_and_what_it_may_contain() {
         ("* * 28-3/2 * *", "28-31,1-3"),
         ("* * * NOV-FEB *", "11-12,1-2"),
         ("* * * * FRI-MON", "5-6,0-1"),
+        ("* * * * SAT-MON", "6,0-1"),
+        ("* * * DEC-JAN *", "12,1"),
     ] {
         let problem = problem(expression);
-        let advice = format!("runs backwards (if it is to go on from the start, write {instead})");
+        let advice = format!("runs around the end, which is not supported: write {instead} if");
         assert!(problem.contains(&advice), "{problem}");
     }
     for expression in ["", "5", "* * * *", "* * * * * *", "0 0 * * * Europe/Berlin", "@daily UTC"] {
@@ -486,7 +497,8 @@ fn messages_name_the_field_and_what_it_may_contain() {
         let expected =
             "expected five fields, which are minute, hour, day of month, month and day of week";
         let fields = expression.split(' ').filter(|field| !field.is_empty()).count();
-        assert!(problem.starts_with(&format!("it has {fields} fields: {expected}")), "{problem}");
+        let fields = if fields == 1 { "1 field".to_owned() } else { format!("{fields} fields") };
+        assert!(problem.starts_with(&format!("it has {fields}: {expected}")), "{problem}");
     }
     let error = Cron::parse("* * * * *", "Europe/Berlinn").expect_err("no such zone");
     assert!(error.to_string().contains("Europe/Berlinn"), "{error}");
