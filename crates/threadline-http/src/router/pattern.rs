@@ -31,7 +31,7 @@ impl Pattern {
             Err(RouterError::Pattern { pattern: written.clone(), reason: reason.to_owned() })
         };
         if !written.starts_with('/') {
-            return refuse("it must begin with a slash");
+            return refuse(no_path(&written));
         }
         if written.contains(['?', '#']) {
             return refuse("it is matched against the path alone, without query");
@@ -70,6 +70,21 @@ impl Pattern {
         // A path with escapes is always in normal form when it is looked up.
         let is_asked_for = raw.is_ascii() && !raw.contains('%') && raw != normal;
         Ok(Pattern { written, normal, raw: is_asked_for.then_some(raw), params })
+    }
+}
+
+/// What to write in place of something that does not begin with a slash.
+fn no_path(written: &str) -> &'static str {
+    let is_method = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_uppercase());
+    if written == "*" {
+        "it must begin with a slash: all paths are `/{*path}`"
+    } else if written.split_once(' ').is_some_and(|(word, _)| is_method(word)) {
+        "it must be the path alone, which begins with a slash: the method is the function that adds the \
+         route, such as `get`"
+    } else if written.contains("://") {
+        "it must be the path alone, which begins with a slash: without scheme and host"
+    } else {
+        "it must begin with a slash"
     }
 }
 
@@ -157,6 +172,21 @@ mod tests {
         ] {
             assert_eq!(spellings(written).0, normal, "{written}");
             assert_eq!(spellings(written).1.as_deref(), raw, "{written}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_begin_with_a_slash_is_refused_with_what_to_write() {
+        for (pattern, expected) in [
+            ("a", "it must begin with a slash"),
+            ("", "it must begin with a slash"),
+            ("*", "all paths are `/{*path}`"),
+            ("GET *", "the method is the function that adds the route"),
+            ("GET /a", "the method is the function that adds the route"),
+            ("http://example.com/a", "without scheme and host"),
+        ] {
+            let error = Pattern::parse(pattern.to_owned()).expect_err(pattern).to_string();
+            assert!(error.contains(expected), "{pattern}: {error}");
         }
     }
 
