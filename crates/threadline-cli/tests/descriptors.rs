@@ -28,6 +28,15 @@ fn cpu_time(pid: Pid) -> Duration {
     Duration::from_secs(1) * ticks / TICKS_PER_SECOND
 }
 
+#[test]
+fn too_few_descriptors_to_listen_are_an_error_with_a_hint() {
+    let mut program = Program::limited(40, &["echo", "127.0.0.1:0", "--shards", "100"]);
+    assert_eq!(program.ends_within(PATIENCE), 1);
+    let line = program.line("cannot listen on ");
+    assert!(line.contains("Too many open files"), "{line}");
+    assert!(line.ends_with(": raise the descriptor limit (ulimit -n)"), "{line}");
+}
+
 /// Clients that have each sent a byte and have not looked for it yet.
 fn crowd(program: &Program) -> Vec<Client> {
     let mut clients: Vec<_> = (0..CLIENTS).map(|_| program.echo()).collect();

@@ -61,7 +61,7 @@ pub use contained::Contained;
 pub use counters::Counts;
 pub use engine::{Drained, Engine, Gauges, Services};
 pub use handlers::{Connection, Frames, Invalid, Lines, StreamOptions};
-pub use listener::{Address, BadAddress, Listener, TcpKeepAlive, take_inherited};
+pub use listener::{Address, BadAddress, ListenError, Listener, TcpKeepAlive, take_inherited};
 pub use model::{Model, UnknownModel};
 pub use protocol::{AfterRefusal, CallError, Phase, Protocol, Refusal, Step, Timeouts, Turn};
 pub use route::{Hint, Route};

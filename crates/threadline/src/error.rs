@@ -3,14 +3,15 @@
 use std::fmt;
 use std::io;
 
-use threadline_engine::BadAddress;
+use threadline_engine::{BadAddress, ListenError};
 use threadline_http::RouterError;
 use threadline_service::logging::StartError;
 
 use crate::Drained;
 
-/// "Too many open files", errno(3): the same number on every Linux.
+/// "Too many open files", errno(3), of this process and of the system: the same numbers on every Linux.
 const EMFILE: i32 = 24;
+const ENFILE: i32 = 23;
 
 /// The result of starting or running a service.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -36,14 +37,43 @@ pub enum Error {
     Drain(Drained),
 }
 
+/// The number of the system's error, also where an address has been added to the message.
+fn number_of(error: &io::Error) -> Option<i32> {
+    let listen_error = || error.get_ref()?.downcast_ref::<ListenError>()?.raw_os_error();
+    error.raw_os_error().or_else(listen_error)
+}
+
+impl Error {
+    /// The number of the system's error (errno(3)) where the system has refused something. An
+    /// [`io::Error`] with a message of its own, as [`Error::Io`] has for addresses, does not have it.
+    ///
+    /// ```
+    /// use threadline::{Lines, Server};
+    ///
+    /// let server = || Lines::new(|line, _| Some(line.to_owned()));
+    /// let first = Server::new().lines("127.0.0.1:0", server()).start()?;
+    /// let address = first.addresses()[0].clone();
+    /// let error = Server::new().lines(address, server()).start().expect_err("it is in use");
+    /// assert_eq!(error.raw_os_error(), Some(98)); // EADDRINUSE
+    /// # Ok::<(), threadline::Error>(())
+    /// ```
+    pub fn raw_os_error(&self) -> Option<i32> {
+        match self {
+            Error::Io(error) => number_of(error),
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Address(error) => error.fmt(f),
             Error::Io(error) => {
                 error.fmt(f)?;
-                match error.raw_os_error() {
+                match number_of(error) {
                     Some(EMFILE) => f.write_str(": raise the descriptor limit (ulimit -n)"),
+                    Some(ENFILE) => f.write_str(": raise the system's limit (sysctl fs.file-max)"),
                     _ => Ok(()),
                 }
             }

@@ -17,6 +17,7 @@ mod ip;
 mod keep_alive;
 mod unix;
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -259,6 +260,37 @@ impl AsFd for Source {
     }
 }
 
+/// Why an address cannot be listened on: inside of the [`io::Error`] of [`Listener::bind`], for callers
+/// that want the system's error number, which an error with a message of its own cannot have.
+#[derive(Debug)]
+pub struct ListenError {
+    address: Address,
+    cause: io::Error,
+    hint: &'static str,
+}
+
+impl ListenError {
+    /// The number of the system's error, as [`io::Error::raw_os_error`] has it; `None` if the system has
+    /// refused nothing.
+    pub fn raw_os_error(&self) -> Option<i32> {
+        self.cause.raw_os_error()
+    }
+}
+
+impl fmt::Display for ListenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ListenError { address, cause, hint } = self;
+        write!(f, "cannot listen on {address}: {cause}{hint}")
+    }
+}
+
+impl std::error::Error for ListenError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        // The message has the cause's: the chain goes on after it.
+        self.cause.source()
+    }
+}
+
 fn with_address(error: io::Error, address: &Address) -> io::Error {
     let hint = match (address, error.kind()) {
         (Address::Ip(_), io::ErrorKind::AddrInUse) => {
@@ -270,12 +302,31 @@ fn with_address(error: io::Error, address: &Address) -> io::Error {
         (Address::Ip(_), io::ErrorKind::AddrNotAvailable) => ": this machine has no such address",
         _ => "",
     };
-    io::Error::new(error.kind(), format!("cannot listen on {address}: {error}{hint}"))
+    io::Error::new(error.kind(), ListenError { address: address.clone(), cause: error, hint })
 }
 
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_systems_error_keeps_its_number_and_kind() {
+        use rustix::io::Errno;
+        let address: Address = "127.0.0.1:80".parse().expect("an address");
+        for (errno, hint) in [
+            (Errno::ACCESS, "CAP_NET_BIND_SERVICE"),
+            (Errno::ADDRINUSE, "listens there already"),
+            (Errno::ADDRNOTAVAIL, "no such address"),
+            (Errno::MFILE, "cannot listen on 127.0.0.1:80: "),
+        ] {
+            let error = with_address(errno.into(), &address);
+            assert_eq!(error.kind(), io::Error::from(errno).kind());
+            assert!(error.to_string().contains(hint), "{error}");
+            let inner = error.get_ref().and_then(|error| error.downcast_ref::<ListenError>());
+            let number = inner.and_then(ListenError::raw_os_error);
+            assert_eq!(number, Some(errno.raw_os_error()));
+        }
+    }
 
     #[test]
     fn a_second_service_on_the_same_port_is_refused() {
