@@ -175,3 +175,30 @@ fn the_drain_ends_at_its_deadline() {
     program.line(error);
     assert!(slow.try_reply().is_err(), "it was cut off");
 }
+
+/// A drain of 0 cuts off what is in flight. Nothing is.
+#[test]
+fn a_drain_without_time_is_clean_if_nothing_is_in_flight() {
+    for model in ["adaptive", "event-loop", "pool", "thread-per-connection"] {
+        for processes in [&[][..], &["--processes", "2"]] {
+            let arguments = [&["--drain", "0", "--model", model], processes].concat();
+            let mut program = Program::demo(&arguments);
+            let (mut idle, silent) = (program.http(), program.http());
+            // A worker that has just started may not have its state yet: 503.
+            eventually("it answers", || idle.get("/hello/you").status == 200);
+            program.signal(Signal::TERM);
+            let code = program.ends_within(FEW_SECONDS);
+            assert_eq!(code, 0, "{model} {processes:?}: {}", program.log());
+            drop(silent);
+        }
+    }
+}
+
+#[test]
+fn a_drain_without_time_cuts_off_what_is_in_flight() {
+    let mut program = Program::demo(&["--drain", "0"]);
+    let mut slow = slow_in_flight(&program, 60_000);
+    program.signal(Signal::TERM);
+    assert_eq!(program.ends_within(FEW_SECONDS), 3);
+    assert!(slow.try_reply().is_err(), "it was cut off");
+}

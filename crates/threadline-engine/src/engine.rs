@@ -142,6 +142,9 @@ pub struct Drained {
 
 /// What is kept back of a drain's time for its end, once connections are cut off: at most this, or a tenth.
 const RESERVE_MAX: Duration = Duration::from_millis(500);
+/// How long threads that have nothing to do may take to end, however short the drain is: with a deadline of 0
+/// it cuts off what is in flight, but is complete if nothing was.
+const END_MIN: Duration = Duration::from_millis(500);
 /// A longer drain is as good as one without a deadline, and its end can still be computed: a year.
 const LONGEST_DRAIN: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
@@ -296,23 +299,26 @@ impl Engine {
     ///
     /// A connection that has been silent for [`Settings::drain_idle`] is closed; from half of `timeout`
     /// on, each as soon as it is between two messages. What has not finished when nine tenths of
-    /// `timeout` are over, or when 500 ms of it are left, is cut off; the rest is for the threads.
+    /// `timeout` are over, or when 500 ms of it are left, is cut off; the rest is for the threads. They get
+    /// 500 ms from the beginning in any case: a `timeout` of zero cuts off at once.
     pub fn drain(&self, timeout: Duration) -> Drained {
         let (began, aborted_before) = (Instant::now(), self.counts().aborted);
         let timeout = timeout.min(LONGEST_DRAIN);
         let reserve = (timeout / 10).min(RESERVE_MAX);
         let deadline = began + timeout;
+        let end_min = began + END_MIN;
         self.stop_listening();
         if !self.clients_end(began + timeout / 2) {
             self.enter(Phase::Closing);
             if !self.clients_end(deadline - reserve) {
                 self.enter(Phase::Aborting);
-                self.clients_end(deadline - reserve / 2);
+                self.clients_end((deadline - reserve / 2).max(end_min));
             }
         }
-        let left = (deadline - reserve / 4).saturating_duration_since(Instant::now());
+        let pool_deadline = (deadline - reserve / 4).max(end_min);
+        let left = pool_deadline.saturating_duration_since(Instant::now());
         let pool_ended = self.shared.pool.shutdown(left);
-        let threads_ended = self.stop(deadline);
+        let threads_ended = self.stop(deadline.max(end_min));
         log::report_all();
         // Those that still have a thread of their own have been counted when their sockets were shut down.
         let connections = self.shared.connections.load(Ordering::Relaxed);

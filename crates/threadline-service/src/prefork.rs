@@ -52,6 +52,9 @@ const BACK_OFF_MIN: Duration = Duration::from_millis(100);
 const BACK_OFF_MAX: Duration = Duration::from_secs(30);
 /// How much earlier than its supervisor a worker must have drained, at most. See [`worker_drain`].
 const RESERVE_MAX: Duration = Duration::from_millis(500);
+/// How long workers have to end, however short the drain is. One that has nothing in flight needs a moment,
+/// too; the engine's drain gives its threads half of this.
+const END_MIN: Duration = Duration::from_secs(1);
 /// Listeners in one message. The kernel takes 253 descriptors at most (`SCM_MAX_FD`).
 const LISTENERS_A_MESSAGE: usize = 64;
 
@@ -408,7 +411,8 @@ impl Supervisor {
     /// the whole drain, of which so much is `left`. Returns how many did not finish their work: those
     /// that were killed, and those whose `main` has ended with an error.
     pub fn wait(&mut self, limit: Duration, left: Duration) -> u64 {
-        let deadline = Instant::now() + left.saturating_sub(reserve(limit) / 4);
+        let least = if limit < END_MIN { END_MIN } else { Duration::ZERO };
+        let deadline = Instant::now() + left.saturating_sub(reserve(limit) / 4).max(least);
         while self.any_runs() && Instant::now() < deadline {
             self.signals.wait_for(deadline.saturating_duration_since(Instant::now()));
         }

@@ -343,7 +343,8 @@ impl Server {
     /// processes. What has not finished shortly before is cut off: a tenth of the time before, 500 ms at
     /// most. From half of the time on, connections are closed as soon as they are between two messages,
     /// even those whose clients never pause. Worker processes have an eighth less time (500 ms at most),
-    /// so that their supervisor ends in time too.
+    /// so that their supervisor ends in time too. With a limit of zero, what is in flight is cut off at once;
+    /// threads and processes that have nothing to do may still take a second to end.
     pub fn drain_timeout(mut self, limit: Duration) -> Self {
         self.drain_timeout = limit.min(LONGEST_DRAIN);
         self
