@@ -58,6 +58,8 @@ struct Queue {
     messages: VecDeque<Message>,
     /// Sum over `messages` of what is still to be sent.
     bytes: usize,
+    /// The part of it that was pushed: replies do not count against `bytes_max`.
+    pushed: usize,
     bytes_max: usize,
     policy: SlowReceiver,
     /// The shard has been asked to tell when there is room.
@@ -105,6 +107,22 @@ impl Queue {
         kind.into()
     }
 
+    /// Counts bytes that begin to wait.
+    fn add(&mut self, count: usize, origin: Origin) {
+        self.bytes += count;
+        if origin == Origin::Push {
+            self.pushed += count;
+        }
+    }
+
+    /// Counts bytes that do not wait any more.
+    fn subtract(&mut self, count: usize, origin: Origin) {
+        self.bytes -= count;
+        if origin == Origin::Push {
+            self.pushed -= count;
+        }
+    }
+
     fn check_open(&self) -> io::Result<()> {
         if self.closed { Err(self.closed_error()) } else { Ok(()) }
     }
@@ -114,8 +132,26 @@ struct Message {
     /// Grows from message to message.
     number: u64,
     content: Content,
-    /// A reply is never dropped.
-    droppable: bool,
+    origin: Origin,
+    /// Some of it is out already: what waits is its rest.
+    is_rest: bool,
+}
+
+/// Where a message comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// The connection's owner. It is never dropped, and does not count against the bound of pushes.
+    Reply,
+    /// A sender.
+    Push,
+}
+
+impl Message {
+    /// Whether it may be dropped as a whole. The rest of one that is partly out must go on, or the peer would
+    /// read a broken message.
+    fn is_droppable(&self) -> bool {
+        self.origin == Origin::Push && !self.is_rest && !self.content.is_begun()
+    }
 }
 
 /// What waits to be sent.
@@ -195,6 +231,7 @@ impl Outbox {
         let queue = Queue {
             messages: VecDeque::new(),
             bytes: 0,
+            pushed: 0,
             bytes_max: LIMIT_DEFAULT,
             policy: SlowReceiver::default(),
             armed: false,
@@ -342,7 +379,7 @@ impl Outbox {
     pub(super) fn reply(&self, bytes: &[u8]) -> io::Result<Option<u64>> {
         let mut queue = self.queue.lock();
         queue.check_open()?;
-        self.write_or_queue(&mut queue, bytes, false)
+        self.write_or_queue(&mut queue, bytes, Origin::Reply)
     }
 
     pub(super) fn push(&self, bytes: &[u8]) -> Result<(), SendError> {
@@ -350,7 +387,7 @@ impl Outbox {
         if queue.is_closed() || queue.finished {
             return Err(SendError::Closed);
         }
-        let waiting = queue.bytes;
+        let waiting = queue.pushed;
         if waiting > 0
             && waiting + bytes.len() > queue.bytes_max
             && let Err(error) = self.make_room(&mut queue, bytes.len())
@@ -362,7 +399,7 @@ impl Outbox {
             }
             return Err(error);
         }
-        self.write_or_queue(&mut queue, bytes, true).map(drop).map_err(|error| {
+        self.write_or_queue(&mut queue, bytes, Origin::Push).map(drop).map_err(|error| {
             self.home.counters.count_vanished(&error);
             self.close_queue(&mut queue);
             SendError::Closed
@@ -378,16 +415,14 @@ impl Outbox {
             self.close_queue(queue);
             return Err(SendError::TooSlow);
         }
-        while queue.bytes + need > queue.bytes_max {
-            // One that is partly sent must go on, or the peer would read a broken message.
-            let can_go = |message: &Message| message.droppable && !message.content.is_begun();
-            let oldest = queue.messages.iter().position(can_go);
+        while queue.pushed + need > queue.bytes_max {
+            let oldest = queue.messages.iter().position(Message::is_droppable);
             let Some(oldest) = oldest.and_then(|at| queue.messages.remove(at)) else {
-                // Nothing but replies wait: the new message is the oldest that can go.
+                // What is left is partly sent: the new message is the oldest that can go.
                 self.drop_one(queue);
                 return Err(SendError::TooLarge);
             };
-            queue.bytes -= oldest.content.held();
+            queue.subtract(oldest.content.held(), Origin::Push);
             self.drop_one(queue);
         }
         Ok(())
@@ -402,7 +437,7 @@ impl Outbox {
         &self,
         queue: &mut Queue,
         bytes: &[u8],
-        droppable: bool,
+        origin: Origin,
     ) -> io::Result<Option<u64>> {
         let mut sent = 0;
         if queue.messages.is_empty() {
@@ -411,20 +446,26 @@ impl Outbox {
                 Sent::Part(count) => sent = count,
             }
         }
-        queue.bytes += bytes.len() - sent;
+        queue.add(bytes.len() - sent, origin);
         let content = Content::Bytes { bytes: bytes[sent..].into(), sent: 0 };
-        self.queue_up(queue, content, droppable && sent == 0).map(Some)
+        self.queue_up(queue, content, origin, sent > 0).map(Some)
     }
 
     /// Has something wait behind what waits already. Returns its number.
-    fn queue_up(&self, queue: &mut Queue, content: Content, droppable: bool) -> io::Result<u64> {
+    fn queue_up(
+        &self,
+        queue: &mut Queue,
+        content: Content,
+        origin: Origin,
+        is_rest: bool,
+    ) -> io::Result<u64> {
         if queue.messages.is_empty() {
             queue.moved = now_ticks();
             queue.taken = i64::MIN;
         }
         let number = queue.next;
         queue.next += 1;
-        queue.messages.push_back(Message { number, content, droppable });
+        queue.messages.push_back(Message { number, content, origin, is_rest });
         self.register(queue);
         self.arm(queue)?;
         if self.write_limit() != Ticks::MAX {
@@ -459,15 +500,17 @@ impl Outbox {
             if files == Files::Left && matches!(message.content, Content::File { .. }) {
                 return Ok(());
             }
+            let origin = message.origin;
             let (held, left) = (message.content.held(), message.content.left());
             match message.content.send_some(&self.transport)? {
                 Sent::All => {
-                    queue.bytes -= held;
+                    queue.subtract(held, origin);
                     queue.sent += left;
                     queue.messages.pop_front();
                 }
                 Sent::Part(count) => {
-                    queue.bytes -= held - message.content.held();
+                    let sent = held - message.content.held();
+                    queue.subtract(sent, origin);
                     queue.sent += count as u64;
                     return if count < PART { Ok(()) } else { self.ask_for_room() };
                 }
@@ -621,11 +664,11 @@ impl Outbox {
     pub(super) fn reply_file(&self, head: &[u8], mut content: Content) -> io::Result<()> {
         let mut queue = self.queue.lock();
         queue.check_open()?;
-        self.write_or_queue(&mut queue, head, false)?;
+        self.write_or_queue(&mut queue, head, Origin::Reply)?;
         if queue.messages.is_empty() && content.send_some(&self.transport)? == Sent::All {
             return Ok(());
         }
-        self.queue_up(&mut queue, content, false).map(drop)
+        self.queue_up(&mut queue, content, Origin::Reply, false).map(drop)
     }
 
     /// Whether it has been closed, what waited included.
@@ -641,7 +684,7 @@ impl Outbox {
     fn close_queue(&self, queue: &mut Queue) {
         queue.closed = true;
         queue.messages = VecDeque::new();
-        queue.bytes = 0;
+        (queue.bytes, queue.pushed) = (0, 0);
         // The shard, or the thread that reads it, is told by the kernel.
         let _ = self.transport.shut_down(Shutdown::Both);
     }

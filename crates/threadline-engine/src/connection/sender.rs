@@ -91,7 +91,7 @@ pub enum SendError {
     /// The receiver was too slow and [`SlowReceiver::Close`] has closed it just now.
     TooSlow,
     /// There is no room for it, even with every older push dropped: it is larger than the queue may
-    /// be, or replies fill the queue. It was not sent, the connection lives.
+    /// be, or one that is partly sent fills the queue. It was not sent, the connection lives.
     TooLarge,
 }
 
@@ -135,14 +135,16 @@ impl Sender {
         self.outbox.upgrade().ok_or(SendError::Closed)?.push(message.as_ref())
     }
 
-    /// Sets how many bytes may wait, and what happens beyond. Default: 256 KB, then close.
+    /// Sets how many pushed bytes may wait, and what happens beyond. Default: 256 KB, then close. Replies
+    /// that wait do not count; they have a bound of their own, since the next message is not looked at before
+    /// they are out.
     pub fn limit(&self, bytes_max: usize, then: SlowReceiver) {
         if let Some(outbox) = self.outbox.upgrade() {
             outbox.limit(bytes_max, then);
         }
     }
 
-    /// How many bytes wait for the peer to read.
+    /// How many bytes wait for the peer to read, replies included.
     pub fn waiting(&self) -> usize {
         self.outbox.upgrade().map_or(0, |outbox| outbox.waiting())
     }

@@ -348,7 +348,7 @@ fn older_pushes_make_room_and_replies_do_not() {
     fixture.outbox.reply(&[b'a'; LARGE]).expect("open");
     let sender = fixture.sender();
     let begun = sender.waiting();
-    sender.limit(begun + 10, SlowReceiver::DropOldest);
+    sender.limit(10, SlowReceiver::DropOldest);
     for message in ["11111", "22222"] {
         assert_eq!(sender.send(message), Ok(()));
     }
@@ -357,14 +357,37 @@ fn older_pushes_make_room_and_replies_do_not() {
     assert_eq!((sender.waiting(), sender.dropped()), (begun + 6, 1));
     assert_eq!(sender.send("4444444444"), Ok(()), "in place of two");
     assert_eq!((sender.waiting(), sender.dropped()), (begun + 10, 3));
-    // Only the reply is left to be dropped, which must not be.
     assert_eq!(sender.send("55555555555"), Err(SendError::TooLarge));
-    assert_eq!((sender.waiting(), sender.dropped()), (begun, 5));
-    let too_large = vec![b'6'; begun + 11];
-    assert_eq!(sender.send(too_large), Err(SendError::TooLarge));
-    assert_eq!(sender.dropped(), 5, "there never was room for it");
-    assert_eq!(fixture.home.counters.pushes_dropped.get(), 5);
-    assert_eq!(runs(&fixture.read_through()), [(b'a', LARGE)]);
+    assert_eq!(sender.dropped(), 3, "there never was room for it");
+    assert_eq!(fixture.home.counters.pushes_dropped.get(), 3);
+    assert_eq!(runs(&fixture.read_through()), [(b'a', LARGE), (b'4', 10)]);
+}
+
+/// A large reply that waits is no reason to refuse what is pushed meanwhile, nor to close.
+#[test]
+fn replies_do_not_count_against_the_bound_of_pushes() {
+    for policy in [SlowReceiver::Close, SlowReceiver::DropOldest] {
+        let mut fixture = fixture();
+        let sender = fixture.sender();
+        sender.limit(10, policy);
+        fixture.outbox.reply(&[b'a'; LARGE]).expect("open");
+        fixture.outbox.reply_file(b"hh", content(5)).expect("open");
+        assert_eq!(sender.send("ppppp"), Ok(()));
+        fixture.outbox.reply(&[b'b'; 100]).expect("open");
+        assert_eq!(sender.send("qqqqq"), Ok(()), "exactly full");
+        assert_eq!((sender.dropped(), sender.is_closed()), (0, false));
+        let expected = [(b'a', LARGE), (b'h', 2), (b'f', 5), (b'p', 5), (b'b', 100), (b'q', 5)];
+        assert_eq!(runs(&fixture.read_through()), expected);
+        assert_eq!(sender.waiting(), 0);
+        // The bytes that were pushed are counted down as they go.
+        fixture.outbox.reply(&[b'a'; LARGE]).expect("open");
+        assert_eq!((sender.send("ppppp"), sender.send("qqqqq")), (Ok(()), Ok(())));
+        let beyond = sender.send("r");
+        match policy {
+            SlowReceiver::Close => assert_eq!(beyond, Err(SendError::TooSlow)),
+            SlowReceiver::DropOldest => assert_eq!((beyond, sender.dropped()), (Ok(()), 1)),
+        }
+    }
 }
 
 #[test]
