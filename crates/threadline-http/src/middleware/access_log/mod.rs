@@ -9,7 +9,7 @@ mod entry;
 mod format;
 
 use std::fmt;
-use std::io::Write;
+use std::io::{self, Write};
 use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -100,10 +100,11 @@ impl AccessLog {
         AccessLog::with(Sink::Tracing, LogFormat::Json)
     }
 
-    /// To a writer, each line with one `write_all`. Handlers wait for it: let it be fast, a file
-    /// opened for appending, or `threadline::logging::LogWriter`, which has a thread of its own. A line
-    /// that cannot be written is lost and counted (`threadline::logging::lost_lines`), and `tracing` is
-    /// told now and then.
+    /// To a writer, each line with one `write_all`, one line at a time. Handlers wait for it: let it be
+    /// fast, a file opened for appending, or `threadline::logging::LogWriter`, which has a thread of its own.
+    /// A line that cannot be written, by an error or a panic of the writer, is lost and counted
+    /// (`threadline::logging::lost_lines`), and `tracing` is told now and then; the response is sent as if it
+    /// had been written.
     pub fn to(writer: impl Write + Send + 'static, format: LogFormat) -> Self {
         AccessLog::with(Sink::Writer(Mutex::new(Box::new(writer))), format)
     }
@@ -204,10 +205,16 @@ impl Sink {
             Sink::Tracing => format::event(entry),
             Sink::Writer(writer) => {
                 let line = format::line(entry, layout);
-                // A writer that panicked may have lost a line, and can go on with the next.
+                // `Write` takes one line at a time, so the lock is held in user code: that is all that it
+                // guards, and nothing else of ours waits for it. A panic ends here, or it would cost the
+                // response, and the process if it came while another one unwinds.
                 let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
-                let written = writer.write_all(line.as_bytes());
+                let written = catch(|| writer.write_all(line.as_bytes()));
                 drop(writer);
+                let written = written.unwrap_or_else(|panic| {
+                    let message = panic.message().unwrap_or("(no message)");
+                    Err(io::Error::other(format!("the writer panicked: {message}")))
+                });
                 if let Err(error) = written {
                     log::count_lost(1);
                     let error = Escaped(error);

@@ -1,6 +1,5 @@
 //! What is logged, in each format, and when.
 
-use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 
@@ -192,6 +191,31 @@ fn a_log_that_panics_leaves_the_panic_that_it_logs_as_it_was() {
     let panic = catch_unwind(AssertUnwindSafe(panics)).expect_err("the panic");
     assert!(panic.is::<Bomb>());
     std::mem::forget(panic);
+}
+
+#[test]
+fn a_writer_that_panics_costs_a_line_and_not_the_response() {
+    let before = log::lost_lines();
+    let stack = Stack::of(AccessLog::to(Fails, LogFormat::Common));
+    for _ in 0..2 {
+        let response = stack.run(request("GET /", ""), |_| "fine");
+        assert_eq!(response.body().as_bytes(), Some(&b"fine"[..]));
+    }
+    assert!(log::lost_lines() >= before + 2);
+}
+
+/// The line of a streamed response is written when the response is dropped, perhaps while a panic unwinds:
+/// a second one would abort the process.
+#[test]
+fn a_writer_that_panics_while_a_panic_unwinds_does_not_end_the_process() {
+    let stack = Stack::of(AccessLog::to(Fails, LogFormat::Common));
+    let unwound = catch_unwind(AssertUnwindSafe(|| {
+        let streamed =
+            |_: &Request<'_>| Response::new(Status::OK).with_body(Body::chunks([vec![1; 7]]));
+        let _response = stack.run(request("GET /", ""), streamed);
+        panic!("as asked");
+    }));
+    assert!(unwound.is_err());
 }
 
 /// Fails, and counts how often.
