@@ -168,7 +168,9 @@ pub(crate) struct Blocked {
 
 impl std::fmt::Debug for Blocked {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Blocked").field("sockets", &self.sockets.lock().len()).finish()
+        // What is written to is the caller's: the lock is let go first.
+        let count = self.len();
+        f.debug_struct("Blocked").field("sockets", &count).finish()
     }
 }
 
