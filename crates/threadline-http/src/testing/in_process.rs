@@ -92,11 +92,14 @@ struct InProcessTurn {
     memo: Option<Box<dyn Any + Send>>,
 }
 
+/// A call that was deferred, and where its reply comes.
+type Pending = (Late, Receiver<Response>);
+
 #[derive(Default, Clone)]
 struct InProcessLine {
     /// What the service has said, shared with those who push.
     said: Arc<Mutex<Vec<u8>>>,
-    deferred: Arc<Mutex<Option<(Late, Receiver<Response>)>>>,
+    deferred: Arc<Mutex<Option<Pending>>>,
 }
 
 impl InProcessLine {
@@ -104,7 +107,7 @@ impl InProcessLine {
         self.said.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
     }
 
-    fn take_deferred(&self) -> Option<(Late, Receiver<Response>)> {
+    fn take_deferred(&self) -> Option<Pending> {
         self.deferred.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
