@@ -192,6 +192,7 @@ struct Queue {
     /// In the order in which they were answered.
     answered: VecDeque<Answer>,
     next: u64,
+    woken: bool,
 }
 
 struct Open {
@@ -288,12 +289,15 @@ impl Calls {
     /// The connection's own thread: waits until a call is answered or [`Calls::wake`] is called.
     pub(super) fn wait(&self, limit: Duration) {
         let mut queue = self.queue.lock();
-        if queue.answered.is_empty() {
+        if queue.answered.is_empty() && !queue.woken {
             self.changed.wait_for(&mut queue, limit);
         }
+        queue.woken = false;
     }
 
+    /// Ends a wait of the connection's own thread, or its next one.
     pub(crate) fn wake(&self) {
+        self.queue.lock().woken = true;
         self.changed.notify_all();
     }
 }

@@ -184,7 +184,7 @@ every_model! {
     }
 
     fn a_drains_deadline_cuts_it_off_and_counts_it(model) {
-        let server = server(model).drain_timeout(Duration::from_millis(500));
+        let server = server(model).drain_timeout(Duration::from_secs(3));
         let (service, jobs) = service_of(server, |lines| lines);
         let mut client = Client::to(&service);
         client.send("later\n");
