@@ -4,6 +4,7 @@
 //! and what is known of the representation, says what to answer, and never looks at a clock. A date that
 //! cannot be read is as good as none. Also here: the tag that content itself has.
 
+use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hasher};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -39,11 +40,11 @@ pub(crate) struct ContentHash(DefaultHasher);
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Conditions<'i> {
     /// Lists may come as several fields; they count as one (§5.3).
-    pub(crate) if_match: Vec<&'i str>,
-    pub(crate) if_none_match: Vec<&'i str>,
+    pub(crate) if_match: Vec<Cow<'i, str>>,
+    pub(crate) if_none_match: Vec<Cow<'i, str>>,
     pub(crate) if_unmodified_since: Option<&'i str>,
     pub(crate) if_modified_since: Option<&'i str>,
-    pub(crate) if_range: Option<&'i str>,
+    pub(crate) if_range: Option<Cow<'i, str>>,
 }
 
 /// What to answer.
@@ -59,16 +60,13 @@ pub(crate) enum Verdict {
 
 impl<'i> Conditions<'i> {
     pub(crate) fn of(headers: Headers<'_, 'i>) -> Self {
-        // A tag may have bytes that are no text; none of ours has.
-        let list = |name| {
-            headers.all(name).map(|value| std::str::from_utf8(value).unwrap_or_default()).collect()
-        };
+        let list = |name| headers.all(name).map(comparable).collect();
         Conditions {
             if_match: list("if-match"),
             if_none_match: list("if-none-match"),
             if_unmodified_since: headers.get_str("if-unmodified-since"),
             if_modified_since: headers.get_str("if-modified-since"),
-            if_range: headers.get_str("if-range"),
+            if_range: headers.get("if-range").map(comparable),
         }
     }
 
@@ -85,7 +83,7 @@ impl<'i> Conditions<'i> {
     pub(crate) fn judge(&self, current: Option<&Validators>, access: Access) -> Verdict {
         let etag = current.and_then(|current| current.etag.as_deref());
         let unmodified_since = |date: Option<&str>| Some(current?.seconds()? <= seconds_of(date?)?);
-        let has_tag = |fields: &[&str], compare: fn(&str, &str) -> bool| {
+        let has_tag = |fields: &[Cow<'_, str>], compare: fn(&str, &str) -> bool| {
             let is_meant = |tag: &str| etag.is_some_and(|etag| compare(tag, etag));
             current.is_some() && has_tag(fields, is_meant)
         };
@@ -116,7 +114,7 @@ impl<'i> Conditions<'i> {
     /// tag must be strong, and a date must be equal to ours and tell versions apart for certain. Without it,
     /// always: the client compares the tag of the part with the one it has.
     pub(crate) fn allow_range(&self, current: &Validators) -> bool {
-        match self.if_range {
+        match self.if_range.as_deref() {
             None => true,
             Some(tag) if tag.starts_with(['"', 'W']) && tag.ends_with('"') => {
                 current.etag.as_deref().is_some_and(|etag| is_same(tag, etag))
@@ -163,7 +161,7 @@ pub(crate) fn tag_text(len: u64, hash: u64) -> String {
 }
 
 /// Whether `*` or one of these tags is in the list.
-fn has_tag(fields: &[&str], mut is_meant: impl FnMut(&str) -> bool) -> bool {
+fn has_tag(fields: &[Cow<'_, str>], mut is_meant: impl FnMut(&str) -> bool) -> bool {
     fields.iter().any(|field| field.trim() == "*" || tags(field).any(&mut is_meant))
 }
 
@@ -183,6 +181,15 @@ fn tags(mut list: &str) -> impl Iterator<Item = &str> {
 /// The strong comparison (§8.8.3.2): both are strong, and the same.
 fn is_same(tag: &str, current: &str) -> bool {
     tag == current && tag.starts_with('"')
+}
+
+/// The value of a field as text that differs where its bytes do: a tag may have some that are no UTF-8 (RFC
+/// 9110 §8.8.3). Each beyond ASCII becomes a character, so both sides of a comparison must come from here.
+pub(crate) fn comparable(value: &[u8]) -> Cow<'_, str> {
+    match str::from_utf8(value) {
+        Ok(text) if text.is_ascii() => Cow::Borrowed(text),
+        _ => Cow::Owned(value.iter().copied().map(char::from).collect()),
+    }
 }
 
 /// The tag without its weakness, for the weak comparison.
@@ -236,11 +243,11 @@ mod tests {
             ("v2", Verdict::Failed),
             ("", Verdict::Failed),
         ] {
-            let conditions = Conditions { if_match: vec![list], ..none() };
+            let conditions = Conditions { if_match: vec![list.into()], ..none() };
             assert_eq!(conditions.judge(Some(&current()), Access::Read), expected, "{list}");
         }
         let weak = Validators { etag: Some("W/\"v2\"".to_owned()), ..current() };
-        let conditions = Conditions { if_match: vec!["W/\"v2\""], ..none() };
+        let conditions = Conditions { if_match: vec!["W/\"v2\"".into()], ..none() };
         assert_eq!(conditions.judge(Some(&weak), Access::Read), Verdict::Failed);
     }
 
@@ -252,7 +259,7 @@ mod tests {
             ("W/\"v2\"", Verdict::Failed),
             ("\"v1\"", Verdict::Go),
         ] {
-            let conditions = Conditions { if_none_match: vec![list], ..none() };
+            let conditions = Conditions { if_none_match: vec![list.into()], ..none() };
             assert_eq!(conditions.judge(Some(&current()), Access::Change), expected, "{list}");
         }
         // Only reading has If-Modified-Since (§13.1.3).
@@ -269,8 +276,8 @@ mod tests {
             [("*", false, true), ("\"v2\"", false, false), ("W/\"v2\"", false, false)]
         {
             for access in [Access::Read, Access::Change] {
-                let meant = Conditions { if_match: vec![list], ..none() };
-                let known = Conditions { if_none_match: vec![list], ..none() };
+                let meant = Conditions { if_match: vec![list.into()], ..none() };
+                let known = Conditions { if_none_match: vec![list.into()], ..none() };
                 for (current, has) in [(None, of_nothing), (Some(&untagged), of_untagged)] {
                     let failed = meant.judge(current, access) == Verdict::Failed;
                     let goes = known.judge(current, access) == Verdict::Go;
@@ -302,11 +309,11 @@ mod tests {
     #[test]
     fn a_request_may_have_no_conditions() {
         assert!(none().is_empty());
-        assert!(Conditions { if_range: Some(THEN), ..none() }.is_empty());
+        assert!(Conditions { if_range: Some(THEN.into()), ..none() }.is_empty());
         let one = Some(THEN);
         for conditions in [
-            Conditions { if_match: vec!["*"], ..none() },
-            Conditions { if_none_match: vec!["*"], ..none() },
+            Conditions { if_match: vec!["*".into()], ..none() },
+            Conditions { if_none_match: vec!["*".into()], ..none() },
             Conditions { if_unmodified_since: one, ..none() },
             Conditions { if_modified_since: one, ..none() },
         ] {
@@ -325,10 +332,10 @@ mod tests {
             ("\"v2", Verdict::Go),
             ("w/\"v2\"", Verdict::Go),
         ] {
-            let conditions = Conditions { if_none_match: vec![list], ..none() };
+            let conditions = Conditions { if_none_match: vec![list.into()], ..none() };
             assert_eq!(conditions.judge(Some(&current()), Access::Read), expected, "{list}");
         }
-        let two = Conditions { if_none_match: vec!["\"v1\"", "\"v2\""], ..none() };
+        let two = Conditions { if_none_match: vec!["\"v1\"".into(), "\"v2\"".into()], ..none() };
         assert_eq!(two.judge(Some(&current()), Access::Read), Verdict::NotModified);
     }
 
@@ -351,8 +358,8 @@ mod tests {
 
     #[test]
     fn rfc9110_13_2_2_tags_go_before_dates() {
-        let tag = vec!["\"v2\""];
-        let other = vec!["\"v1\""];
+        let tag = vec![Cow::from("\"v2\"")];
+        let other = vec![Cow::from("\"v1\"")];
         for (conditions, expected) in [
             (
                 Conditions { if_match: tag.clone(), if_unmodified_since: Some(BEFORE), ..none() },
@@ -388,11 +395,30 @@ mod tests {
     }
 
     #[test]
+    fn rfc9110_8_8_3_tags_that_are_not_utf8_are_compared_by_their_bytes() {
+        let all = [&b"\"a\""[..], b"\"\xe4\"", b"\"\xc3\xa4\"", b"\"\xff\"", b"\"\xfe\""];
+        for etag in all {
+            let current = Validators { etag: Some(comparable(etag).into_owned()), ..current() };
+            for asked in all {
+                let conditions = Conditions {
+                    if_match: vec![comparable(asked)],
+                    if_range: Some(comparable(asked)),
+                    ..none()
+                };
+                let is_same = asked == etag;
+                assert_eq!(conditions.allow_range(&current), is_same, "{asked:?} {etag:?}");
+                let judged = conditions.judge(Some(&current), Access::Read);
+                assert_eq!(judged == Verdict::Go, is_same, "{asked:?} {etag:?}");
+            }
+        }
+    }
+
+    #[test]
     fn without_a_date_of_ours_dates_mean_nothing() {
         let timeless = Validators { modified: None, ..current() };
         for date in [BEFORE, LATER] {
-            let (since, range) = (Some(date), Some(date));
-            let conditions = Conditions { if_modified_since: since, if_range: range, ..none() };
+            let (since, if_range) = (Some(date), Some(date.into()));
+            let conditions = Conditions { if_modified_since: since, if_range, ..none() };
             assert_eq!(conditions.judge(Some(&timeless), Access::Read), Verdict::Go);
             assert!(!conditions.allow_range(&timeless));
             let conditions = Conditions { if_unmodified_since: since, ..none() };
@@ -414,26 +440,27 @@ mod tests {
             ("\"", false),
             ("W/", false),
         ] {
-            let conditions = Conditions { if_range: Some(value), ..none() };
+            let conditions = Conditions { if_range: Some(value.into()), ..none() };
             assert_eq!(conditions.allow_range(&current()), expected, "{value}");
         }
         assert!(none().allow_range(&current()));
         // A date that begins as a weak tag does.
         let wednesday = UNIX_EPOCH + Duration::from_secs(784_370_977);
         let changed = Validators { modified: Some(wednesday), ..current() };
-        let if_range = Some("Wed, 09 Nov 1994 08:49:37 GMT");
+        let if_range = Some("Wed, 09 Nov 1994 08:49:37 GMT".into());
         assert!(Conditions { if_range, ..none() }.allow_range(&changed));
         // Parts of one version must not be put together with parts of another.
         for etag in [Some("W/\"v2\"".to_owned()), None] {
             let unsure = Validators { etag, ..current() };
-            for if_range in [Some("W/\"v2\""), Some("\"v2\"")] {
-                assert!(!Conditions { if_range, ..none() }.allow_range(&unsure), "{if_range:?}");
+            for tag in ["W/\"v2\"", "\"v2\""] {
+                let if_range = Some(tag.into());
+                assert!(!Conditions { if_range, ..none() }.allow_range(&unsure), "{tag}");
             }
             assert!(none().allow_range(&unsure));
         }
         let kept = Validators { is_own_date: false, ..current() };
-        assert!(!Conditions { if_range: Some(THEN), ..none() }.allow_range(&kept));
+        assert!(!Conditions { if_range: Some(THEN.into()), ..none() }.allow_range(&kept));
         let fresh = Validators { is_settled: false, ..current() };
-        assert!(!Conditions { if_range: Some(THEN), ..none() }.allow_range(&fresh));
+        assert!(!Conditions { if_range: Some(THEN.into()), ..none() }.allow_range(&fresh));
     }
 }

@@ -165,6 +165,9 @@ mod tests {
             .replaced_by(internal_error());
         assert_eq!(response.status(), Status::INTERNAL_SERVER_ERROR);
         let fields: Vec<_> = response.headers().collect();
-        assert_eq!(fields, [("Access-Control-Allow-Origin", "*"), ("Vary", "origin")]);
+        assert_eq!(
+            fields,
+            [("Access-Control-Allow-Origin", &"*".into()), ("Vary", &"origin".into())]
+        );
     }
 }

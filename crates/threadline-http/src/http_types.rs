@@ -77,8 +77,7 @@ impl IntoResponse for StatusCode {
 }
 
 /// What the server writes itself is left out, and so is what was said of the connection that the response
-/// came over: another service's answer can be passed on as it is. Fields whose values are not UTF-8 make
-/// the response a 500.
+/// came over: another service's answer can be passed on as it is.
 impl<B: Into<Body>> From<http::Response<B>> for Response {
     fn from(response: http::Response<B>) -> Self {
         let (head, body) = response.into_parts();
@@ -87,11 +86,21 @@ impl<B: Into<Body>> From<http::Response<B>> for Response {
             if is_left_out(name, &head.headers) {
                 continue;
             }
-            // A control character, which the writer refuses.
-            let value = std::str::from_utf8(value.as_bytes()).unwrap_or("\0");
-            response = response.with_header(name.as_str().to_owned(), value.to_owned());
+            response = response.with_header(name.as_str().to_owned(), value);
         }
         response
+    }
+}
+
+impl From<&HeaderValue> for crate::HeaderValue {
+    fn from(value: &HeaderValue) -> Self {
+        value.as_bytes().to_vec().into()
+    }
+}
+
+impl From<HeaderValue> for crate::HeaderValue {
+    fn from(value: HeaderValue) -> Self {
+        (&value).into()
     }
 }
 
@@ -132,9 +141,10 @@ impl TryFrom<Response> for http::Response<Body> {
         let body = response.take_body();
         let mut converted = http::Response::new(body);
         *converted.status_mut() = StatusCode::from_u16(response.status().code())?;
-        let content_type = response.content_type().map(|value| ("content-type", value));
+        let content_type = response.content_type.as_ref().map(|value| ("content-type", value));
         for (name, value) in content_type.into_iter().chain(response.headers()) {
-            let (name, value) = (HeaderName::try_from(name)?, HeaderValue::try_from(value)?);
+            let value = HeaderValue::from_bytes(value.as_bytes())?;
+            let name = HeaderName::try_from(name)?;
             converted.headers_mut().append(name, value);
         }
         Ok(converted)
@@ -180,11 +190,29 @@ mod tests {
                 .expect("in order")
         };
         let response = Response::from(relayed());
-        assert_eq!(response.headers().collect::<Vec<_>>(), [("etag", "\"1\"")]);
+        assert_eq!(response.headers().collect::<Vec<_>>(), [("etag", &"\"1\"".into())]);
         assert_eq!(response.content_type(), Some("text/csv"));
         let client = TestClient::new(Router::new().get("/", relayed)).expect("a router");
         let answer = client.get("/").send();
         assert_eq!((answer.status(), answer.text()), (Status::OK, "a,b\nc"));
+    }
+
+    #[test]
+    fn values_that_are_not_utf8_go_there_and_back() {
+        let response = Response::text("").with_header("x-a", b"na\xefve");
+        let there = http::Response::<Body>::try_from(response).expect("in order");
+        assert_eq!(there.headers()["x-a"].as_bytes(), b"na\xefve");
+        let back = Response::from(there);
+        assert_eq!(back.header_bytes("x-a"), Some(&b"na\xefve"[..]));
+        let passed_on = |parts: Parts| {
+            http::Response::builder()
+                .header("x-a", &parts.headers["x-a"])
+                .body("")
+                .expect("in order")
+        };
+        let client = TestClient::new(Router::new().get("/", passed_on)).expect("a router");
+        let answer = client.get("/").header("x-a", b"na\xefve").send();
+        assert_eq!(answer.header_bytes("x-a"), Some(&b"na\xefve"[..]));
     }
 
     #[test]

@@ -47,6 +47,7 @@ pub mod extract;
 mod fault;
 pub mod files;
 mod handler;
+mod header_value;
 #[cfg(feature = "http")]
 mod http_types;
 pub mod middleware;
@@ -85,6 +86,7 @@ pub use handler::{
     AndRequest, Extension, Extracted, FromParam, FromParams, FromRequest, Handler, IntoResponse,
     Needs, NotThere, Path, PathRejection, State,
 };
+pub use header_value::HeaderValue;
 pub use middleware::layer::{Middleware, Next, OwnedNext};
 pub use reply::{Html, Redirect};
 #[cfg(feature = "json")]

@@ -126,6 +126,12 @@ impl<'a> Request<'a> {
         self.head.headers.get_str(name)
     }
 
+    /// The value of the first header of that name, in any case, whether it is UTF-8 or not (RFC 9110 §5.5).
+    /// [`Request::headers`] has all of them.
+    pub fn header_bytes(&self, name: &str) -> Option<&'a [u8]> {
+        self.head.headers.get(name)
+    }
+
     /// A path parameter, percent-encoded, in normal form like [`Request::path`]. [`Path`](crate::Path) decodes and parses.
     pub fn param(&self, name: &str) -> Option<&'a str> {
         self.params.iter().find(|(known, _)| *known == name).map(|(_, value)| value)

@@ -9,6 +9,7 @@ use std::fmt;
 use threadline_proto::response::Status;
 
 use crate::body::{Body, Kind};
+use crate::header_value::HeaderValue;
 use crate::selected::Selected;
 use crate::upgrade::Upgrade;
 
@@ -41,8 +42,8 @@ const BYTES: &str = "application/octet-stream";
 pub struct Response {
     pub(crate) status: Status,
     /// Apart from the others, so that most responses need no list of headers and no allocation.
-    pub(crate) content_type: Option<Cow<'static, str>>,
-    pub(crate) headers: Vec<(Cow<'static, str>, Cow<'static, str>)>,
+    pub(crate) content_type: Option<HeaderValue>,
+    pub(crate) headers: Vec<(Cow<'static, str>, HeaderValue)>,
     pub(crate) body: Body,
     pub(crate) close: bool,
     /// Another protocol, in which the connection is to go on. Boxed: hardly any response has one.
@@ -65,7 +66,7 @@ impl Response {
     }
 
     /// The common part, without anything that would be made only to be replaced.
-    const fn with(status: Status, content_type: Option<Cow<'static, str>>, body: Body) -> Self {
+    const fn with(status: Status, content_type: Option<HeaderValue>, body: Body) -> Self {
         Response {
             status,
             content_type,
@@ -79,12 +80,12 @@ impl Response {
 
     /// 200 with plain text.
     pub fn text(text: impl Into<Cow<'static, str>>) -> Self {
-        Response::with(Status::OK, Some(Cow::Borrowed(TEXT)), text.into().into())
+        Response::with(Status::OK, Some(HeaderValue::from_static(TEXT)), text.into().into())
     }
 
     /// 200 with bytes of no particular type.
     pub fn bytes(bytes: impl Into<Body>) -> Self {
-        Response::with(Status::OK, Some(Cow::Borrowed(BYTES)), bytes.into())
+        Response::with(Status::OK, Some(HeaderValue::from_static(BYTES)), bytes.into())
     }
 
     /// A short text that says what is wrong, for people: `404 Not Found: {hint}`.
@@ -101,7 +102,8 @@ impl Response {
         self
     }
 
-    /// Adds a header field; `content-type` is replaced, all others may come several times.
+    /// Adds a header field; `content-type` is replaced, all others may come several times. Values are text or
+    /// bytes: see [`HeaderValue`].
     ///
     /// Fields that the server writes itself (`content-length`, `transfer-encoding`, `connection`,
     /// `date` ...), names that are no tokens and values with control characters make the response a
@@ -111,7 +113,7 @@ impl Response {
     pub fn with_header(
         mut self,
         name: impl Into<Cow<'static, str>>,
-        value: impl Into<Cow<'static, str>>,
+        value: impl Into<HeaderValue>,
     ) -> Self {
         self.append_header(name, value);
         self
@@ -121,7 +123,7 @@ impl Response {
     pub fn set_header(
         &mut self,
         name: impl Into<Cow<'static, str>>,
-        value: impl Into<Cow<'static, str>>,
+        value: impl Into<HeaderValue>,
     ) {
         let (name, value) = (name.into(), value.into());
         self.remember(|| {
@@ -140,7 +142,7 @@ impl Response {
     pub fn append_header(
         &mut self,
         name: impl Into<Cow<'static, str>>,
-        value: impl Into<Cow<'static, str>>,
+        value: impl Into<HeaderValue>,
     ) {
         let (name, value) = (name.into(), value.into());
         self.remember(|| {
@@ -167,7 +169,7 @@ impl Response {
     }
 
     /// Sets the media type of the body.
-    pub fn with_content_type(mut self, media_type: impl Into<Cow<'static, str>>) -> Self {
+    pub fn with_content_type(mut self, media_type: impl Into<HeaderValue>) -> Self {
         let media_type = media_type.into();
         self.remember(|| {
             let media_type = media_type.clone();
@@ -195,22 +197,28 @@ impl Response {
         self.status
     }
 
-    /// The media type of the body.
+    /// The media type of the body, where it is UTF-8.
     pub fn content_type(&self) -> Option<&str> {
-        self.content_type.as_deref()
+        self.content_type.as_ref()?.to_str()
     }
 
-    /// The value of the first header field of that name, in any case.
+    /// The value of the first header field of that name, in any case, where it is UTF-8.
     pub fn header(&self, name: &str) -> Option<&str> {
-        if name.eq_ignore_ascii_case("content-type") {
-            return self.content_type();
-        }
-        self.headers().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+        self.header_bytes(name).and_then(|value| str::from_utf8(value).ok())
     }
 
-    /// The other header fields, in order.
-    pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.headers.iter().map(|(name, value)| (&**name, &**value))
+    /// The value of the first header field of that name, in any case, whether it is UTF-8 or not.
+    pub fn header_bytes(&self, name: &str) -> Option<&[u8]> {
+        if name.eq_ignore_ascii_case("content-type") {
+            return self.content_type.as_ref().map(HeaderValue::as_bytes);
+        }
+        let mut named = self.headers().filter(|(known, _)| known.eq_ignore_ascii_case(name));
+        named.next().map(|(_, value)| value.as_bytes())
+    }
+
+    /// The other header fields as name and value, in order.
+    pub fn headers(&self) -> impl Iterator<Item = (&str, &HeaderValue)> {
+        self.headers.iter().map(|(name, value)| (&**name, value))
     }
 
     /// The body.
@@ -253,5 +261,26 @@ mod tests {
         let response = Response::default();
         assert_eq!((response.status(), response.body().len()), (Status::OK, Some(0)));
         assert_eq!((response.content_type(), response.headers().count()), (None, 0));
+    }
+
+    #[test]
+    fn rfc9110_5_5_values_may_be_bytes() {
+        let mut response = Response::text("")
+            .with_header("x-a", vec![0xe4])
+            .with_header("x-b", &[0xff_u8][..])
+            .with_header("Content-Type", b"text/\xff");
+        response.set_header("x-b", Cow::Borrowed(&b"\xfe"[..]));
+        response.append_header("x-b", String::from("text"));
+        assert_eq!(
+            (response.header("x-a"), response.header_bytes("X-A")),
+            (None, Some(&[0xe4][..]))
+        );
+        assert_eq!(response.header_bytes("x-b"), Some(&b"\xfe"[..]));
+        assert_eq!(response.content_type(), None);
+        assert_eq!(response.header_bytes("content-type"), Some(&b"text/\xff"[..]));
+        let last = response.headers().last().expect("a field");
+        assert_eq!((last.0, last.1.to_str()), ("x-b", Some("text")));
+        assert!(*last.1 == *"text" && *last.1 == b"text"[..]);
+        assert_eq!(format!("{:?}", HeaderValue::from(b"a\xff\"")), r#""a\xff\"""#);
     }
 }

@@ -9,6 +9,7 @@ use std::borrow::Cow;
 
 use threadline_proto::response::Status;
 
+use crate::header_value::HeaderValue;
 use crate::middleware::fields::has_element;
 use crate::response::Response;
 
@@ -33,10 +34,10 @@ impl Response {
     /// What the response, if it is whole, is.
     pub(crate) fn as_selected(&self) -> Selected {
         Selected {
-            media_type: self.content_type.clone(),
+            media_type: self.content_type.as_ref().and_then(HeaderValue::to_text),
             len: self.body.len(),
-            is_fixed: FIXED.iter().any(|name| self.header(name).is_some())
-                || (self.header("content-range").is_some()
+            is_fixed: FIXED.iter().any(|name| self.header_bytes(name).is_some())
+                || (self.header_bytes("content-range").is_some()
                     && self.status != Status::PARTIAL_CONTENT)
                 || has_element(self, "cache-control", "no-transform"),
         }

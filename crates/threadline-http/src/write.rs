@@ -154,8 +154,8 @@ fn declared(response: &mut Response) -> Result<Option<u64>, Fault> {
     };
     let len = match (field, another) {
         (None, _) => return Ok(of_body),
-        (Some((_, digits)), None) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
-            digits.parse().map_err(|_| Fault::Length)?
+        (Some((_, digits)), None) if digits.as_bytes().iter().all(u8::is_ascii_digit) => {
+            digits.to_str().and_then(|digits| digits.parse().ok()).ok_or(Fault::Length)?
         }
         _ => return Err(Fault::Length),
     };
@@ -345,7 +345,7 @@ fn write_head<'r>(
 ) -> Result<(), (&'r str, HeaderError)> {
     let mut writer = begin(out, response.status);
     if let Some(media_type) = &response.content_type {
-        writer.content_type(media_type).map_err(|error| ("content-type", error))?;
+        writer.content_type(media_type.as_bytes()).map_err(|error| ("content-type", error))?;
     }
     if let Some(upgrade) = &response.upgrade {
         writer.upgrade(&upgrade.protocol).map_err(|error| ("upgrade", error))?;

@@ -116,7 +116,7 @@ fn a_cookie_cannot_split_the_response() {
     }
     let client = client(Router::new().get("/", set));
     for value in ["%0D%0Aset-cookie:%20x=1", "%3B%20Domain=evil.example", "%00", "%C3%BC"] {
-        let response = client.get("/").header("cookie", &format!("v={value}")).send();
+        let response = client.get("/").header("cookie", format!("v={value}")).send();
         assert_eq!(response.status(), Status::INTERNAL_SERVER_ERROR, "{value}");
         assert_eq!(response.header("set-cookie"), None, "{value}");
     }
@@ -171,7 +171,7 @@ mod secure {
 
     /// What a `GET` reads out of a cookie.
     fn read(client: &TestClient, path: &str, name: &str, value: &str) -> String {
-        client.get(path).header("cookie", &format!("{name}={value}")).send().text().to_owned()
+        client.get(path).header("cookie", format!("{name}={value}")).send().text().to_owned()
     }
 
     /// The path, the name of its cookie, what is in it, and what is said when it is not there.

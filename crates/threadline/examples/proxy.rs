@@ -100,11 +100,10 @@ fn pass_on(
     let mut response = Response::new(status);
     let listed = listed(head.headers.get_all("connection").iter().map(|value| value.as_bytes()));
     for (name, value) in &head.headers {
-        let Ok(value) = value.to_str() else { continue };
         // The length that GET would have, which only the service knows.
         let declares = request.method() == Method::Head && name == "content-length";
         if declares || !is_of_the_connection(name.as_str(), &listed) {
-            response.append_header(name.as_str().to_owned(), value.to_owned());
+            response.append_header(name.as_str().to_owned(), value.as_bytes().to_vec());
         }
     }
     Ok(match body.content_length() {
@@ -241,6 +240,18 @@ mod tests {
             );
             assert_eq!(response.bytes(), b"");
         }
+    }
+
+    #[test]
+    fn values_that_are_not_utf8_go_through() {
+        let behind = Router::new().get("/", |request: &Request<'_>| {
+            let value = request.header_bytes("x-raw").unwrap_or_default().to_vec();
+            Response::new(Status::OK).with_header("x-raw", value)
+        });
+        let behind = TestServer::start(behind).expect("a server");
+        let proxy = TestServer::start(router(&behind.url("/"))).expect("a proxy");
+        let response = proxy.get("/").header("x-raw", b"na\xefve").send();
+        assert_eq!(response.header_bytes("x-raw"), Some(&b"na\xefve"[..]));
     }
 
     #[test]

@@ -4,7 +4,6 @@
 //! another attribute. What only the whole cookie shows, its length and what its name promises, is checked
 //! when a response is to carry it: what all browsers ignore is not sent.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
@@ -332,7 +331,7 @@ impl Response {
     /// 4 096 bytes, signature included.
     pub fn with_cookie(mut self, cookie: SetCookie) -> Self {
         match cookie.flaw() {
-            None => self.append_header("set-cookie", Cow::Owned(cookie.to_string())),
+            None => self.append_header("set-cookie", cookie.to_string()),
             Some(flaw) => {
                 limited!(error, "a cookie is not sent", name = ?cookie.name, %flaw);
             }

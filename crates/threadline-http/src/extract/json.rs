@@ -105,7 +105,7 @@ impl<T: DeserializeOwned> OptionalFromRequest for Json<T> {
 
     fn optional_from_request(request: &Request<'_>) -> Result<Option<Self>, JsonRejection> {
         let is_there =
-            request.header("content-type").is_some() || request.content_length() != Some(0);
+            request.header_bytes("content-type").is_some() || request.content_length() != Some(0);
         is_there.then(|| Self::from_request(request)).transpose()
     }
 }

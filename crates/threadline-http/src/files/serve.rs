@@ -166,7 +166,7 @@ mod tests {
         ] {
             let response = failure(&errno.into(), "a");
             assert_eq!(response.status(), status, "{errno}");
-            let retries = response.header("retry-after").is_some();
+            let retries = response.header_bytes("retry-after").is_some();
             assert_eq!(retries, status == Status::SERVICE_UNAVAILABLE, "{errno}");
         }
     }

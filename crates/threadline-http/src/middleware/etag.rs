@@ -12,7 +12,7 @@ use threadline_proto::Method;
 use threadline_proto::response::Status;
 
 use crate::body::Body;
-use crate::conditional::{Access, Conditions, Validators, Verdict, content_tag};
+use crate::conditional::{Access, Conditions, Validators, Verdict, comparable, content_tag};
 use crate::middleware::fields::has_element;
 use crate::middleware::layer::{Middleware, Next};
 use crate::request::Request;
@@ -99,7 +99,9 @@ impl Etag {
 
     /// Gives the response a validator, if it has none and can have one.
     fn tag(&self, response: &mut Response) {
-        if response.header("etag").is_some() || has_element(response, "cache-control", "no-store") {
+        if response.header_bytes("etag").is_some()
+            || has_element(response, "cache-control", "no-store")
+        {
             return;
         }
         // No content at all may be a handler of `HEAD`, which does not have that of `GET`.
@@ -134,8 +136,10 @@ impl Etag {
         if conditions.is_empty() {
             return false;
         }
-        let current =
-            current(request).map(|etag| Validators { etag: Some(etag), ..Validators::default() });
+        let current = current(request).map(|etag| {
+            let etag = Some(comparable(etag.as_bytes()).into_owned());
+            Validators { etag, ..Validators::default() }
+        });
         conditions.judge(current.as_ref(), Access::Change) != Verdict::Go
     }
 }
@@ -164,7 +168,7 @@ impl fmt::Debug for Etag {
 fn validators(response: &Response) -> Validators {
     let date = response.header("last-modified");
     Validators {
-        etag: response.header("etag").map(str::to_owned),
+        etag: response.header_bytes("etag").map(|etag| comparable(etag).into_owned()),
         modified: date.and_then(|date| httpdate::parse_http_date(date).ok()),
         is_settled: false,
         is_own_date: true,
@@ -194,6 +198,37 @@ mod tests {
 
     fn get(fields: &str, handler: impl Fn(&Request<'_>) -> Response + Sync) -> Response {
         Stack::of(Etag::new().len_max(100)).run(request("GET /", fields), handler)
+    }
+
+    #[test]
+    fn rfc9110_8_8_3_tags_may_have_bytes_that_are_not_utf8() {
+        // The second is what the first would be if its byte were taken for a character.
+        let (latin1, utf8) = (&b"\"\xe4\""[..], "\"\u{e4}\"".as_bytes());
+        let ask = |condition: &str, asked: &[u8], current: &'static [u8]| {
+            let fields = [condition.as_bytes(), b": \"x,\xff\", ", asked, b"\r\n"].concat();
+            let input = [b"GET / HTTP/1.1\r\nHost: h\r\n", &fields[..], b"\r\n"].concat();
+            let tagged = |_: &Request<'_>| Response::text("a").with_header("etag", current);
+            Stack::of(Etag::new()).run(input, tagged)
+        };
+        for (asked, current, is_same) in [
+            (latin1, latin1, true),
+            (utf8, utf8, true),
+            (latin1, utf8, false),
+            (utf8, latin1, false),
+        ] {
+            let response = ask("If-None-Match", asked, current);
+            assert_eq!(response.status() == Status::NOT_MODIFIED, is_same, "{asked:?} {current:?}");
+            assert_eq!(response.header_bytes("etag"), Some(current));
+            let response = ask("If-Match", asked, current);
+            assert_eq!(response.status() == Status::OK, is_same, "{asked:?} {current:?}");
+        }
+        let current = |_: &Request<'_>| Some("\"\u{e4}\"".to_owned());
+        for (asked, is_current) in [(utf8, true), (latin1, false)] {
+            let fields = [b"If-Match: ", asked, b"\r\n"].concat();
+            let input = [b"PUT / HTTP/1.1\r\nHost: h\r\n", &fields[..], b"\r\n"].concat();
+            let response = Stack::of(Etag::new().current(current)).run(input, |_| "put");
+            assert_eq!(response.status() == Status::OK, is_current, "{asked:?}");
+        }
     }
 
     fn tag_of(content: &'static str) -> String {

@@ -14,8 +14,8 @@ use crate::response::Response;
 pub(super) fn elements<'i>(headers: Headers<'_, 'i>, name: &str) -> impl Iterator<Item = &'i str> {
     headers
         .all(name)
-        .filter_map(|value| std::str::from_utf8(value).ok())
-        .flat_map(|value| value.split(','))
+        .flat_map(|value| value.split(|byte| *byte == b','))
+        .filter_map(|element| str::from_utf8(element).ok())
         .map(|element| element.trim_matches([' ', '\t']))
         .filter(|element| !element.is_empty())
 }
@@ -28,8 +28,8 @@ pub(crate) fn add_vary(response: &mut Response, name: &'static str) {
     let known = response
         .headers()
         .filter(|(known, _)| known.eq_ignore_ascii_case("vary"))
-        .flat_map(|(_, value)| value.split(','))
-        .any(|element| matches!(element.trim(), "*") || element.trim().eq_ignore_ascii_case(name));
+        .flat_map(|(_, value)| list(value.as_bytes()))
+        .any(|element| element == b"*" || element.eq_ignore_ascii_case(name.as_bytes()));
     if !known {
         response.append_header("vary", name);
     }
@@ -40,8 +40,14 @@ pub(crate) fn has_element(response: &Response, name: &str, element: &str) -> boo
     response
         .headers()
         .filter(|(known, _)| known.eq_ignore_ascii_case(name))
-        .flat_map(|(_, value)| value.split(','))
-        .any(|known| known.trim().eq_ignore_ascii_case(element))
+        .flat_map(|(_, value)| list(value.as_bytes()))
+        .any(|known| known.eq_ignore_ascii_case(element.as_bytes()))
+}
+
+/// The elements of a list in a response, without whitespace around them. One that is not UTF-8 does not hide
+/// the others.
+fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
 }
 
 /// A quoted string (RFC 9110 §5.6.4).
@@ -79,6 +85,16 @@ mod tests {
         let mut anything = Response::new(Status::OK).with_header("vary", "*");
         add_vary(&mut anything, "origin");
         assert_eq!(anything.headers().count(), 1);
+    }
+
+    #[test]
+    fn an_element_that_is_not_utf8_hides_no_other() {
+        let mut response = Response::new(Status::OK).with_header("vary", b"\xff , Origin");
+        add_vary(&mut response, "origin");
+        add_vary(&mut response, "accept");
+        let all: Vec<_> = response.headers().map(|(_, value)| value.as_bytes()).collect();
+        assert_eq!(all, [&b"\xff , Origin"[..], b"accept"]);
+        assert!(has_element(&response, "vary", "ORIGIN") && !has_element(&response, "vary", "x"));
     }
 
     #[test]

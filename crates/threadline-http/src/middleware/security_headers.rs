@@ -103,7 +103,7 @@ impl Middleware for SecurityHeaders {
 impl SecurityHeaders {
     fn finish(&self, _request: &Request<'_>, mut response: Response) -> Response {
         for (name, value) in &self.fields {
-            if response.header(name).is_none() {
+            if response.header_bytes(name).is_none() {
                 response.append_header(name.clone(), value.clone());
             }
         }

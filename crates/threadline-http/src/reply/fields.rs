@@ -5,13 +5,14 @@ use std::borrow::Cow;
 use threadline_proto::response::Status;
 
 use crate::handler::IntoResponse;
+use crate::header_value::HeaderValue;
 use crate::response::Response;
 
 /// Each field in place of those that `T` has of that name.
 impl<N, V, T, const COUNT: usize> IntoResponse for ([(N, V); COUNT], T)
 where
     N: Into<Cow<'static, str>>,
-    V: Into<Cow<'static, str>>,
+    V: Into<HeaderValue>,
     T: IntoResponse,
 {
     fn into_response(self) -> Response {
@@ -25,7 +26,7 @@ where
 impl<N, V, T, const COUNT: usize> IntoResponse for (Status, [(N, V); COUNT], T)
 where
     N: Into<Cow<'static, str>>,
-    V: Into<Cow<'static, str>>,
+    V: Into<HeaderValue>,
     T: IntoResponse,
 {
     fn into_response(self) -> Response {

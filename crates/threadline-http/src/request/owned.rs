@@ -163,6 +163,11 @@ impl OwnedRequest {
         self.as_request().header(name)
     }
 
+    /// As [`Request::header_bytes`].
+    pub fn header_bytes(&self, name: &str) -> Option<&[u8]> {
+        self.as_request().header_bytes(name)
+    }
+
     /// As [`Request::param`].
     pub fn param(&self, name: &str) -> Option<&str> {
         self.as_request().param(name)
@@ -336,6 +341,7 @@ mod tests {
         assert_eq!((owned.path(), owned.path_as_sent()), ("/a/7", "/%61/7"));
         assert_eq!((owned.query(), owned.host()), (Some("q"), Some("h")));
         assert_eq!((owned.headers().len(), owned.header("x-a")), (5, Some("b")));
+        assert_eq!(owned.header_bytes("x-a"), Some(&b"b"[..]));
         assert_eq!((owned.param("id"), owned.params().count()), (Some("7"), 1));
         assert_eq!((owned.body(), owned.content_length()), (&b"hi"[..], Some(2)));
         assert_eq!((owned.body_max(), owned.route()), (lent.body_max(), "POST /a/{id}"));

@@ -14,7 +14,7 @@ pub struct TestRequest {
     transport: Arc<dyn Transport>,
     method: String,
     target: String,
-    headers: Vec<(String, String)>,
+    headers: Vec<(String, Vec<u8>)>,
     body: Vec<u8>,
 }
 
@@ -24,9 +24,9 @@ impl TestRequest {
         TestRequest { transport, method, target, headers: Vec::new(), body: Vec::new() }
     }
 
-    /// Adds a header field, as it is.
-    pub fn header(mut self, name: &str, value: &str) -> Self {
-        self.headers.push((name.to_owned(), value.to_owned()));
+    /// Adds a header field, as it is: text, or bytes.
+    pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
+        self.headers.push((name.to_owned(), value.as_ref().to_vec()));
         self
     }
 
@@ -61,11 +61,11 @@ impl TestRequest {
         {
             head.push_str(&format!("content-length: {}\r\n", self.body.len()));
         }
-        for (name, value) in &self.headers {
-            head.push_str(&format!("{name}: {value}\r\n"));
-        }
-        head.push_str("\r\n");
         let mut bytes = head.into_bytes();
+        for (name, value) in &self.headers {
+            bytes.extend([name.as_bytes(), b": ", value, b"\r\n"].concat());
+        }
+        bytes.extend_from_slice(b"\r\n");
         bytes.extend_from_slice(&self.body);
         bytes
     }

@@ -2,10 +2,12 @@
 //!
 //! | file | |
 //! | --- | --- |
+//! | `bytes.rs` | that field values which are not UTF-8 pass through every layer |
 //! | `deferred.rs` | that each says the same of a response that comes later |
 //! | `metadata.rs` | that each layer says the same in a 200, its 206, its 304 and the answer to a `HEAD` |
 //! | `order.rs` | the order that `middleware` documents: what refusals say, and what preflights pass |
 
+mod bytes;
 mod deferred;
 mod metadata;
 mod order;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::common::{ANY, Client, Gate, PATIENCE, eventually, every_model, server, start};
 use crate::http_client::{Reply, ok};
-use threadline::http::{HttpSettings, Path, Router};
+use threadline::http::{HttpSettings, Path, Request, Router};
 use threadline::{Model, Running, Timeouts};
 
 fn router() -> Router {
@@ -22,6 +22,22 @@ fn web(model: Model) -> Running {
 }
 
 every_model! {
+    fn rfc9110_5_5_values_that_are_not_utf8_come_and_go_as_they_are(model) {
+        let router = Router::new().get("/", |request: &Request<'_>| {
+            let raw = request.header_bytes("x-raw").unwrap_or_default().to_vec();
+            ([("x-raw", raw)], "copied")
+        });
+        let service = start(server(model).http(ANY, router));
+        let mut client = Client::to(&service);
+        let raw = b"na\xefve \xff\x80";
+        let fields = [&b"X-Raw: "[..], raw, b"\r\nConnection: close\r\n\r\n"].concat();
+        client.send([b"GET / HTTP/1.1\r\nHost: t\r\n", &fields[..]].concat());
+        let response = client.rest();
+        let line = [&b"\r\nx-raw: "[..], raw, b"\r\n"].concat();
+        assert!(response.windows(line.len()).any(|window| window == line), "{}", response.escape_ascii());
+        assert!(response.starts_with(b"HTTP/1.1 200") && response.ends_with(b"copied"));
+    }
+
     fn requests_are_answered_on_one_connection(model) {
         let service = web(model);
         let mut client = Client::to(&service);

@@ -208,10 +208,8 @@ fn whole_len(response: &Response) -> Option<u64> {
 
 /// RFC 9110 §8.8.1: other bytes of the same meaning have a weak validator.
 fn weaken_etag(response: &mut Response) {
-    let weak = response
-        .header("etag")
-        .filter(|etag| etag.starts_with('"'))
-        .map(|etag| format!("W/{etag}"));
+    let strong = response.header_bytes("etag").filter(|etag| etag.starts_with(b"\""));
+    let weak = strong.map(|etag| [b"W/", etag].concat());
     if let Some(weak) = weak {
         response.set_header("etag", weak);
     }

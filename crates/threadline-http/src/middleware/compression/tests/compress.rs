@@ -205,6 +205,13 @@ fn rfc9110_8_8_1_a_strong_etag_becomes_weak() {
     assert_eq!(tagged("W/\"v1\"").as_deref(), Some("W/\"v1\""));
 }
 
+#[test]
+fn a_strong_tag_that_is_not_utf8_becomes_weak_too() {
+    let tagged = |_: &Request<'_>| Response::text(text(5000)).with_header("etag", b"\"\xe4\"");
+    let response = get(Coding::ALL[0], tagged);
+    assert_eq!(response.header_bytes("etag"), Some(&b"W/\"\xe4\""[..]));
+}
+
 /// A response's validator and `Vary`, for a client that takes a coding and for one that does not.
 fn said(
     line: &str,
