@@ -120,16 +120,16 @@ every_model! {
             wait.wait();
             Some(line.to_owned())
         });
-        let limit = Duration::from_secs(2);
+        let limit = Duration::from_secs(4);
         let service = start(server(model).drain_timeout(limit).lines(ANY, lines));
         let mut client = Client::to(&service);
         client.send("wait\n");
         gate.await_arrivals(1);
         let began = Instant::now();
         let drained = service.drain();
-        // A busy machine may be late, but not as late as the patience for connections, pool and threads
-        // that once was added to the limit.
-        assert!(began.elapsed() < limit + Duration::from_secs(1), "took {:?}", began.elapsed());
+        // Connections, pool and threads have one limit together. If each had its own it would take 12 s; a
+        // busy machine may be late by seconds.
+        assert!(began.elapsed() < PATIENCE / 2, "took {:?}", began.elapsed());
         assert_eq!((drained.aborted, drained.complete), (1, false));
         gate.open();
     }
@@ -450,13 +450,14 @@ fn a_run_that_does_not_end_leaves_time_for_the_connections() {
     let wait = Arc::clone(&gate);
     scheduler.after(Duration::ZERO, move || wait.wait()).expect("a job");
     gate.await_arrivals(1);
-    let limit = Duration::from_secs(2);
+    let limit = Duration::from_secs(4);
     let service = start(quiet().drain_timeout(limit).drains(scheduler).drains(pool));
     let mut client = Client::to(&service);
     assert_eq!(client.ask("x"), "x");
     let began = Instant::now();
     let drained = service.drain();
-    assert!(began.elapsed() < limit + Duration::from_secs(1), "took {:?}", began.elapsed());
+    // Scheduler, connections and pool have one limit together, not 12 s.
+    assert!(began.elapsed() < PATIENCE / 2, "took {:?}", began.elapsed());
     client.assert_closed();
     // It counts as a run and as a job of the pool.
     assert_eq!((drained.unfinished, drained.aborted, drained.complete), (2, 0, true));
