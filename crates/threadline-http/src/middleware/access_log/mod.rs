@@ -189,7 +189,8 @@ impl Watcher for Streamed {
 
 impl Drop for Streamed {
     fn drop(&mut self) {
-        self.sink.log(&self.entry, self.layout);
+        // Perhaps while a panic unwinds: that of a writer, or of the program's log, ends here.
+        let _ = catch(|| self.sink.log(&self.entry, self.layout));
     }
 }
 
