@@ -85,7 +85,7 @@ pub trait ToAddress {
     /// The address.
     ///
     /// # Errors
-    /// If it is a text that is no address.
+    /// If it is text that is not an address.
     fn to_address(self) -> Result<Address, BadAddress>;
 }
 
@@ -167,7 +167,7 @@ impl Server {
         self.protocol(address, Arc::new(frames))
     }
 
-    /// Serves messages of a protocol of one's own.
+    /// Serves messages of your own protocol.
     pub fn protocol(self, address: impl ToAddress, protocol: Arc<dyn Protocol>) -> Self {
         self.endpoint(address, Handler::Messages(protocol))
     }
@@ -198,8 +198,8 @@ impl Server {
     /// datagram was sent to. Empty datagrams are handed over, and an empty answer is sent, like any other;
     /// `None` sends nothing. A datagram longer than the receive buffer of 64 KB is dropped and counted.
     ///
-    /// The sender's address may be forged: an answer that is longer than what was asked floods whoever has
-    /// that address.
+    /// The sender's address may be forged: an answer that is longer than the request floods the owner of that
+    /// address.
     pub fn datagrams(
         self,
         address: impl ToAddress,

@@ -1,4 +1,4 @@
-//! What a service of one's own logs of what goes wrong in it, however often clients repeat it.
+//! What a service logs when something goes wrong in it, however often clients repeat it.
 //!
 //! `Server::run` takes the process's standard error, panic hook and signals, so the service is a process of
 //! its own: this program, started again with [`ROLE`] set. It has no harness, whose own hook and capture of

@@ -27,7 +27,7 @@ impl Home {
         Home { epoll, counters, inbox, waker, outputs: Outputs::default() }
     }
 
-    /// Leaves a note for whoever runs the shard, and wakes it whether or not it sleeps: for threads that
+    /// Leaves a note for the thread that runs the shard, and wakes it whether or not it sleeps: for threads that
     /// do not know the shard's lease, where a system call does not matter.
     pub(super) fn tell(&self, note: Note) {
         if self.inbox.push_to_wake(note) {

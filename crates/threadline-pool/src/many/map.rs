@@ -123,7 +123,8 @@ impl<I, F, R> Drop for Map<I, F, R> {
                 task.cancel();
             }
         }
-        // One by one: a result whose drop panics spares the others, also while another panic unwinds.
+        // Each by itself: a result whose drop panics does not keep the others from being dropped, also while
+        // another panic unwinds.
         self.in_flight.drain(..).for_each(|slot| _ = contained::run(|| drop(slot)));
     }
 }

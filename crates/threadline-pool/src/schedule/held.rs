@@ -1,4 +1,4 @@
-//! Values of the user's that the scheduler keeps: what its jobs hold, and its clock.
+//! User values that the scheduler keeps: the jobs' closures, and its clock.
 //!
 //! Their destructors are the user's code: they may panic, or call the scheduler. Here the panic goes no
 //! further and is counted, so that it costs no other job and ends no thread, whoever drops the value. Must

@@ -9,7 +9,7 @@ use loom::thread;
 use super::cells::Cells;
 use crate::contained;
 
-/// Not loom's: only counted. Whoever holds a clone could look at what the owner lent.
+/// Not loom's: it is only counted. A thread with a clone could look at the value that the owner lent.
 type Lent = Arc<AtomicUsize>;
 
 fn fill(cells: &Cells, lent: &Lent) -> u64 {

@@ -423,7 +423,8 @@ impl<T> Queue<T> {
     }
 }
 
-/// Drops what is left, item by item: one whose drop panics spares the others, and whoever drops the queue.
+/// Drops the remaining items one by one. A drop that panics affects neither the other items nor the thread
+/// that drops the queue.
 impl<T> Drop for Queue<T> {
     fn drop(&mut self) {
         while let Ok(item) = self.try_get() {

@@ -38,17 +38,17 @@ pub enum Ended {
     Cancelled,
 }
 
-/// Somebody who is told of the ends of several tasks, each by its number.
+/// Is notified of the end of several tasks, each by its number.
 pub(crate) trait Watcher: Send + Sync {
     fn ended(&self, number: usize);
 }
 
 type Callback = Box<dyn FnOnce(Ended) + Send>;
 
-/// The closure's type is known to the queued job and to whoever spawned it, and to nobody else.
+/// Only the queued job and the code that spawned it know the closure's type.
 pub(super) struct Cell<W: Work> {
     inner: Mutex<Inner<W>>,
-    /// Rung at the end, if somebody waits.
+    /// Notified at the end, if a thread waits.
     ended: Condvar,
     /// For a job that can be asked to end.
     token: Option<CancelToken>,
@@ -67,13 +67,13 @@ enum State<W: Work> {
     Queued(W),
     Running,
     Ended(Result<W::Output, JoinError>),
-    /// The result is with whoever asked for it.
+    /// The result has been taken.
     Taken(Ended),
 }
 
 /// What the handle needs of a cell, whatever its closure.
 pub(super) trait Joined<T>: Send + Sync {
-    /// Runs the job in the calling thread if nobody has begun it. Calls `begun` first if so.
+    /// Runs the job on the calling thread if no thread has begun it; calls `begun` before.
     fn help(&self, begun: &mut dyn FnMut()) -> bool;
 
     /// The result, once it is there; `None` if the time was up before.
@@ -89,7 +89,7 @@ pub(super) trait Joined<T>: Send + Sync {
 
     fn cancel(&self) -> bool;
 
-    /// Has it called at the end; at once, by the caller, if that was already.
+    /// Calls it when the task ends; on the calling thread, now, if the task has ended.
     fn on_done(&self, callback: Callback);
 
     fn watch(&self, watcher: Arc<dyn Watcher>, number: usize);
@@ -107,7 +107,7 @@ impl<W: Work> Cell<W> {
         Cell { inner: Mutex::new(inner), ended: Condvar::new(), token }
     }
 
-    /// Begins the task: its closure, unless somebody else has it.
+    /// Begins the task: takes its closure, unless another thread has it.
     pub(super) fn begin(&self) -> Option<W> {
         let mut inner = lock(&self.inner);
         match std::mem::replace(&mut inner.state, State::Running) {
@@ -177,7 +177,7 @@ impl<W: Work> Cell<W> {
     }
 }
 
-/// What is the user's is dropped by the last one who knows the cell, whoever that is and whatever unwinds.
+/// User values are dropped by the last owner of the cell, on any thread, also while a panic unwinds.
 impl<W: Work> Drop for Cell<W> {
     fn drop(&mut self) {
         let mut inner = lock(&self.inner);
@@ -192,7 +192,7 @@ impl<W: Work> Drop for Cell<W> {
 }
 
 impl<W: Work> Cell<W> {
-    /// Runs the job, unless somebody else does or has.
+    /// Runs the job, unless another thread has begun it.
     pub(super) fn run(&self) -> bool {
         self.help(&mut || ())
     }
@@ -248,7 +248,7 @@ impl<W: Work> Joined<W::Output> for Cell<W> {
         let waker = waker.clone();
         let mut inner = lock(&self.inner);
         let result = inner.take_result();
-        // The end has been; it will wake nobody.
+        // The task has ended: it will not wake the waker.
         let unused = if result.is_some() { Some(waker) } else { inner.waker.replace(waker) };
         drop(inner);
         contained::run(|| drop(unused));
@@ -291,7 +291,7 @@ impl<W: Work> Joined<W::Output> for Cell<W> {
             watcher.ended(number);
             return;
         }
-        // Those whose watcher has gone home are forgotten here.
+        // Entries whose watcher is gone are removed here.
         inner.watchers.retain(|(watcher, _)| Arc::strong_count(watcher) > 1);
         inner.watchers.push((watcher, number));
     }

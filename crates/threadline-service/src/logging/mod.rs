@@ -6,7 +6,7 @@
 //! | `filter.rs` | what `THREADLINE_LOG` says |
 //! | `panics.rs` | the message of a panic goes the same way |
 //!
-//! A log that cannot be written ends nothing and holds up nothing. Whoever logs leaves a line in a queue;
+//! A log that cannot be written ends nothing and holds up nothing. A thread that logs leaves a line in a queue;
 //! one thread, `tl-log`, writes it. A reader that is gone, a full disk and a reader that stops reading cost
 //! lines, which are counted ([`lost_lines`]), and the log says so when it works again. The price is that
 //! lines leave a moment later. So that the last of them are not lost, a line of the main thread, the message
