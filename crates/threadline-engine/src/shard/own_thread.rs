@@ -27,7 +27,7 @@ use crate::route::Route;
 use crate::service::{Service, StreamService};
 use crate::shared::Blockable;
 use crate::sys::now_ticks;
-use crate::transport::Need;
+use crate::transport::{Need, Transport};
 use crate::turn::contain;
 
 /// The shortest wait for an answer: none would be a busy loop.
@@ -314,21 +314,21 @@ impl Shard {
     /// the wait; so it does while this thread sleeps in a read.
     fn wait_alone(&self, claim: &Claim<'_>) -> io::Result<Pause> {
         let Some(transport) = claim.session.transport() else { return Ok(Pause::Over) };
-        let waits = claim.session.output_waits();
-        let (need, limit) = if waits {
-            (Need::Room, Some(OUTPUT_LOOK))
-        } else if claim.ending == Ending::No {
+        if claim.session.output_waits() {
+            wait_for_room(transport)?;
+            return Ok(Pause::Yield);
+        }
+        if claim.ending == Ending::No {
             // The shard has written the last of it just now: there may be messages to go on with.
             return Ok(Pause::Yield);
-        } else {
-            (Need::Input, claim.time_left(now_ticks(), self.shared.settings.linger))
-        };
-        match transport.wait(need, limit) {
-            Ok(false) if !waits => {
+        }
+        let limit = claim.time_left(now_ticks(), self.shared.settings.linger);
+        match transport.wait(Need::Input, limit) {
+            Ok(false) => {
                 self.home.counters.lingered_too_long.increment();
                 Ok(Pause::Over)
             }
-            Ok(_) => Ok(Pause::Yield),
+            Ok(true) => Ok(Pause::Yield),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(Pause::Yield),
             Err(error) => Err(error),
         }
@@ -437,6 +437,14 @@ impl Shard {
     }
 }
 
+/// Waits until there is room for output, but not for long: see [`OUTPUT_LOOK`].
+fn wait_for_room(transport: &Transport) -> io::Result<()> {
+    match transport.wait(Need::Room, Some(OUTPUT_LOOK)) {
+        Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// Says how a stream handler has ended: `None` if by a panic, which has been said.
 fn tell_end(
     route: &Route,
@@ -456,5 +464,29 @@ fn tell_end(
         let error = ended.map(|result| result.err().map(|error| display(Escaped(error))));
         let (panicked, error) = (error.is_none(), error.flatten());
         tracing::debug!(peer, route, duration_us, panicked, error, "stream ended");
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::os::unix::net::UnixStream;
+    use std::sync::mpsc::channel;
+
+    use super::*;
+    use crate::transport::Sent;
+
+    /// The shard has written the last of what waited, and the peer reads nothing: no room will ever come.
+    #[test]
+    fn a_wait_for_room_ends_without_room() {
+        let (ours, _peer) = UnixStream::pair().expect("a pair of sockets");
+        ours.set_nonblocking(true).expect("a socket");
+        let transport = Transport::plain(ours);
+        let piece = [0; 1 << 16];
+        while transport.write(&piece, piece.len()).expect("open") == Sent::All {}
+        let (tell, told) = channel();
+        let waiting = thread::spawn(move || tell.send(wait_for_room(&transport)));
+        let waited = told.recv_timeout(Duration::from_secs(20)).expect("it looks again");
+        assert!(waited.is_ok());
+        waiting.join().expect("the thread").expect("told");
     }
 }
