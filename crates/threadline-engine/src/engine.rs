@@ -272,6 +272,22 @@ impl Engine {
         sum
     }
 
+    /// The routes of everything that is served, in the order of the services: the same piece of user code each,
+    /// with what the engine has found out about it. Not those of protocols that connections are upgraded to.
+    ///
+    /// ```
+    /// # use threadline_engine::Engine;
+    /// fn report(engine: &Engine) {
+    ///     for route in engine.routes() {
+    ///         let place = if route.is_proven() { "inline" } else { "on the pool" };
+    ///         println!("{} runs {place}, {} stalls, {} panics", route.name(), route.stalls(), route.panics());
+    ///     }
+    /// }
+    /// ```
+    pub fn routes(&self) -> Vec<Arc<Route>> {
+        self.shared.services.iter().flat_map(Service::routes).collect()
+    }
+
     /// What is going on right now.
     pub fn gauges(&self) -> Gauges {
         let (loop_threads, spares_ready) = self.shared.spares.census();

@@ -16,9 +16,11 @@
 //!     +<-------------------------------------------------+
 //! ```
 
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use crate::connection::{Answer, Outcome};
+use crate::route::Route;
 pub use crate::turn::{CallError, Offence, Turn, Waiting};
 
 /// Cuts messages out of bytes and answers each.
@@ -76,6 +78,12 @@ pub trait Protocol: Send + Sync + 'static {
     /// For [`Refusal::Overloaded`] the connection goes on when this returns
     /// [`AfterRefusal::Continue`]; it is closed, after `out` is written, in every other case.
     fn refuse(&self, why: Refusal, input: &[u8], out: &mut Vec<u8>) -> AfterRefusal;
+
+    /// The routes of the user code that it calls, for those who watch the service
+    /// ([`Engine::routes`](crate::Engine::routes)). None by default.
+    fn routes(&self) -> Vec<Arc<Route>> {
+        Vec::new()
+    }
 
     /// How long each phase of a connection may take. Asked once, when the service is made.
     fn timeouts(&self) -> &Timeouts;

@@ -34,8 +34,10 @@ pub struct Route {
     standing: AtomicU32,
     /// How long the streak must become; 0 until the first call learns the setting.
     streak_needed: AtomicU32,
-    /// Its number in this process, for a shard's tally.
+    /// Its number in this process, for a shard's tally. Another route may have it later.
     number: u32,
+    /// How many routes there were before it: this no other route has.
+    serial: u64,
     demotions: AtomicU64,
     stalls: AtomicU64,
     panics: AtomicU64,
@@ -55,11 +57,25 @@ pub enum Hint {
 
 /// Every route of the process by its number: a thread that takes over a shard knows the stalled call
 /// only by that.
-static ROUTES: RwLock<Vec<Weak<Route>>> = RwLock::new(Vec::new());
+static ROUTES: RwLock<Numbers> =
+    RwLock::new(Numbers { routes: Vec::new(), free: Vec::new(), made: 0 });
+
+struct Numbers {
+    routes: Vec<Weak<Route>>,
+    /// Numbers whose routes are gone.
+    free: Vec<u32>,
+    made: u64,
+}
 
 /// The route of that number, if it is still in use.
 pub(crate) fn by_number(number: u32) -> Option<Arc<Route>> {
-    ROUTES.read().get(number as usize)?.upgrade()
+    ROUTES.read().routes.get(number as usize)?.upgrade()
+}
+
+impl Drop for Route {
+    fn drop(&mut self) {
+        ROUTES.write().free.push(self.number);
+    }
 }
 
 impl Route {
@@ -72,18 +88,25 @@ impl Route {
     pub fn with_hint(name: impl Into<String>, hint: Hint) -> Arc<Route> {
         // Before the lock: how a name is made is up to the caller.
         let name = name.into();
-        let mut routes = ROUTES.write();
+        let numbers = &mut *ROUTES.write();
+        let number = numbers.free.pop().unwrap_or_else(|| {
+            numbers.routes.push(Weak::new());
+            (numbers.routes.len() - 1) as u32
+        });
+        let serial = numbers.made;
+        numbers.made += 1;
         let route = Arc::new(Route {
             name,
             hint,
             standing: AtomicU32::new(if hint == Hint::Inline { PROVEN } else { 0 }),
             streak_needed: AtomicU32::new(0),
-            number: routes.len() as u32,
+            number,
+            serial,
             demotions: AtomicU64::new(0),
             stalls: AtomicU64::new(0),
             panics: AtomicU64::new(0),
         });
-        routes.push(Arc::downgrade(&route));
+        numbers.routes[number as usize] = Arc::downgrade(&route);
         route
     }
 
@@ -218,6 +241,8 @@ pub(crate) struct Tally {
 
 #[derive(Debug, Default, Clone, Copy)]
 struct Counts {
+    /// Of which route: its number may have belonged to another.
+    serial: u64,
     calls: u32,
     stalls: u32,
 }
@@ -244,7 +269,7 @@ impl Tally {
         let counts = self.counts(route);
         counts.stalls += 1;
         if counts.stalls * 5 > counts.calls + CREDIT {
-            *counts = Counts::default();
+            (counts.calls, counts.stalls) = (0, 0);
             if route.is_proven() {
                 route.demote(streak);
             }
@@ -256,7 +281,11 @@ impl Tally {
         if number >= self.routes.len() {
             self.grow(number + 1);
         }
-        &mut self.routes[number]
+        let counts = &mut self.routes[number];
+        if counts.serial != route.serial {
+            *counts = Counts { serial: route.serial, ..Counts::default() };
+        }
+        counts
     }
 
     #[cold]
@@ -303,6 +332,29 @@ mod tests {
         assert!(!route.is_proven());
         route.prove(Verdict::Fast, 32);
         assert!(route.is_proven());
+    }
+
+    #[test]
+    fn a_number_is_given_back_and_what_was_counted_under_it_is_not() {
+        let mut tally = Tally::default();
+        let route = proven(32);
+        let number = route.number();
+        assert!(by_number(number).is_some_and(|found| Arc::ptr_eq(&found, &route)));
+        tally.stalled(&route, 32);
+        assert_eq!(tally.counts(&route).stalls, 1);
+        drop(route);
+        // Other tests make routes, too: one of the next has the number.
+        let mut others = Vec::new();
+        let next = loop {
+            let route = Route::new("next");
+            if route.number() == number {
+                break route;
+            }
+            others.push(route);
+            assert!(others.len() < 10_000, "the number was not given back");
+        };
+        assert!(by_number(number).is_some_and(|found| Arc::ptr_eq(&found, &next)));
+        assert_eq!((tally.counts(&next).stalls, tally.counts(&next).calls), (0, 0));
     }
 
     #[test]
@@ -419,7 +471,7 @@ mod tests {
     #[test]
     fn old_calls_and_stalls_count_half_after_a_window() {
         let (route, mut tally) = (proven(32), Tally::default());
-        *tally.counts(&route) = Counts { calls: WINDOW - 2, stalls: 11 };
+        *tally.counts(&route) = Counts { serial: route.serial, calls: WINDOW - 2, stalls: 11 };
         tally.count(&route);
         let counts = *tally.counts(&route);
         assert_eq!((counts.calls, counts.stalls), (WINDOW - 1, 11));

@@ -94,6 +94,15 @@ impl Service {
         }
     }
 
+    /// The routes of its user code.
+    pub(crate) fn routes(&self) -> Vec<Arc<Route>> {
+        match self {
+            Service::Messages(service) => service.protocol().routes(),
+            Service::Stream(service) => vec![Arc::clone(&service.route)],
+            Service::Datagrams(service) => vec![Arc::clone(&service.route)],
+        }
+    }
+
     /// Why a connection is closed whose time between two messages is over.
     pub(crate) fn idle_for_too_long(&self) -> &'static str {
         match self {

@@ -309,6 +309,10 @@ impl Protocol for HttpService {
         refusal::refuse(why, input, out, &self.settings)
     }
 
+    fn routes(&self) -> Vec<Arc<Route>> {
+        HttpService::routes(self).map(Arc::clone).collect()
+    }
+
     fn timeouts(&self) -> &Timeouts {
         &self.settings.timeouts
     }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use threadline_engine::{
     Address, BadAddress, Connection, Counts, Engine, Frames, Gauges, Lines, Listener, Model,
-    Protocol, Services, Settings, StreamOptions, ThreadHook,
+    Protocol, Route, Services, Settings, StreamOptions, ThreadHook,
 };
 use threadline_http::Router;
 use threadline_service::prefork::{Supervisor, Worker, WorkerCommand, worker_drain};
@@ -604,6 +604,11 @@ impl Running {
         self.engine.gauges()
     }
 
+    /// The routes of everything that is served, each with what the engine has found out about it.
+    pub fn routes(&self) -> Vec<Arc<Route>> {
+        self.engine.routes()
+    }
+
     /// Stops listening, lets what is in flight finish within [`Server::drain_timeout`], and ends.
     pub fn drain(self) -> Drained {
         self.engine.stop_listening();
@@ -669,6 +674,12 @@ impl Monitor {
     pub fn look(&self) -> Option<(Counts, Gauges)> {
         let engine = self.watched.get()?.engine.upgrade()?;
         Some((engine.counts(), engine.gauges()))
+    }
+
+    /// The routes of everything that is served; none before the service has started and after it has ended.
+    pub fn routes(&self) -> Vec<Arc<Route>> {
+        let engine = self.watched.get().and_then(|watched| watched.engine.upgrade());
+        engine.map_or_else(Vec::new, |engine| engine.routes())
     }
 
     /// Where the service listens, as [`Running::addresses`] says it; empty before it has started.

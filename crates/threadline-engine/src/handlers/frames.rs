@@ -175,6 +175,10 @@ impl Protocol for Frames {
         }
     }
 
+    fn routes(&self) -> Vec<Arc<Route>> {
+        vec![Arc::clone(&self.route)]
+    }
+
     fn timeouts(&self) -> &Timeouts {
         &self.timeouts
     }

@@ -239,6 +239,10 @@ impl Protocol for Lines {
         }
     }
 
+    fn routes(&self) -> Vec<Arc<Route>> {
+        vec![Arc::clone(&self.route)]
+    }
+
     fn timeouts(&self) -> &Timeouts {
         &self.timeouts
     }

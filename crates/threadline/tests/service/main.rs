@@ -24,6 +24,7 @@ mod lines;
 mod listeners;
 mod panics;
 mod push;
+mod routes;
 mod shout;
 mod stream;
 mod stress;
