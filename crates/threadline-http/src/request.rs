@@ -6,9 +6,10 @@ mod owned;
 use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
+use std::slice;
 use std::sync::Arc;
 
-use matchit::Params;
+use matchit::{Params, ParamsIter};
 use threadline_engine::Route;
 use threadline_proto::Method;
 use threadline_proto::request::{Head, Headers, Version};
@@ -71,13 +72,30 @@ pub(crate) enum PathParams<'a> {
 }
 
 impl<'a> PathParams<'a> {
-    fn iter(self) -> impl Iterator<Item = (&'a str, &'a str)> {
-        let (found, kept) = match self {
-            PathParams::Found(found) => (found, &[][..]),
-            PathParams::Kept(kept) => (None, kept),
-        };
-        let kept = kept.iter().map(|(name, value)| (&**name, &**value));
-        found.into_iter().flat_map(Params::iter).chain(kept)
+    #[inline]
+    fn iter(self) -> PathParamsIter<'a> {
+        match self {
+            PathParams::Found(Some(found)) => PathParamsIter::Found(found.iter()),
+            PathParams::Found(None) => PathParamsIter::Kept([].iter()),
+            PathParams::Kept(kept) => PathParamsIter::Kept(kept.iter()),
+        }
+    }
+}
+
+enum PathParamsIter<'a> {
+    Found(ParamsIter<'a, 'a, 'a>),
+    Kept(slice::Iter<'a, (Box<str>, Box<str>)>),
+}
+
+impl<'a> Iterator for PathParamsIter<'a> {
+    type Item = (&'a str, &'a str);
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        match self {
+            PathParamsIter::Found(found) => found.next(),
+            PathParamsIter::Kept(kept) => kept.next().map(|(name, value)| (&**name, &**value)),
+        }
     }
 }
 
