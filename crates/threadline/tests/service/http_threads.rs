@@ -8,10 +8,10 @@ use std::thread;
 use crate::common::{ANY, Client, every_model, server, start};
 use crate::http_client::ok;
 use threadline::http::{
-    BodyError, Next, OwnedRequest, Path, Request, Response, Router, State, Status,
+    Body, BodyError, BodySender, Next, OwnedRequest, Path, Request, Response, Router, State, Status,
 };
 use threadline::pool::ThreadPool;
-use threadline::{Model, Running};
+use threadline::{Address, Connection, Model, Running};
 
 const THREADS: usize = 4;
 
@@ -231,5 +231,50 @@ every_model! {
         let (request, next) = shelf.lock().expect("lock").take().expect("kept");
         let response = next.run(&request.as_request());
         assert_eq!(response.body().as_bytes(), Some(&b"7 2000"[..]));
+    }
+
+    fn responses_that_go_on_may_come_from_another_pool(model) {
+        let pool = ThreadPool::builder().threads_max(2).build().expect("a pool");
+        let echo = |mut connection: Connection| {
+            let mut buffer = [0; 100];
+            let count = connection.read(&mut buffer)?;
+            connection.write_all(&buffer[..count])
+        };
+        let router = Router::new()
+            .get("/echo", move |request: OwnedRequest| {
+                let asked = request.upgrades().collect::<Vec<_>>().join(" ");
+                Response::upgrade("echo", echo).with_header("x-asked", asked)
+            })
+            .get("/push", || {
+                Response::new(Status::OK).with_body(Body::push(|sender: BodySender| {
+                    sender.send("pushed").expect("sent");
+                }))
+            })
+            .layer(on(pool));
+        let service = serve(model, router);
+        let mut client = Client::to(&service);
+        let upgrade = "Connection: upgrade\r\nUpgrade: other, echo\r\n\r\n";
+        client.send(format!("GET /echo HTTP/1.1\r\nHost: t\r\n{upgrade}snail"));
+        let reply = String::from_utf8(client.rest()).expect("text");
+        assert!(reply.starts_with("HTTP/1.1 101 ") && reply.ends_with("\r\n\r\nsnail"), "{reply}");
+        assert!(reply.contains("x-asked: other echo\r\n"), "{reply}");
+        let reply = Client::to(&service).get("/push");
+        assert_eq!((reply.status, &*reply.body), (200, "pushed"));
+    }
+
+    fn clones_of_a_router_are_served_side_by_side(model) {
+        let router = Router::new().get("/", |State(name): State<&'static str>| name);
+        let server = server(model)
+            .http(ANY, router.clone().state("one"))
+            .http(ANY, router.get("/new", || "new").state("other"));
+        let service = start(server);
+        let addresses = service.addresses().iter().map(|address| match address {
+            Address::Ip(address) => *address,
+            other => panic!("not an IP address: {other}"),
+        });
+        let [one, other] = *addresses.collect::<Vec<_>>() else { panic!("two endpoints") };
+        let (mut one, mut other) = (Client::connect(one), Client::connect(other));
+        assert_eq!((one.get("/"), other.get("/")), (ok("one"), ok("other")));
+        assert_eq!((one.get("/new").status, other.get("/new")), (404, ok("new")));
     }
 }
