@@ -123,9 +123,10 @@ mod tests {
         let post = request_with("POST /", "", b"");
         let run = |pieces: &[&[u8]]| {
             let pieces = Pieces::new(pieces.iter().copied());
-            stack.run_arriving(&post, &pieces, echo).status()
+            (stack.run_arriving(&post, &pieces, echo).status(), pieces.fetched())
         };
-        assert_eq!(run(&[b"a", b"bc"]), Status::OK);
-        assert_eq!(run(&[b"ab", b"cd"]), Status::CONTENT_TOO_LARGE);
+        assert_eq!(run(&[b"a", b"bc"]), (Status::OK, 2));
+        // What follows is not read.
+        assert_eq!(run(&[b"ab", b"cd", b"e"]), (Status::CONTENT_TOO_LARGE, 2));
     }
 }

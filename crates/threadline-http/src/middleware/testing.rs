@@ -108,7 +108,6 @@ impl Pieces {
         Pieces { left, touched: AtomicBool::new(false), fetched: AtomicUsize::new(0) }
     }
 
-    #[cfg(any(feature = "gzip", feature = "hmac", feature = "multipart", feature = "zstd"))]
     pub(crate) fn fetched(&self) -> usize {
         self.fetched.load(Ordering::Relaxed)
     }
