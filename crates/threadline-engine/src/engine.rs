@@ -23,7 +23,7 @@ use crate::service::{DatagramService, Service, StreamService};
 use crate::settings::Settings;
 use crate::shard::{Key, Note, Plan, Shard, loop_thread};
 use crate::shared::{Phase, Shared};
-use crate::sys::ticks_ceil;
+use crate::sys::{Clock, ticks_ceil};
 use crate::threads::Threads;
 
 /// Listeners and what is served on them, before the engine runs.
@@ -124,8 +124,8 @@ impl Services {
 /// A running engine. Dropping it stops it at once; [`Engine::drain`] lets clients finish.
 #[derive(Debug)]
 pub struct Engine {
-    shared: Arc<Shared>,
-    shards: Vec<Arc<Shard>>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) shards: Vec<Arc<Shard>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -318,7 +318,8 @@ impl Engine {
     /// `timeout` are over, or when 500 ms of it are left, is cut off; the rest is for the threads. They get
     /// 500 ms from the beginning in any case: a `timeout` of zero cuts off at once.
     pub fn drain(&self, timeout: Duration) -> Drained {
-        let (began, aborted_before) = (Instant::now(), self.counts().aborted);
+        let clock = &self.shared.settings.clock;
+        let (began, aborted_before) = (clock.instant(), self.counts().aborted);
         let timeout = timeout.min(LONGEST_DRAIN);
         let reserve = (timeout / 10).min(RESERVE_MAX);
         let deadline = began + timeout;
@@ -332,9 +333,9 @@ impl Engine {
             }
         }
         let pool_deadline = (deadline - reserve / 4).max(end_min);
-        let left = pool_deadline.saturating_duration_since(Instant::now());
-        let pool_ended = self.shared.pool.shutdown(left);
-        let threads_ended = self.stop(deadline.max(end_min));
+        let pool_left = pool_deadline.saturating_duration_since(clock.instant());
+        let pool_ended = self.shared.pool.shutdown(pool_left);
+        let threads_ended = self.stop(clock, deadline.max(end_min));
         log::report_all();
         // Those that still have a thread of their own have been counted when their sockets were shut down.
         let connections = self.shared.connections.load(Ordering::Relaxed);
@@ -351,7 +352,7 @@ impl Engine {
             listening || self.shared.connections.load(Ordering::Relaxed) > 0
         };
         while are_there() {
-            let left = deadline.saturating_duration_since(Instant::now());
+            let left = deadline.saturating_duration_since(self.shared.settings.clock.instant());
             if left.is_zero() {
                 return false;
             }
@@ -362,7 +363,7 @@ impl Engine {
     }
 
     /// Ends the threads that are ours to end. False if a handler keeps one.
-    fn stop(&self, deadline: Instant) -> bool {
+    fn stop(&self, clock: &Clock, deadline: Instant) -> bool {
         self.enter(Phase::Stopped);
         self.shared.spares.stop();
         self.shared.bell.wake();
@@ -371,7 +372,7 @@ impl Engine {
             // Spares, and connections' own threads.
             no_more && self.shared.threads.running() == 0
         };
-        while !ended() && Instant::now() < deadline {
+        while !ended() && clock.instant() < deadline {
             thread::sleep(Duration::from_millis(1));
         }
         ended()
@@ -397,7 +398,8 @@ impl Drop for Engine {
         if self.shared.phase() != Phase::Stopped {
             self.enter(Phase::Aborting);
             self.shared.pool.shutdown(Duration::from_millis(500));
-            self.stop(Instant::now() + Duration::from_secs(1));
+            // In real time: nobody moves a test's clock any more.
+            self.stop(&Clock::System, Instant::now() + Duration::from_secs(1));
         }
     }
 }

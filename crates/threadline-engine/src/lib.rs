@@ -48,6 +48,8 @@ mod shard;
 mod shared;
 mod spares;
 mod sys;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod threads;
 mod transport;
 mod turn;

@@ -19,7 +19,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use crate::route::{self, Route};
-use crate::sys::{Ticks, now_ticks, ticks_ceil, ticks_long};
+use crate::sys::{Clock, Ticks, ticks_ceil, ticks_long};
 
 #[doc(inline)]
 pub use crate::limited;
@@ -84,12 +84,12 @@ pub fn count_lost(lines: u64) {
 /// that `threadline-service` starts calls it, and the engine at the end of a drain. Others may call it now
 /// and then, from any thread.
 pub fn report() {
-    report_at(now_ticks(), Due::Over);
+    report_at(Clock::System.ticks(), Due::Over);
 }
 
 /// The same, of periods that are not over too: the process is about to end.
 pub fn report_all() {
-    report_at(now_ticks(), Due::All);
+    report_at(Clock::System.ticks(), Due::All);
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -221,7 +221,7 @@ impl Site {
 
     /// Whether one more line may be written, and how many were left out before it.
     pub fn admit(&'static self, key: &str) -> Option<More> {
-        self.admit_at(key, now_ticks())
+        self.admit_at(key, Clock::System.ticks())
     }
 
     fn admit_at(&'static self, key: &str, now: Ticks) -> Option<More> {

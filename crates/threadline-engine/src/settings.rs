@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::listener::TcpKeepAlive;
 use crate::model::Model;
+use crate::sys::Clock;
 use crate::threads::ThreadHook;
 
 /// What an engine is built with. Each field has a default that suits a service on one machine.
@@ -85,6 +86,8 @@ pub struct Settings {
     pub linger: Duration,
     /// How many bytes it may send in that time. Default 256 KB.
     pub linger_bytes_max: u32,
+    /// Where the engine has the time from.
+    pub(crate) clock: Clock,
 }
 
 impl Default for Settings {
@@ -113,6 +116,7 @@ impl Default for Settings {
             drain_idle: Duration::from_millis(300),
             linger: Duration::from_secs(2),
             linger_bytes_max: 256 * 1024,
+            clock: Clock::System,
         }
     }
 }

@@ -19,7 +19,7 @@ use super::outbox::Watch;
 use super::session::Session;
 use crate::contained::Contained;
 use crate::shard::Note;
-use crate::sys::{Ticks, now_ticks, ticks_long};
+use crate::sys::{Resting, Ticks, ticks_long};
 
 /// The right, and the duty, to answer a call that has been detached from its connection. Made by
 /// [`Session::defer`].
@@ -193,6 +193,7 @@ struct Queue {
     answered: VecDeque<Answer>,
     next: u64,
     woken: bool,
+    resting: Resting,
 }
 
 struct Open {
@@ -209,14 +210,21 @@ impl fmt::Debug for Calls {
 
 impl Calls {
     pub(super) fn new(home: Arc<Home>, key: u64) -> Arc<Self> {
-        Arc::new(Calls { home, key, queue: Mutex::default(), changed: Condvar::new() })
+        let (queue, changed) = (Mutex::default(), Condvar::new());
+        let calls = Arc::new(Calls { home, key, queue, changed });
+        #[cfg(feature = "testing")]
+        if let crate::sys::Clock::Test(clock) = &calls.home.clock {
+            let sleeper: Arc<dyn crate::testing::Sleeper> = Arc::<Calls>::clone(&calls);
+            clock.wake_with_time(Arc::downgrade(&sleeper));
+        }
+        calls
     }
 
     fn open(&self, context: Value) -> u64 {
         let mut queue = self.queue.lock();
         let id = queue.next;
         queue.next += 1;
-        queue.open.push(Open { id, context, began: now_ticks() });
+        queue.open.push(Open { id, context, began: self.home.clock.ticks() });
         self.home.counters.calls_deferred.increment();
         id
     }
@@ -246,6 +254,7 @@ impl Calls {
             self.home.counters.deferred_dropped.increment();
         }
         queue.answered.push_back(Answer { context: Some(context), outcome });
+        queue.resting.end(&self.home.clock);
         drop(queue);
         self.changed.notify_all();
         self.home.tell(Note::Answered(self.key));
@@ -290,15 +299,28 @@ impl Calls {
     pub(super) fn wait(&self, limit: Duration) {
         let mut queue = self.queue.lock();
         if queue.answered.is_empty() && !queue.woken {
+            queue.resting.begin(&self.home.clock);
             self.changed.wait_for(&mut queue, limit);
+            // If its time was over, nobody has woken it.
+            queue.resting.end(&self.home.clock);
         }
         queue.woken = false;
     }
 
     /// Ends a wait of the connection's own thread, or its next one.
     pub(crate) fn wake(&self) {
-        self.queue.lock().woken = true;
+        let mut queue = self.queue.lock();
+        queue.woken = true;
+        queue.resting.end(&self.home.clock);
+        drop(queue);
         self.changed.notify_all();
+    }
+}
+
+#[cfg(feature = "testing")]
+impl crate::testing::Sleeper for Calls {
+    fn time_has_passed(&self) {
+        self.wake();
     }
 }
 

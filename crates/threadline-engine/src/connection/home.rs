@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use super::outbox::Outbox;
 use crate::counters::Counters;
 use crate::shard::{Inbox, Note};
-use crate::sys::{Epoll, Waker};
+use crate::sys::{Clock, Epoll, Waker};
 
 /// The part of a shard that its connections share, and may outlive.
 #[derive(Debug)]
@@ -19,12 +19,30 @@ pub(crate) struct Home {
     pub(crate) inbox: Inbox,
     pub(crate) waker: Waker,
     pub(crate) outputs: Outputs,
+    pub(crate) clock: Clock,
+    #[cfg(feature = "testing")]
+    pub(crate) probes: crate::testing::Probes,
 }
 
 impl Home {
-    pub(crate) fn new(epoll: Epoll, waker: Waker) -> Self {
+    pub(crate) fn new(epoll: Epoll, waker: Waker, clock: Clock) -> Self {
         let (counters, inbox) = (Counters::default(), Inbox::default());
-        Home { epoll, counters, inbox, waker, outputs: Outputs::default() }
+        Home {
+            epoll,
+            counters,
+            inbox,
+            waker,
+            outputs: Outputs::default(),
+            clock,
+            #[cfg(feature = "testing")]
+            probes: Default::default(),
+        }
+    }
+
+    /// Asks the shard to say when it has served all there is.
+    #[cfg(feature = "testing")]
+    pub(crate) fn probe(&self) {
+        self.tell(Note::Probe);
     }
 
     /// Leaves a note for the thread that runs the shard, and wakes it whether or not it sleeps: for threads that

@@ -24,7 +24,7 @@ use super::sender::{Held, SendError, Sender, SlowReceiver};
 use super::waiting::LOOKS;
 use crate::shard::Note;
 use crate::shared::Blockable;
-use crate::sys::{Interest, Ticks, now_ticks};
+use crate::sys::{Clock, Interest, Ticks};
 use crate::transport::{PART, REPLY_PART, Sent, Transport, send_file};
 
 /// How much may wait for a slow receiver before its [`SlowReceiver`] policy applies: 256 KB.
@@ -265,6 +265,10 @@ impl Outbox {
         &self.transport
     }
 
+    pub(super) fn clock(&self) -> &Clock {
+        &self.home.clock
+    }
+
     /// A handle that adds to the queue from any thread.
     pub(super) fn sender(&self, id: u64) -> Sender {
         let mut queue = self.queue.lock();
@@ -363,7 +367,7 @@ impl Outbox {
         let is_out = queue.messages.is_empty() && !queue.in_turn;
         if queue.finished && is_out && queue.ended.is_none() && !queue.closed {
             self.transport.close_write();
-            queue.ended = Some(now_ticks());
+            queue.ended = Some(self.home.clock.ticks());
             self.ask_for_looks(queue);
         }
     }
@@ -460,7 +464,7 @@ impl Outbox {
         is_rest: bool,
     ) -> io::Result<u64> {
         if queue.messages.is_empty() {
-            queue.moved = now_ticks();
+            queue.moved = self.home.clock.ticks();
             queue.taken = i64::MIN;
         }
         let number = queue.next;

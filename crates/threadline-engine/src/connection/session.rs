@@ -320,6 +320,12 @@ impl Session {
         self.socket.as_ref().map(Socket::transport)
     }
 
+    /// Whether the peer sends no more, where events do not say so.
+    #[inline(always)]
+    pub(crate) fn has_hung_up(&self) -> bool {
+        self.transport().is_some_and(Transport::has_hung_up)
+    }
+
     /// Ends one direction or both, if it has not been handed over.
     pub(crate) fn shut_down(&self, how: Shutdown) {
         if let Some(socket) = &self.socket {

@@ -9,13 +9,14 @@ use std::fs::File;
 use std::io;
 use std::net::Shutdown;
 use std::ops::Range;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use threadline_pool::about_to_block;
 
 use super::outbox::{Content, Outbox};
 use super::session::Session;
 use super::socket::Socket;
+use crate::sys::Clock;
 use crate::transport::{
     Need, REPLY_PART, Received, Sent, Transport, send_file, tell_unreadable, to_start,
 };
@@ -38,7 +39,7 @@ impl Session {
             match transport.read(buffer) {
                 Ok(Received::Data(range)) => return Ok(to_start(buffer, range)),
                 Ok(Received::End) => return Ok(0),
-                Ok(Received::Wait(need)) => wait_while(transport, need, limit)?,
+                Ok(Received::Wait(need)) => wait_while(transport, need, limit, &self.home.clock)?,
                 Err(error) => {
                     self.home.counters.count_vanished(&error);
                     return Err(error);
@@ -81,7 +82,7 @@ impl Session {
         let mut left = bytes;
         while let Sent::Part(count) = transport.write(left, usize::MAX)? {
             left = &left[count..];
-            wait_for_room(transport, limit).inspect_err(|error| {
+            wait_for_room(transport, limit, &self.home.clock).inspect_err(|error| {
                 if error.kind() == io::ErrorKind::TimedOut {
                     self.home.counters.timeouts_write.increment();
                     self.shut_down(Shutdown::Both);
@@ -150,19 +151,26 @@ fn retire(outbox: &Outbox, limit: Option<Duration>) -> io::Result<()> {
 }
 
 fn wait_with(outbox: &Outbox, limit: Option<Duration>) -> io::Result<()> {
-    wait_while_taken(outbox.transport(), limit, || outbox.taken()).inspect_err(|error| {
-        if error.kind() == io::ErrorKind::TimedOut {
-            outbox.time_out();
-        }
-    })
+    wait_while_taken(outbox.transport(), limit, outbox.clock(), || outbox.taken()).inspect_err(
+        |error| {
+            if error.kind() == io::ErrorKind::TimedOut {
+                outbox.time_out();
+            }
+        },
+    )
 }
 
 /// Waits until the transport has what a read needs.
-fn wait_while(transport: &Transport, need: Need, limit: Option<Duration>) -> io::Result<()> {
+fn wait_while(
+    transport: &Transport,
+    need: Need,
+    limit: Option<Duration>,
+    clock: &Clock,
+) -> io::Result<()> {
     about_to_block();
-    let began = Instant::now();
+    let began = clock.instant();
     loop {
-        let left = limit.map(|limit| limit.saturating_sub(began.elapsed()));
+        let left = limit.map(|limit| limit.saturating_sub(clock.instant() - began));
         if wait_once(transport, need, left)? {
             return Ok(());
         }
@@ -176,9 +184,13 @@ fn wait_while(transport: &Transport, need: Need, limit: Option<Duration>) -> io:
 ///
 /// # Errors
 /// [`io::ErrorKind::TimedOut`] if the peer takes no byte for so long; `None` waits for ever.
-pub(crate) fn wait_for_room(transport: &Transport, limit: Option<Duration>) -> io::Result<()> {
+pub(crate) fn wait_for_room(
+    transport: &Transport,
+    limit: Option<Duration>,
+    clock: &Clock,
+) -> io::Result<()> {
     // While this thread waits, nobody writes: what the peer takes is missing in the transport.
-    wait_while_taken(transport, limit, || -(transport.untaken_len() as i64))
+    wait_while_taken(transport, limit, clock, || -(transport.untaken_len() as i64))
 }
 
 /// As [`wait_for_room`], where `taken` tells by a number that grows how much the peer has taken: the kernel
@@ -186,20 +198,22 @@ pub(crate) fn wait_for_room(transport: &Transport, limit: Option<Duration>) -> i
 fn wait_while_taken(
     transport: &Transport,
     limit: Option<Duration>,
+    clock: &Clock,
     taken: impl Fn() -> i64,
 ) -> io::Result<()> {
     about_to_block();
     // What is seen first is known since that moment.
-    let (mut since, mut before) = (Instant::now(), i64::MIN);
+    let (mut since, mut before) = (clock.instant(), i64::MIN);
     loop {
-        let step = limit.map(|limit| (limit / LOOKS).min(limit.saturating_sub(since.elapsed())));
+        let step =
+            limit.map(|limit| (limit / LOOKS).min(limit.saturating_sub(clock.instant() - since)));
         if wait_once(transport, Need::Room, step)? {
             return Ok(());
         }
         let now = taken();
         if now > before {
-            since = Instant::now();
-        } else if limit.is_some_and(|limit| since.elapsed() >= limit) {
+            since = clock.instant();
+        } else if limit.is_some_and(|limit| clock.instant() - since >= limit) {
             return Err(io::ErrorKind::TimedOut.into());
         }
         before = now;
@@ -221,6 +235,7 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::thread;
+    use std::time::Instant;
 
     use super::*;
     use crate::connection::{Home, SessionParts, Watch};
@@ -241,7 +256,7 @@ mod tests {
         let (ours, _theirs) = full();
         assert!(!ours.has_room());
         let began = Instant::now();
-        let error = wait_for_room(&ours, Some(LIMIT)).expect_err("nobody reads");
+        let error = wait_for_room(&ours, Some(LIMIT), &Clock::System).expect_err("nobody reads");
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         assert!(began.elapsed() >= LIMIT);
     }
@@ -254,7 +269,7 @@ mod tests {
         let done = AtomicBool::new(false);
         thread::scope(|scope| {
             let waiting = scope.spawn(|| {
-                let waited = wait_for_room(&ours, Some(limit));
+                let waited = wait_for_room(&ours, Some(limit), &Clock::System);
                 done.store(true, Ordering::Relaxed);
                 waited
             });
@@ -274,7 +289,7 @@ mod tests {
     fn a_peer_that_is_gone_is_not_waited_for() {
         let (ours, theirs) = full();
         drop(theirs);
-        assert!(wait_for_room(&ours, None).is_ok(), "the next write says so");
+        assert!(wait_for_room(&ours, None, &Clock::System).is_ok(), "the next write says so");
         assert!(ours.has_room());
     }
 
@@ -283,15 +298,17 @@ mod tests {
         let (ours, mut theirs) = UnixStream::pair().expect("a pair of sockets");
         let ours = Transport::plain(ours);
         let began = Instant::now();
-        let error = wait_while(&ours, Need::Input, Some(LIMIT)).expect_err("nothing comes");
+        let error =
+            wait_while(&ours, Need::Input, Some(LIMIT), &Clock::System).expect_err("nothing comes");
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         assert!(began.elapsed() >= LIMIT);
         theirs.write_all(b"x").expect("writes");
-        assert!(wait_while(&ours, Need::Input, None).is_ok());
+        assert!(wait_while(&ours, Need::Input, None, &Clock::System).is_ok());
     }
 
     fn session(transport: Transport) -> Session {
-        let home = Home::new(Epoll::new().expect("epoll"), Waker::new().expect("an eventfd"));
+        let (epoll, waker) = (Epoll::new().expect("epoll"), Waker::new().expect("an eventfd"));
+        let home = Home::new(epoll, waker, Clock::System);
         home.epoll.add(&transport, 1, Interest::Input).expect("registered");
         let (home, watch) = (Arc::new(home), Watch::Input);
         let write_limit = None;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::connection::{Home, Session, SessionParts, Watch};
 use crate::protocol::{Protocol, Step, Turn};
 use crate::route::Route;
-use crate::sys::{Epoll, Waker};
+use crate::sys::{Clock, Epoll, Waker};
 use crate::transport::Transport;
 use crate::turn::Place;
 use crate::{Counts, Frames, Invalid, Lines};
@@ -55,6 +55,7 @@ impl<'p> Connection<'p> {
         let home = Arc::new(Home::new(
             Epoll::new().expect("an epoll instance"),
             Waker::new().expect("an eventfd"),
+            Clock::System,
         ));
         let (socket, peer) = UnixStream::pair().expect("a pair");
         let parts = SessionParts {

@@ -304,7 +304,7 @@ impl Stream {
     fn wait_for_room(&self) -> io::Result<()> {
         let nanos = self.write_limit.load(Ordering::Relaxed);
         let limit = (nanos > 0).then(|| Duration::from_nanos(nanos));
-        match wait_for_room(self.transport(), limit) {
+        match wait_for_room(self.transport(), limit, &self.home.clock) {
             Err(error) if error.kind() == io::ErrorKind::TimedOut => {
                 if !self.given_up.swap(true, Ordering::Relaxed) {
                     self.home.counters.timeouts_write.increment();

@@ -27,6 +27,8 @@ use rustix::io::Errno;
 use socket2::Type;
 
 use crate::sys::{self, Bound, Interest};
+#[cfg(feature = "testing")]
+use crate::testing::{Backlog, Share};
 use crate::transport::Transport;
 
 pub use address::{Address, BadAddress};
@@ -52,6 +54,9 @@ enum Sockets {
     Each(Vec<OwnedFd>),
     /// One for all.
     Common(Arc<OwnedFd>),
+    /// None: a test makes the clients.
+    #[cfg(feature = "testing")]
+    Scripted(Arc<Backlog>),
 }
 
 /// What comes out of a socket.
@@ -144,6 +149,8 @@ impl Listener {
         match &self.sockets {
             Sockets::Each(each) => each,
             Sockets::Common(fd) => std::slice::from_ref(fd),
+            #[cfg(feature = "testing")]
+            Sockets::Scripted(_) => &[],
         }
     }
 
@@ -179,7 +186,19 @@ impl Listener {
         let Listener { sockets, kind, ours_alone, file, .. } = self;
         let source = |fd, common| {
             let (_file, is_over) = (file.clone(), false);
-            Source { fd, kind, service, common, ours_alone, bound, inherits, is_over, _file }
+            Source {
+                fd,
+                kind,
+                service,
+                common,
+                ours_alone,
+                bound,
+                inherits,
+                is_over,
+                _file,
+                #[cfg(feature = "testing")]
+                share: None,
+            }
         };
         match sockets {
             // Bound for another number of shards: share what there is.
@@ -189,6 +208,24 @@ impl Listener {
             }
             Sockets::Each(each) => each.into_iter().map(|fd| source(Arc::new(fd), false)).collect(),
             Sockets::Common(fd) => (0..shards).map(|_| source(Arc::clone(&fd), true)).collect(),
+            #[cfg(feature = "testing")]
+            Sockets::Scripted(backlog) => (backlog.share(shards).into_iter())
+                .map(|share| {
+                    let source = source(share.ready(), false);
+                    Source { share: Some(share), ..source }
+                })
+                .collect(),
+        }
+    }
+
+    #[cfg(feature = "testing")]
+    pub(crate) fn scripted(backlog: Arc<Backlog>, address: SocketAddr) -> Self {
+        Listener {
+            sockets: Sockets::Scripted(backlog),
+            kind: Kind::Connections,
+            address: Address::Ip(address),
+            ours_alone: true,
+            file: None,
         }
     }
 }
@@ -199,6 +236,8 @@ impl AsFd for Listener {
         match &self.sockets {
             Sockets::Each(each) => each[0].as_fd(),
             Sockets::Common(fd) => fd.as_fd(),
+            #[cfg(feature = "testing")]
+            Sockets::Scripted(_) => panic!("a test's listener cannot be passed on"),
         }
     }
 }
@@ -219,6 +258,9 @@ pub(crate) struct Source {
     /// It was shut down by another process that has it too: nothing comes any more.
     pub(crate) is_over: bool,
     _file: Option<Arc<SocketFile>>,
+    /// Of a listener whose clients a test makes.
+    #[cfg(feature = "testing")]
+    share: Option<Share>,
 }
 
 impl Source {
@@ -232,6 +274,10 @@ impl Source {
 
     /// As [`Listener::refuse_newcomers`], for this share.
     pub(crate) fn refuse_newcomers(&self) {
+        #[cfg(feature = "testing")]
+        if let Some(share) = &self.share {
+            return share.refuse_newcomers();
+        }
         if self.ours_alone {
             closing::refuse_newcomers(self.fd.as_fd());
         }
@@ -246,6 +292,10 @@ impl Source {
         &mut self,
         keep_alive: Option<TcpKeepAlive>,
     ) -> Result<(Transport, Option<SocketAddr>), Errno> {
+        #[cfg(feature = "testing")]
+        if let Some(share) = &self.share {
+            return share.accept();
+        }
         let (socket, peer) = sys::accept(&self.fd)?;
         if !self.inherits {
             self.inherits = keep_alive::pass_on(&socket, keep_alive);

@@ -17,7 +17,6 @@ use crate::contained::Contained;
 use crate::log::{Bytes, limited};
 use crate::protocol::{AfterRefusal, Phase, Protocol, Refusal, Step};
 use crate::service::Service;
-use crate::sys::now_ticks;
 use crate::transport::{Received, tell_unreadable};
 use crate::turn::{Place, Turn, contain_protocol};
 
@@ -372,7 +371,7 @@ impl Conversation<'_> {
     fn wait_for(&mut self, phase: Phase, want: usize, seen: usize) {
         if self.state.phase != Some(phase) {
             self.state.phase = Some(phase);
-            self.state.phase_began = now_ticks();
+            self.state.phase_began = self.shard.home.clock.ticks();
         }
         self.state.want = want;
         self.state.seen = seen;
@@ -434,7 +433,7 @@ impl Conversation<'_> {
         self.state.partial = Vec::new();
         self.state.ending = Ending::Lingering(0);
         // The bound on lingering is from here on, however busily the peer goes on sending.
-        self.state.phase_began = now_ticks();
+        self.state.phase_began = self.shard.home.clock.ticks();
         self.state.unread = true;
     }
 

@@ -18,7 +18,7 @@ use crate::lease::Lease;
 use crate::listener::{Kind, Source};
 use crate::service::Service;
 use crate::shared::Phase;
-use crate::sys::{Ticks, now_ticks, ticks_ceil};
+use crate::sys::{Ticks, ticks_ceil};
 
 /// How long listeners stay open after the drain has begun, for handshakes that are under way.
 const LISTEN_FOR: Duration = Duration::from_millis(20);
@@ -57,7 +57,7 @@ impl Shard {
     }
 
     fn begin_drain<'s>(self: &'s Arc<Self>, lease: &mut Lease<'s, Core>) {
-        lease.drain = Some(Drain { began: now_ticks(), counted: false });
+        lease.drain = Some(Drain { began: self.home.clock.ticks(), counted: false });
         for source in &lease.sources {
             source.refuse_newcomers();
             if source.kind == Kind::Connections {

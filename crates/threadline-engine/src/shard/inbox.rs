@@ -23,6 +23,9 @@ pub(crate) enum Note {
     MakeRoom,
     /// The engine's phase has changed.
     Phase,
+    /// A test asks to be told when all that is ready has been served.
+    #[cfg(feature = "testing")]
+    Probe,
 }
 
 #[derive(Debug, Default)]

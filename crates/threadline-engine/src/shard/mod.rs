@@ -38,9 +38,7 @@ use crate::log::limited;
 use crate::model::Model;
 use crate::route::{Route, Tally};
 use crate::shared::Shared;
-use crate::sys::{
-    Alarm, Epoll, Event, EventBuffer, Interest, ThreadNumber, Ticks, Waker, now_ticks,
-};
+use crate::sys::{Alarm, Epoll, Event, EventBuffer, Interest, ThreadNumber, Ticks, Waker};
 use crate::wheel::Wheel;
 
 pub(crate) use inbox::{Inbox, Note};
@@ -105,6 +103,8 @@ pub(crate) struct Core {
     drain: Option<drain::Drain>,
     /// All sources are closed.
     deaf: bool,
+    #[cfg(feature = "testing")]
+    probe: run::Probe,
 }
 
 /// What a thread needs to serve connections. Belongs to the thread: neither shards nor parked
@@ -164,9 +164,10 @@ impl Desk {
 impl Shard {
     pub(crate) fn new(plan: Plan, shared: Arc<Shared>) -> io::Result<Arc<Shard>> {
         let Plan { number, model, connections_max, sources } = plan;
-        let now = now_ticks();
+        let clock = shared.settings.clock.clone();
+        let now = clock.ticks();
         let epoll = Epoll::new()?;
-        let (waker, alarm) = (Waker::new()?, Alarm::new()?);
+        let (waker, alarm) = (Waker::new()?, Alarm::new(clock.clone())?);
         epoll.add(&waker, Key::Waker.pack(), Interest::Source)?;
         epoll.add(&alarm, Key::Alarm.pack(), Interest::Source)?;
         for (source, number) in sources.iter().zip(0..) {
@@ -190,12 +191,14 @@ impl Shard {
             close_watch: 0,
             drain: None,
             deaf: false,
+            #[cfg(feature = "testing")]
+            probe: run::Probe::default(),
         };
         Ok(Arc::new(Shard {
             number,
             model,
             connections_max,
-            home: Arc::new(Home::new(epoll, waker)),
+            home: Arc::new(Home::new(epoll, waker, clock)),
             core: Leased::new(core),
             slab: Slab::new(connections_max.min(Key::CONNECTIONS_MAX)),
             shared,

@@ -26,7 +26,6 @@ use crate::protocol::Refusal;
 use crate::route::Route;
 use crate::service::{Service, StreamService};
 use crate::shared::Blockable;
-use crate::sys::now_ticks;
 use crate::transport::{Need, Transport};
 use crate::turn::contain;
 
@@ -254,7 +253,7 @@ impl Shard {
                 }
                 continue;
             }
-            let left = claim.time_left(now_ticks(), self.shared.settings.linger);
+            let left = claim.time_left(self.home.clock.ticks(), self.shared.settings.linger);
             if left != read_timeout {
                 let transport = claim.session.transport().ok_or(io::ErrorKind::NotConnected)?;
                 transport.set_read_limit(left)?;
@@ -262,7 +261,7 @@ impl Shard {
             }
             claim.unread = true;
             let connection = claim.connection();
-            connection.last_used.store(now_ticks(), Ordering::Relaxed);
+            connection.last_used.store(self.home.clock.ticks(), Ordering::Relaxed);
             if !connection.rest.wait(claim.waits_for()) {
                 return Ok(());
             }
@@ -302,10 +301,11 @@ impl Shard {
 
     /// Blocks until a call that was deferred has its answer, or the client is gone.
     fn wait_for_answer(&self, claim: &Claim<'_>) -> Pause {
-        let left = claim.time_left(now_ticks(), self.shared.settings.linger);
+        let left = claim.time_left(self.home.clock.ticks(), self.shared.settings.linger);
         let look = left.map_or(HANG_UP_LOOK, |left| left.clamp(SHORTEST_WAIT, HANG_UP_LOOK));
         claim.session.wait_for_answer(look);
-        let has_answer = claim.session.has_answer() || claim.time_out_calls(now_ticks());
+        let has_answer =
+            claim.session.has_answer() || claim.time_out_calls(self.home.clock.ticks());
         if !has_answer && claim.session.has_failed() { Pause::Over } else { Pause::Yield }
     }
 
@@ -322,7 +322,7 @@ impl Shard {
             // The shard has written the last of it just now: there may be messages to go on with.
             return Ok(Pause::Yield);
         }
-        let limit = claim.time_left(now_ticks(), self.shared.settings.linger);
+        let limit = claim.time_left(self.home.clock.ticks(), self.shared.settings.linger);
         match transport.wait(Need::Input, limit) {
             Ok(false) => {
                 self.home.counters.lingered_too_long.increment();

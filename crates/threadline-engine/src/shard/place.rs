@@ -7,7 +7,6 @@ use crate::connection::Connection;
 use crate::lease::{Lease, Loan};
 use crate::model::Model;
 use crate::route::{Route, Trial};
-use crate::sys::now_ticks;
 use crate::turn::{Place, Waiting};
 
 /// One inline call in so many is timed, to find handlers that are slow but never slow enough for the
@@ -94,7 +93,7 @@ impl Place for OnShard<'_> {
         let Some(loan) = self.loan.take() else {
             // The event loop model: the call may have taken long, and deadlines begin behind it.
             if let Some(lease) = &mut self.lease {
-                lease.now = now_ticks();
+                lease.now = self.shard.home.clock.ticks();
             }
             return;
         };

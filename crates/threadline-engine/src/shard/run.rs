@@ -17,10 +17,21 @@ use crate::log::limited;
 use crate::model::Model;
 use crate::route;
 use crate::shared::{Phase, Shared};
-use crate::sys::{Event, Readiness, ThreadNumber, now_ticks};
+use crate::sys::{Event, Readiness, ThreadNumber};
 
 /// How long a spare that nobody relies on waits for a stall before it ends.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How far the shard is with a test's question whether it has served all that was ready.
+#[cfg(feature = "testing")]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Probe {
+    #[default]
+    None,
+    Seen,
+    /// The kernel has been asked for more since.
+    Polled,
+}
 
 /// Why a thread has stopped running a shard.
 #[derive(Debug, PartialEq, Eq)]
@@ -111,6 +122,10 @@ fn run<'s>(shard: &'s Arc<Shard>, mut lease: Lease<'s, Core>, desk: &mut Desk) -
     heed_blocking(shard);
     loop {
         while let Some(event) = lease.next_event() {
+            #[cfg(feature = "testing")]
+            if event.key != Key::Waker.pack() {
+                shard.home.probes.note_move();
+            }
             match shard.serve(lease, event, desk) {
                 Some(kept) => lease = kept,
                 None => return Ended::Lost,
@@ -128,6 +143,8 @@ fn run<'s>(shard: &'s Arc<Shard>, mut lease: Lease<'s, Core>, desk: &mut Desk) -
         // As many as there are now: those that give way again wait for the next round.
         for _ in 0..lease.ready.len() {
             let Some(index) = lease.ready.pop_front() else { break };
+            #[cfg(feature = "testing")]
+            shard.home.probes.note_move();
             match shard.resume(lease, index, desk) {
                 Some(kept) => lease = kept,
                 None => return Ended::Lost,
@@ -136,6 +153,8 @@ fn run<'s>(shard: &'s Arc<Shard>, mut lease: Lease<'s, Core>, desk: &mut Desk) -
         if shard.shared.phase() == Phase::Stopped {
             return Ended::Stopped;
         }
+        #[cfg(feature = "testing")]
+        shard.look_at_probe(&mut lease);
         shard.wait(&mut lease, desk);
     }
 }
@@ -178,6 +197,8 @@ impl Shard {
     fn wait(&self, lease: &mut Lease<'_, Core>, desk: &mut Desk) {
         self.set_alarm(lease);
         let busy = !lease.ready.is_empty();
+        #[cfg(feature = "testing")]
+        let busy = busy || lease.probe != Probe::None;
         let result = lease.poll(
             || busy || !self.home.inbox.is_empty(),
             |core, sleep| {
@@ -191,7 +212,7 @@ impl Shard {
             thread::sleep(Duration::from_millis(100));
         }
         debug_assert!(lease.events.len() <= BATCH);
-        lease.now = now_ticks();
+        lease.now = self.home.clock.ticks();
         let now = lease.now;
         lease.wheel.catch_up(now);
         if self.model == Model::Adaptive {
@@ -235,6 +256,10 @@ impl Shard {
         let mut notes = std::mem::take(&mut desk.notes);
         self.home.inbox.take(&mut notes);
         for note in notes.drain(..) {
+            #[cfg(feature = "testing")]
+            if note != Note::Probe {
+                self.home.probes.note_move();
+            }
             match note {
                 // Served in the loop's own time, not in the middle of the mail.
                 Note::Returned(index) => {
@@ -247,10 +272,28 @@ impl Shard {
                     self.evict(&mut lease);
                 }
                 Note::Phase => self.phase_changed(&mut lease),
+                #[cfg(feature = "testing")]
+                Note::Probe => lease.probe = Probe::Seen,
             }
         }
         desk.notes = notes;
         Some(lease)
+    }
+
+    /// Between two batches: gets on with the probe of a test, if there is one.
+    #[cfg(feature = "testing")]
+    fn look_at_probe(&self, lease: &mut Lease<'_, Core>) {
+        // A full batch may not be all there is.
+        let is_all = lease.ready.is_empty() && lease.events.len() < BATCH;
+        match lease.probe {
+            Probe::None => {}
+            Probe::Seen => lease.probe = Probe::Polled,
+            Probe::Polled if is_all => {
+                lease.probe = Probe::None;
+                self.home.probes.answer();
+            }
+            Probe::Polled => {}
+        }
     }
 
     /// Sets the alarm for the wheel's next entry, if that is earlier than what it is set to.

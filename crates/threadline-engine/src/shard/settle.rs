@@ -12,7 +12,7 @@ use crate::lease::Lease;
 use crate::model::Model;
 use crate::protocol::Refusal;
 use crate::service::Service;
-use crate::sys::{Readiness, Ticks, now_ticks, ticks_ceil};
+use crate::sys::{Readiness, Ticks, ticks_ceil};
 use crate::transport::Ahead;
 use crate::turn::Place;
 
@@ -38,7 +38,8 @@ impl Shard {
         match connection.claim(index) {
             Ok(mut claim) => {
                 claim.unread |= readiness.input();
-                self.turn(lease, claim, readiness.hang_up(), desk)
+                let hang_up = readiness.hang_up() || claim.session.has_hung_up();
+                self.turn(lease, claim, hang_up, desk)
             }
             // Its owner will hand it over, but may run a handler for long meanwhile, or sleep in a read: what
             // is pushed does not wait for that.
@@ -156,7 +157,7 @@ impl Shard {
         };
         match pause {
             Pause::Parked if is_plainly_idle(&claim) => {
-                let now = now_ticks();
+                let now = self.home.clock.ticks();
                 let connection = claim.connection();
                 connection.last_used.store(now, Ordering::Relaxed);
                 let deadline = claim.idle_limit().map_or(Ticks::MAX, |idle| now + idle);

@@ -12,7 +12,7 @@ use crate::connection::{Claim, Owner, State};
 use crate::deadline::Awaits;
 use crate::lease::Lease;
 use crate::protocol::{Phase, Refusal};
-use crate::sys::{Ticks, now_ticks, ticks_ceil};
+use crate::sys::{Ticks, ticks_ceil};
 
 /// When a connection is looked at again whose deadline came while another thread had it: about 1 s.
 const LOOK_AGAIN: Ticks = 60;
@@ -23,7 +23,7 @@ impl Shard {
         lease: &mut Lease<'s, Core>,
         desk: &mut Desk,
     ) {
-        lease.now = now_ticks();
+        lease.now = self.home.clock.ticks();
         let now = lease.now;
         let mut fired = std::mem::take(&mut desk.fired);
         lease.wheel.advance(now, &mut fired);
@@ -88,7 +88,7 @@ impl Shard {
         let is_parked = self.slab.get(index).is_some_and(|slot| slot.is_idle());
         let owner = if is_parked { Owner::Parked } else { Owner::Busy };
         let linger = ticks_ceil(self.shared.settings.linger);
-        if let Some(at) = outbox.look(now_ticks(), owner, linger) {
+        if let Some(at) = outbox.look(self.home.clock.ticks(), owner, linger) {
             lease.wheel.insert(at, Key::Output { index, generation });
         }
     }

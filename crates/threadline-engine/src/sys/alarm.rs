@@ -6,13 +6,14 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
     timerfd_settime,
 };
 
-use super::clock::{Ticks, nanos_at};
+use super::clock::{Clock, Ticks, nanos_at};
 
 /// A kernel tick at 250 Hz, the slowest in common use but one; at 100 Hz the alarm goes off twice.
 const COARSE_LAG_NANOS: u64 = 4_000_000;
@@ -20,28 +21,29 @@ const COARSE_LAG_NANOS: u64 = 4_000_000;
 /// One alarm, off until it is set.
 #[derive(Debug)]
 pub(crate) struct Alarm {
-    fd: OwnedFd,
+    fd: Arc<OwnedFd>,
+    clock: Clock,
 }
 
 impl Alarm {
-    pub(crate) fn new() -> io::Result<Self> {
+    /// An alarm that goes by `clock`.
+    pub(crate) fn new(clock: Clock) -> io::Result<Self> {
         let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
-        Ok(Alarm { fd: timerfd_create(TimerfdClockId::Monotonic, flags)? })
+        Ok(Alarm { fd: Arc::new(timerfd_create(TimerfdClockId::Monotonic, flags)?), clock })
     }
 
     /// Makes the descriptor readable once `at` has come.
     pub(crate) fn set(&self, at: Ticks) -> io::Result<()> {
-        // The coarse clock, by which the wheel goes, may be a kernel tick behind this one: an alarm
-        // on the dot would find nothing due, and go off again at once.
-        let nanos = nanos_at(at) + COARSE_LAG_NANOS;
-        let never_again = Timespec { tv_sec: 0, tv_nsec: 0 };
-        let at = Timespec {
-            tv_sec: (nanos / 1_000_000_000) as i64,
-            tv_nsec: (nanos % 1_000_000_000) as i64,
-        };
-        let spec = Itimerspec { it_interval: never_again, it_value: at };
-        timerfd_settime(&self.fd, TimerfdTimerFlags::ABSTIME, &spec)?;
-        Ok(())
+        match &self.clock {
+            // The coarse clock, by which the wheel goes, may be a kernel tick behind this one: an alarm
+            // on the dot would find nothing due, and go off again at once.
+            Clock::System => set_timer(&self.fd, nanos_at(at) + COARSE_LAG_NANOS),
+            #[cfg(feature = "testing")]
+            Clock::Test(clock) => {
+                clock.set_alarm(&self.fd, at);
+                Ok(())
+            }
+        }
     }
 
     /// Makes the descriptor quiet again.
@@ -49,6 +51,25 @@ impl Alarm {
         let mut count = [0; 8];
         let _ = rustix::io::read(&self.fd, &mut count);
     }
+}
+
+/// Makes a timerfd readable at that time of the monotonic clock, in nanoseconds.
+fn set_timer(timer: &OwnedFd, nanos: u64) -> io::Result<()> {
+    let never_again = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let at = Timespec {
+        tv_sec: (nanos / 1_000_000_000) as i64,
+        tv_nsec: (nanos % 1_000_000_000) as i64,
+    };
+    let spec = Itimerspec { it_interval: never_again, it_value: at };
+    timerfd_settime(timer, TimerfdTimerFlags::ABSTIME, &spec)?;
+    Ok(())
+}
+
+/// Has an alarm go off now, whenever it was set to: for clocks that are not the system's.
+#[cfg(feature = "testing")]
+pub(crate) fn ring(timer: &OwnedFd) -> io::Result<()> {
+    // A time that has passed; 0 would switch it off.
+    set_timer(timer, 1)
 }
 
 impl AsFd for Alarm {

@@ -6,7 +6,7 @@
 #![allow(unsafe_code)] // getrusage(2) and other threads' clocks: our dependencies wrap neither
 
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
@@ -20,8 +20,77 @@ const FIRST_TICK: u64 = 1 << 16;
 /// A moment, in ticks, of which the process has read [`FIRST_TICK`] first.
 pub(crate) type Ticks = u32;
 
-/// The current tick. At most 4 ms behind the fine clock.
-pub(crate) fn now_ticks() -> Ticks {
+/// Where an engine has the time from. Without the feature `testing` there is one clock, of no size.
+#[derive(Debug, Clone, Default)]
+pub(crate) enum Clock {
+    #[default]
+    System,
+    /// It goes as a test says.
+    #[cfg(feature = "testing")]
+    Test(crate::testing::Clock),
+}
+
+impl Clock {
+    /// The current tick. At most 4 ms behind [`Clock::instant`].
+    #[inline]
+    pub(crate) fn ticks(&self) -> Ticks {
+        match self {
+            Clock::System => now_ticks(),
+            #[cfg(feature = "testing")]
+            Clock::Test(clock) => ticks_after(clock.elapsed()),
+        }
+    }
+
+    /// The current time, where ticks are too coarse.
+    #[inline]
+    pub(crate) fn instant(&self) -> Instant {
+        match self {
+            Clock::System => Instant::now(),
+            #[cfg(feature = "testing")]
+            Clock::Test(clock) => clock.instant(),
+        }
+    }
+}
+
+/// How many threads wait under one lock, so that a test knows when nothing more comes of them. Kept by those
+/// who wait and those who wake them; without a test's clock it has no size and does nothing.
+#[derive(Debug, Default)]
+pub(crate) struct Resting {
+    #[cfg(feature = "testing")]
+    count: usize,
+}
+
+impl Resting {
+    /// The calling thread is about to wait.
+    #[inline]
+    pub(crate) fn begin(&mut self, clock: &Clock) {
+        #[cfg(feature = "testing")]
+        if let Clock::Test(clock) = clock {
+            self.count += 1;
+            clock.rest(1);
+        }
+        let _ = clock;
+    }
+
+    /// All of them are about to be woken. Before they are, or they would seem to wait still.
+    #[inline]
+    pub(crate) fn end(&mut self, clock: &Clock) {
+        #[cfg(feature = "testing")]
+        if let Clock::Test(clock) = clock {
+            clock.wake(std::mem::take(&mut self.count));
+        }
+        let _ = clock;
+    }
+}
+
+/// The tick of a clock that began so long ago.
+#[cfg(feature = "testing")]
+fn ticks_after(elapsed: Duration) -> Ticks {
+    (FIRST_TICK + elapsed.as_nanos() as u64 / TICK_NANOS) as Ticks
+}
+
+/// The current tick of the system's clock.
+fn now_ticks() -> Ticks {
     let now = clock_gettime(ClockId::MonotonicCoarse);
     (nanos(now).wrapping_sub(origin()) / TICK_NANOS) as Ticks
 }

@@ -25,8 +25,10 @@ mod wake;
 
 pub(crate) use accept::accept;
 pub(crate) use alarm::Alarm;
+#[cfg(feature = "testing")]
+pub(crate) use alarm::ring;
 pub(crate) use clock::{
-    ThreadNumber, ThreadUsage, Ticks, cpu_of, now_ticks, ticks_ceil, ticks_long,
+    Clock, Resting, ThreadNumber, ThreadUsage, Ticks, cpu_of, ticks_ceil, ticks_long,
 };
 pub(crate) use datagram::{Asked, Bound, is_empty, receive, reply, report_asked_address};
 pub(crate) use epoll::{Epoll, Event, EventBuffer, Interest, Readiness};

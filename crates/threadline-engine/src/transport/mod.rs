@@ -39,6 +39,8 @@
 
 mod file;
 mod plain;
+#[cfg(feature = "testing")]
+mod scripted;
 mod unsent;
 
 use std::fs::File;
@@ -50,11 +52,16 @@ use std::time::Duration;
 
 pub(crate) use file::{send_file, tell_unreadable};
 use plain::Plain;
+#[cfg(feature = "testing")]
+pub(crate) use scripted::{Link, Script, Scripted};
 
 /// The bytes of one connection. An enum, so that a read or write of a plain socket is no virtual call.
 #[derive(Debug)]
 pub(crate) enum Transport {
     Plain(Plain),
+    /// The other end is a test.
+    #[cfg(feature = "testing")]
+    Scripted(Box<Scripted>),
 }
 
 /// What came of a read.
@@ -128,6 +135,8 @@ impl Transport {
     pub(crate) fn read(&self, buffer: &mut [u8]) -> io::Result<Received> {
         match self {
             Transport::Plain(plain) => plain.read(buffer),
+            #[cfg(feature = "testing")]
+            Transport::Scripted(scripted) => scripted.read(buffer),
         }
     }
 
@@ -137,6 +146,8 @@ impl Transport {
     pub(crate) fn is_emptied_by(&self, count: usize, room: usize) -> bool {
         match self {
             Transport::Plain(_) => count < room,
+            #[cfg(feature = "testing")]
+            Transport::Scripted(_) => false,
         }
     }
 
@@ -147,6 +158,8 @@ impl Transport {
     pub(crate) fn block(&self) -> io::Result<()> {
         match self {
             Transport::Plain(plain) => plain.block(),
+            #[cfg(feature = "testing")]
+            Transport::Scripted(_) => Ok(()),
         }
     }
 
@@ -158,6 +171,11 @@ impl Transport {
     pub(crate) fn set_read_limit(&self, limit: Option<Duration>) -> io::Result<()> {
         match self {
             Transport::Plain(plain) => plain.set_read_limit(limit),
+            #[cfg(feature = "testing")]
+            Transport::Scripted(scripted) => {
+                scripted.set_read_limit(limit);
+                Ok(())
+            }
         }
     }
 
@@ -170,6 +188,8 @@ impl Transport {
     pub(crate) fn set_write_limit(&self, limit: Option<Duration>) -> io::Result<()> {
         match self {
             Transport::Plain(plain) => plain.set_write_limit(limit),
+            #[cfg(feature = "testing")]
+            Transport::Scripted(_) => Ok(()),
         }
     }
 
@@ -181,6 +201,8 @@ impl Transport {
     pub(crate) fn read_blocking(&self, buffer: &mut [u8]) -> io::Result<Received> {
         match self {
             Transport::Plain(plain) => plain.read_blocking(buffer),
+            #[cfg(feature = "testing")]
+            Transport::Scripted(scripted) => scripted.read_blocking(buffer),
         }
     }
 
@@ -192,6 +214,8 @@ impl Transport {
     pub(crate) fn write(&self, bytes: &[u8], most: usize) -> io::Result<Sent> {
         match self {
             Transport::Plain(plain) => plain.write(bytes, most),
+            #[cfg(feature = "testing")]
+            Transport::Scripted(scripted) => scripted.write(bytes, most),
         }
     }
 
@@ -203,6 +227,8 @@ impl Transport {
     fn write_file(&self, file: &File, offset: &mut u64, end: u64) -> io::Result<FileSent> {
         match self {
             Transport::Plain(plain) => plain.write_file(file, offset, end),
+            #[cfg(feature = "testing")]
+            Transport::Scripted(scripted) => scripted.write_file(file, offset, end),
         }
     }
 
@@ -218,6 +244,11 @@ impl Transport {
     pub(crate) fn shut_down(&self, how: Shutdown) -> io::Result<()> {
         match self {
             Transport::Plain(plain) => plain.shut_down(how),
+            #[cfg(feature = "testing")]
+            Transport::Scripted(scripted) => {
+                scripted.shut_down(how);
+                Ok(())
+            }
         }
     }
 
@@ -225,6 +256,8 @@ impl Transport {
     pub(crate) fn buffered(&self) -> u64 {
         match self {
             Transport::Plain(plain) => plain.buffered(),
+            #[cfg(feature = "testing")]
+            Transport::Scripted(scripted) => scripted.buffered(),
         }
     }
 
@@ -232,6 +265,18 @@ impl Transport {
     pub(crate) fn ahead(&self) -> Ahead {
         match self {
             Transport::Plain(plain) => plain.ahead(),
+            #[cfg(feature = "testing")]
+            Transport::Scripted(scripted) => scripted.ahead(),
+        }
+    }
+
+    /// Whether the peer sends no more, on transports whose events do not say so; false on the others.
+    #[inline(always)]
+    pub(crate) fn has_hung_up(&self) -> bool {
+        match self {
+            Transport::Plain(_) => false,
+            #[cfg(feature = "testing")]
+            Transport::Scripted(scripted) => scripted.has_hung_up(),
         }
     }
 
@@ -240,6 +285,8 @@ impl Transport {
     pub(crate) fn untaken_len(&self) -> usize {
         match self {
             Transport::Plain(plain) => plain.untaken_len(),
+            #[cfg(feature = "testing")]
+            Transport::Scripted(scripted) => scripted.untaken_len(),
         }
     }
 
@@ -247,6 +294,8 @@ impl Transport {
     pub(crate) fn has_room(&self) -> bool {
         match self {
             Transport::Plain(plain) => plain.has_room(),
+            #[cfg(feature = "testing")]
+            Transport::Scripted(scripted) => scripted.has_room(),
         }
     }
 
@@ -254,6 +303,8 @@ impl Transport {
     pub(crate) fn has_failed(&self) -> bool {
         match self {
             Transport::Plain(plain) => plain.has_failed(),
+            #[cfg(feature = "testing")]
+            Transport::Scripted(scripted) => scripted.has_failed(),
         }
     }
 
@@ -265,6 +316,8 @@ impl Transport {
     pub(crate) fn wait(&self, need: Need, limit: Option<Duration>) -> io::Result<bool> {
         match self {
             Transport::Plain(plain) => plain.wait(need, limit),
+            #[cfg(feature = "testing")]
+            Transport::Scripted(scripted) => scripted.wait(need, limit),
         }
     }
 
@@ -272,6 +325,8 @@ impl Transport {
     pub(crate) fn local_addr(&self) -> Option<SocketAddr> {
         match self {
             Transport::Plain(plain) => plain.local_addr(),
+            #[cfg(feature = "testing")]
+            Transport::Scripted(scripted) => Some(scripted.local_addr()),
         }
     }
 }
@@ -280,6 +335,8 @@ impl AsFd for Transport {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
             Transport::Plain(plain) => plain.as_fd(),
+            #[cfg(feature = "testing")]
+            Transport::Scripted(scripted) => scripted.as_fd(),
         }
     }
 }

@@ -25,7 +25,7 @@ fn with(watch: Watch, limit: Option<Ticks>) -> Fixture {
     ours.set_nonblocking(true).expect("a socket");
     peer.set_nonblocking(true).expect("a socket");
     let epoll = Epoll::new().expect("an epoll instance");
-    let home = Arc::new(Home::new(epoll, Waker::new().expect("an eventfd")));
+    let home = Arc::new(Home::new(epoll, Waker::new().expect("an eventfd"), Clock::System));
     if watch == Watch::Input {
         home.epoll.add(&ours, KEY, Interest::Input).expect("registered");
     }
@@ -135,7 +135,7 @@ fn what_waits_is_sent_in_order_and_the_shard_is_told_once() {
     assert!(fixture.outbox.flush_through(1).expect("open"));
     assert_eq!(sender.waiting(), 0);
     // The next look finds nothing, and the next output asks for looks again.
-    assert_eq!(fixture.look(now_ticks()), None);
+    assert_eq!(fixture.look(Clock::System.ticks()), None);
     assert_eq!(fixture.outbox.reply(&[b'a'; LARGE]).expect("open"), Some(3));
     assert_eq!(fixture.notes(), [Note::OutputWaits(KEY)]);
 }
@@ -184,7 +184,7 @@ fn a_message_is_through_when_it_is_out_and_not_when_all_is() {
 fn a_peer_that_takes_nothing_is_closed_after_the_limit_and_counted_once() {
     let mut fixture = fixture();
     let number = fixture.outbox.reply(&[b'a'; LARGE]).expect("open").expect("it waits");
-    let now = now_ticks();
+    let now = Clock::System.ticks();
     let step = LIMIT / LOOKS;
     assert_eq!(fixture.look(now), Some(now + step));
     assert_eq!(fixture.look(now + step), Some(now + 2 * step));
@@ -214,14 +214,14 @@ fn a_caller_that_has_waited_too_long_closes_it_too() {
     fixture.outbox.time_out();
     fixture.outbox.time_out();
     assert_eq!(fixture.counts(), (1, 0));
-    assert_eq!(fixture.look(now_ticks()), None);
+    assert_eq!(fixture.look(Clock::System.ticks()), None);
 }
 
 #[test]
 fn every_byte_that_the_peer_takes_restarts_the_limit() {
     let mut fixture = fixture();
     fixture.outbox.reply(&[b'a'; LARGE]).expect("open");
-    let mut now = now_ticks();
+    let mut now = Clock::System.ticks();
     fixture.look(now);
     for _ in 0..3 {
         let before = fixture.outbox.taken();
@@ -241,7 +241,7 @@ fn every_byte_that_the_peer_takes_restarts_the_limit() {
 fn a_peer_that_waits_for_us_has_not_stalled() {
     let mut fixture = fixture();
     fixture.outbox.reply(&[b'a'; LARGE]).expect("open");
-    let now = now_ticks();
+    let now = Clock::System.ticks();
     fixture.look(now);
     // There is room, but the owner is late.
     while !fixture.read(LARGE).0.is_empty() {}
@@ -259,7 +259,7 @@ fn a_peer_that_waits_for_us_has_not_stalled() {
 fn a_look_at_a_queue_that_is_in_use_is_put_off() {
     let fixture = fixture();
     fixture.outbox.reply(&[b'a'; LARGE]).expect("open");
-    let now = now_ticks();
+    let now = Clock::System.ticks();
     let guard = fixture.outbox.queue.lock();
     assert_eq!(fixture.look(now + 100 * LIMIT), Some(now + 100 * LIMIT + LIMIT / LOOKS));
     fixture.outbox.flush_for_owner();
@@ -272,7 +272,7 @@ fn looks_are_never_farther_apart_than_some_seconds_nor_nearer_than_a_tick() {
     for (limit, step) in [(1, 1), (8, 1), (16, 2), (8 * 256, 256), (1 << 20, 256)] {
         let fixture = with(Watch::Input, Some(limit));
         fixture.outbox.reply(&[b'a'; LARGE]).expect("open");
-        let now = now_ticks();
+        let now = Clock::System.ticks();
         assert_eq!(fixture.look(now), Some(now + step), "{limit}");
     }
 }
@@ -283,7 +283,7 @@ fn without_a_limit_nobody_looks() {
     fixture.outbox.reply(&[b'a'; LARGE]).expect("open");
     assert_eq!(fixture.notes(), []);
     assert!(fixture.home.outputs.get(KEY).is_some(), "room is waited for all the same");
-    assert_eq!(fixture.look(now_ticks() + (1 << 20)), None);
+    assert_eq!(fixture.look(Clock::System.ticks() + (1 << 20)), None);
     assert_eq!(fixture.counts(), (0, 0));
 }
 
@@ -305,7 +305,7 @@ fn what_waits_for_a_busy_owner_is_written_unless_a_disk_may_be_slow() {
         fixture.outbox.flush_for_owner();
         assert_eq!(!fixture.read(LARGE).0.is_empty(), written, "{watch:?}, a file: {file}");
         if watch == Watch::Input {
-            fixture.outbox.look(now_ticks(), Owner::Busy, LINGER);
+            fixture.outbox.look(Clock::System.ticks(), Owner::Busy, LINGER);
             assert_eq!(!fixture.read(LARGE).0.is_empty(), written, "{watch:?}, a file: {file}");
         }
     }
@@ -322,7 +322,7 @@ fn a_busy_owner_is_helped_up_to_its_first_file() {
         fixture.outbox.flush_for_owner();
     }
     assert_eq!(runs(&all), [(b'a', LARGE), (b'h', 1)]);
-    fixture.outbox.look(now_ticks(), Owner::Busy, LINGER);
+    fixture.outbox.look(Clock::System.ticks(), Owner::Busy, LINGER);
     assert_eq!(fixture.read(1).0, b"");
     assert_eq!(fixture.read_through(), b"fffff");
 }
@@ -465,7 +465,7 @@ fn what_the_owner_ends_itself_is_not_ended_twice() {
     let sender = fixture.sender();
     fixture.sender().finish();
     fixture.outbox.leave_end_to_owner();
-    assert_eq!(fixture.look(now_ticks() + 10 * LINGER), None);
+    assert_eq!(fixture.look(Clock::System.ticks() + 10 * LINGER), None);
     assert_eq!((sender.send("x"), sender.is_closed()), (Err(SendError::Closed), true));
     fixture.outbox.end_turn();
     assert_eq!(fixture.counts(), (0, 0));
