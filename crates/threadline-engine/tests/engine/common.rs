@@ -1,0 +1,114 @@
+//! An engine whose clients and time are the test's.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use threadline_engine::testing::{Clock, Network, Peer};
+use threadline_engine::{Counts, Engine, Listener, Model, Protocol, Services, Settings};
+
+/// Runs a test body under every model, as a test of its own for each.
+macro_rules! every_model {
+    ($($(#[$attribute:meta])* fn $name:ident($model:ident) $body:block)*) => {$(
+        $(#[$attribute])*
+        mod $name {
+            #[allow(unused_imports)]
+            use super::*;
+
+            fn body($model: threadline_engine::Model) $body
+
+            #[test]
+            fn adaptive() {
+                body(threadline_engine::Model::Adaptive);
+            }
+
+            #[test]
+            fn event_loop() {
+                body(threadline_engine::Model::EventLoop);
+            }
+
+            #[test]
+            fn pool() {
+                body(threadline_engine::Model::Pool);
+            }
+
+            #[test]
+            fn thread_per_connection() {
+                body(threadline_engine::Model::ThreadPerConnection);
+            }
+        }
+    )*};
+}
+pub(crate) use every_model;
+
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
+
+/// Longer than anything takes that is not broken.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+pub(crate) struct Fixture {
+    pub(crate) engine: Engine,
+    pub(crate) network: Network,
+    pub(crate) clock: Clock,
+}
+
+/// Two shards, whatever the machine has.
+pub(crate) fn settings(model: Model) -> Settings {
+    let mut settings = Settings::default();
+    (settings.model, settings.shards) = (model, 2);
+    settings
+}
+
+/// An engine with what `serve` serves on a listener.
+pub(crate) fn start(
+    settings: Settings,
+    serve: impl FnOnce(Services, Listener) -> Services,
+) -> Fixture {
+    let clock = Clock::new();
+    let network = Network::new(&clock);
+    let services = serve(Services::new(), network.listener());
+    let engine = Engine::start(settings.with_clock(&clock), services).expect("the engine starts");
+    Fixture { engine, network, clock }
+}
+
+/// An engine that serves messages of a protocol.
+pub(crate) fn messages(settings: Settings, protocol: impl Protocol) -> Fixture {
+    start(settings, |services, listener| services.messages(listener, Arc::new(protocol)))
+}
+
+impl Fixture {
+    pub(crate) fn connect(&self) -> Peer {
+        self.network.connect()
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        self.engine.counts()
+    }
+
+    /// Lets time pass in steps that no deadline here is too short for.
+    pub(crate) fn pass(&self, time: Duration) {
+        self.engine.pass(time, (time / 16).max(Duration::from_millis(100)));
+    }
+
+    /// Lets all but a twentieth of a deadline pass: it must not come. Deadlines may be late, never early.
+    pub(crate) fn pass_nearly(&self, limit: Duration) {
+        self.pass(limit * 19 / 20);
+    }
+
+    /// Lets the rest of a deadline pass, and as much as it may be late.
+    pub(crate) fn pass_over(&self, limit: Duration) {
+        self.pass(limit / 20 + limit / 4 + SECOND / 10);
+    }
+
+    pub(crate) fn connections(&self) -> usize {
+        self.engine.gauges().connections
+    }
+}
+
+/// Waits until something can be seen that other threads bring about.
+pub(crate) fn eventually(what: &str, is_there: impl Fn() -> bool) {
+    let until = Instant::now() + PATIENCE;
+    while !is_there() {
+        assert!(Instant::now() < until, "{what}: not within {PATIENCE:?}");
+        std::thread::yield_now();
+    }
+}
