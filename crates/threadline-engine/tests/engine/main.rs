@@ -6,4 +6,7 @@
 mod common;
 mod conversations;
 mod deadlines;
+mod limits;
+mod output;
+mod ownership;
 mod toy;

@@ -1,0 +1,123 @@
+//! Too many connections, too few descriptors: those who are there go on, others wait or are told.
+
+use threadline_engine::{Model, Services};
+
+use crate::common::{SECOND, eventually, every_model, messages, settings};
+use crate::toy::{Toy, message, reply};
+
+const ECONNABORTED: i32 = 103;
+const EMFILE: i32 = 24;
+
+every_model! {
+    fn a_connection_that_fails_before_it_is_accepted_is_no_ones_loss(model) {
+        let fixture = messages(settings(model), Toy::new());
+        for _ in 0..5 {
+            fixture.network.fail_accept(ECONNABORTED);
+        }
+        let peer = fixture.connect();
+        peer.send(message("hello"));
+        peer.expect(reply("hello"));
+        eventually("each failure is counted", || fixture.counts().accept_errors == 5);
+    }
+
+    fn without_descriptors_clients_wait_until_there_are_some(model) {
+        let mut settings = settings(model);
+        settings.shards = 1;
+        let fixture = messages(settings, Toy::new());
+        let there = fixture.connect();
+        there.send(message("one"));
+        there.expect(reply("one"));
+        fixture.network.fail_accept(EMFILE);
+        let waits = fixture.connect();
+        waits.send(message("two"));
+        fixture.engine.settle();
+        assert_eq!(waits.untaken_len(), 0);
+        there.send(message("still"));
+        there.expect(reply("still"));
+        fixture.pass(SECOND / 2);
+        waits.expect(reply("two"));
+        assert_eq!(fixture.counts().paused_out_of_resources, 1);
+    }
+
+    fn at_the_limit_clients_wait_until_one_goes(model) {
+        let mut settings = settings(model);
+        (settings.shards, settings.connections_max) = (1, 2);
+        let fixture = messages(settings, Toy::new());
+        let (first, _second) = (fixture.connect(), fixture.connect());
+        fixture.engine.settle();
+        let waits = fixture.connect();
+        waits.send(message("at last"));
+        fixture.engine.settle();
+        assert_eq!((waits.untaken_len(), fixture.connections()), (0, 2));
+        first.close();
+        waits.expect(reply("at last"));
+        assert!(fixture.counts().paused_at_limit > 0);
+    }
+
+    fn a_connection_that_has_been_idle_for_long_makes_room(model) {
+        let mut settings = settings(model);
+        (settings.shards, settings.connections_max) = (1, 4);
+        let fixture = messages(settings, Toy::new());
+        let [busy, idle, used] = std::array::from_fn(|_| fixture.connect());
+        busy.send("4:ab");
+        fixture.pass(2 * SECOND);
+        used.send(message("used"));
+        used.expect(reply("used"));
+        for content in ["fourth", "fifth"] {
+            let new = fixture.connect();
+            new.send(message(content));
+            new.expect(reply(content));
+            new.close_write();
+            new.expect_closed();
+        }
+        idle.expect_closed();
+        assert!(!used.is_closed() && !busy.is_closed());
+        busy.send("cd");
+        busy.expect("4:ABCD");
+        assert_eq!(fixture.counts().evicted, 1);
+    }
+
+    fn a_peer_with_too_many_connections_is_told(model) {
+        let mut settings = settings(model);
+        settings.connections_per_peer_max = Some(2);
+        let fixture = messages(settings, Toy::new());
+        let (first, second) = (fixture.connect(), fixture.connect());
+        fixture.engine.settle();
+        let third = fixture.connect();
+        third.expect("too many");
+        third.expect_closed();
+        first.close();
+        first.expect_closed();
+        fixture.engine.settle();
+        let fourth = fixture.connect();
+        for peer in [&second, &fourth] {
+            peer.send(message("hello"));
+            peer.expect(reply("hello"));
+        }
+        assert_eq!(fixture.counts().refused_per_peer, 1);
+    }
+}
+
+#[test]
+fn a_service_apart_answers_beyond_the_limit() {
+    let mut settings = settings(Model::Adaptive);
+    (settings.shards, settings.connections_max) = (1, 1);
+    let clock = threadline_engine::testing::Clock::new();
+    let network = threadline_engine::testing::Network::new(&clock);
+    let toy = || std::sync::Arc::new(Toy::new());
+    let services = Services::new()
+        .messages(network.listener(), toy())
+        .messages(network.listener(), toy())
+        .apart();
+    let engine = threadline_engine::Engine::start(settings.with_clock(&clock), services)
+        .expect("the engine starts");
+    let usual = network.connect_to(1);
+    usual.send(message("usual"));
+    usual.expect(reply("usual"));
+    let waits = network.connect_to(1);
+    engine.settle();
+    let apart = network.connect_to(2);
+    apart.send(message("apart"));
+    apart.expect(reply("apart"));
+    assert!(!waits.is_closed());
+}
