@@ -15,35 +15,6 @@ use crate::body::{BodyError, ReadBody};
 use crate::exchange::Line;
 use crate::settings::HttpSettings;
 
-/// How long a client may take.
-#[derive(Debug, Clone, Copy)]
-struct Patience {
-    /// Between two pieces.
-    pause: Option<Duration>,
-    /// Bytes a second, looked at after `grace`.
-    rate_min: u32,
-    grace: Duration,
-}
-
-impl Patience {
-    fn of(timeouts: &Timeouts) -> Self {
-        let &Timeouts { body, body_rate_min, body_grace, .. } = timeouts;
-        Patience { pause: body, rate_min: body_rate_min, grace: body_grace }
-    }
-
-    /// Whether so many bytes in so long are too few.
-    fn is_exhausted(&self, received: u64, spent: Duration) -> bool {
-        let due = u128::from(self.rate_min) * spent.as_millis() / 1000;
-        spent >= self.grace && u128::from(received) < due
-    }
-
-    /// How long to wait at most before the rate is looked at again.
-    fn next_look(&self) -> Option<Duration> {
-        let look = (self.rate_min > 0).then_some(self.grace);
-        self.pause.into_iter().chain(look).min()
-    }
-}
-
 /// See the module. Locked, as threads may share a request; a small body, which is here before its handler
 /// is called, has no lock.
 pub(crate) struct Arriving<'l, L>(Mutex<Inner<'l, L>>);
@@ -62,7 +33,7 @@ struct Inner<'l, L> {
     /// How much content there may be, and has been.
     max: u64,
     total: u64,
-    patience: Patience,
+    timeouts: Timeouts,
     began: Instant,
     received: u64,
     /// The client waits for `100 Continue`.
@@ -103,7 +74,7 @@ impl<'l, L: Line> Arriving<'l, L> {
             done: false,
             max,
             total: 0,
-            patience: Patience::of(&settings.timeouts),
+            timeouts: settings.timeouts,
             began: Instant::now(),
             received: ahead.len() as u64,
             invite: head.expects_continue && ahead.is_empty(),
@@ -194,7 +165,7 @@ impl<L: Line> Inner<'_, L> {
     fn fetch(&mut self) -> Result<(), BodyError> {
         if mem::take(&mut self.invite) {
             let invitation = b"HTTP/1.1 100 Continue\r\n\r\n";
-            self.line.send(invitation, self.patience.pause).map_err(|_| BodyError::Incomplete)?;
+            self.line.send(invitation, self.timeouts.body).map_err(|_| BodyError::Incomplete)?;
         }
         // The start of a line of the framing at most.
         self.raw.copy_within(self.at..self.filled, 0);
@@ -208,7 +179,7 @@ impl<L: Line> Inner<'_, L> {
         let received = received?;
         self.filled += received;
         self.received += received as u64;
-        if self.patience.is_exhausted(self.received, self.began.elapsed()) {
+        if self.rate_left() == Some(Duration::ZERO) {
             return Err(BodyError::TimedOut);
         }
         Ok(())
@@ -217,16 +188,23 @@ impl<L: Line> Inner<'_, L> {
     fn wait(&mut self, buffer: &mut [u8]) -> Result<usize, BodyError> {
         let began = Instant::now();
         loop {
-            match self.line.receive(buffer, self.patience.next_look()) {
+            // Between two pieces, the limit of a body is that of the pause.
+            let pause_left = self.timeouts.body.map(|limit| limit.saturating_sub(began.elapsed()));
+            let left = pause_left.into_iter().chain(self.rate_left()).min();
+            match self.line.receive(buffer, left) {
                 Ok(0) => return Err(BodyError::Incomplete),
                 Ok(count) => return Ok(count),
-                Err(error) if error.kind() == io::ErrorKind::TimedOut => {}
-                Err(_) => return Err(BodyError::Incomplete),
-            }
-            let paused = self.patience.pause.is_some_and(|pause| began.elapsed() >= pause);
-            if paused || self.patience.is_exhausted(self.received, self.began.elapsed()) {
-                return Err(BodyError::TimedOut);
+                Err(error) if error.kind() != io::ErrorKind::TimedOut => {
+                    return Err(BodyError::Incomplete);
+                }
+                Err(_) if left == Some(Duration::ZERO) => return Err(BodyError::TimedOut),
+                Err(_) => {}
             }
         }
+    }
+
+    /// How much longer it is fast enough if no more comes.
+    fn rate_left(&self) -> Option<Duration> {
+        self.timeouts.rate_left(self.received, self.began.elapsed())
     }
 }
