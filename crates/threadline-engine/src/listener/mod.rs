@@ -75,15 +75,27 @@ impl Listener {
     /// path of a Unix socket only a stale socket is replaced; anything else is an error that says what is
     /// there, `AlreadyExists` if it is not a socket.
     pub fn bind(address: &Address, shards: usize, backlog: i32) -> io::Result<Listener> {
+        Listener::bind_with_mode(address, shards, backlog, None)
+    }
+
+    /// As [`Listener::bind`]; a Unix socket's file gets these permissions, whatever the umask is.
+    pub(crate) fn bind_with_mode(
+        address: &Address,
+        shards: usize,
+        backlog: i32,
+        mode: Option<u32>,
+    ) -> io::Result<Listener> {
         let bound = match address {
             Address::Ip(ip) => Listener::bind_ip(*ip, shards, Some(backlog)),
-            Address::Unix(path) => unix::bind_path(path, backlog).map(|(socket, file)| Listener {
-                sockets: Sockets::Common(socket),
-                kind: Kind::Connections,
-                address: address.clone(),
-                ours_alone: true,
-                file: Some(Arc::new(file)),
-            }),
+            Address::Unix(path) => {
+                unix::bind_path(path, backlog, mode).map(|(socket, file)| Listener {
+                    sockets: Sockets::Common(socket),
+                    kind: Kind::Connections,
+                    address: address.clone(),
+                    ours_alone: true,
+                    file: Some(Arc::new(file)),
+                })
+            }
             Address::Abstract(name) => unix::bind_name(name, backlog).map(|socket| Listener {
                 sockets: Sockets::Common(Arc::new(socket)),
                 kind: Kind::Connections,

@@ -13,7 +13,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -75,8 +75,13 @@ pub(super) fn bind_name(name: &[u8], backlog: i32) -> io::Result<OwnedFd> {
     Ok(socket.into())
 }
 
-/// Binds a path, in place of a stale socket if there is one.
-pub(super) fn bind_path(path: &Path, backlog: i32) -> io::Result<(Arc<OwnedFd>, SocketFile)> {
+/// Binds a path, in place of a stale socket if there is one. `mode` is the permissions of its file, where the
+/// umask shall not decide.
+pub(super) fn bind_path(
+    path: &Path,
+    backlog: i32,
+    mode: Option<u32>,
+) -> io::Result<(Arc<OwnedFd>, SocketFile)> {
     check_path(path).map_err(invalid)?;
     let address = SockAddr::unix(path)?;
     let place = Place::of(path)?;
@@ -87,6 +92,8 @@ pub(super) fn bind_path(path: &Path, backlog: i32) -> io::Result<(Arc<OwnedFd>, 
                 let identity = place.identity()?;
                 let socket = Arc::new(OwnedFd::from(socket));
                 let file = SocketFile { place, identity, _socket: Arc::clone(&socket) };
+                // Before listen(2): until then every connect(2) is refused, whatever the permissions are.
+                mode.map_or(Ok(()), |mode| file.set_mode(mode))?;
                 rustix::net::listen(&socket, backlog)?;
                 return Ok((socket, file));
             }
@@ -255,6 +262,29 @@ pub(super) struct SocketFile {
     identity: Identity,
     /// Holds the inode, and so its number, until the file has been looked at.
     _socket: Arc<OwnedFd>,
+}
+
+impl SocketFile {
+    /// Sets the permissions of the file, if it is that socket's still.
+    fn set_mode(&self, mode: u32) -> io::Result<()> {
+        let explain = |error: io::Error| {
+            let message = format!("the permissions {mode:#o} of its file cannot be set: {error}");
+            io::Error::new(error.kind(), message)
+        };
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file =
+            rustix::fs::openat(&self.place.directory, &self.place.name, flags, Mode::empty());
+        let file = file.map_err(|error| explain(error.into()))?;
+        let stat = rustix::fs::fstat(&file).map_err(|error| explain(error.into()))?;
+        if Identity::from(stat) != self.identity {
+            return Err(explain(io::Error::other("another program has replaced it")));
+        }
+        // By the descriptor's link in /proc: fchmod(2) does not take a descriptor that was opened with
+        // O_PATH, and fchmodat(2) takes a name, which may be another file's by now.
+        let link = format!("/proc/self/fd/{}", file.as_raw_fd());
+        let set = rustix::fs::chmod(link, Mode::from_raw_mode(mode));
+        set.map_err(|error| explain(error.into()))
+    }
 }
 
 impl Drop for SocketFile {

@@ -390,6 +390,68 @@ fn the_longest_path_is_served() {
     assert!(!path.exists());
 }
 
+/// The permissions of the file at `path`.
+fn mode(path: &Path) -> u32 {
+    fs::symlink_metadata(path).expect("a file").permissions().mode() & 0o7777
+}
+
+#[test]
+fn a_sockets_file_has_the_permissions_that_are_asked_for() {
+    let tree = tree();
+    let path = tree.path().join("socket");
+    let bind = |mode| Listener::bind_with_mode(&Address::Unix(path.clone()), 1, 16, mode);
+    // More and less than any usual umask leaves.
+    for asked in [0o777, 0o660, 0o600, 0o002, 0] {
+        let listener = bind(Some(asked)).expect("binds");
+        assert_eq!(mode(&path), asked, "{asked:#o}");
+        drop(listener);
+        assert!(!path.exists());
+    }
+    // A stale socket's permissions do not matter.
+    stale(&path);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("its owner's");
+    let listener = bind(Some(0o666)).expect("binds");
+    assert_eq!(mode(&path), 0o666);
+    drop(listener);
+    let by_umask = bind(None).expect("binds");
+    let std = tree.path().join("std");
+    stale(&std);
+    assert_eq!(mode(&path), mode(&std), "the umask decides");
+    drop(by_umask);
+}
+
+#[test]
+fn the_permissions_of_a_file_that_has_replaced_the_sockets_are_not_touched() {
+    let tree = tree();
+    let path = tree.path().join("socket");
+    let (socket, file) = super::bind_path(&path, 16, None).expect("binds");
+    fs::remove_file(&path).expect("removed");
+    fs::write(&path, "").expect("a file");
+    let before = mode(&path);
+    let error = file.set_mode(0o7).expect_err("replaced").to_string();
+    assert_eq!(
+        error,
+        "the permissions 0o7 of its file cannot be set: another program has replaced it"
+    );
+    assert_eq!(mode(&path), before);
+    drop((socket, file));
+    assert!(path.exists(), "it is not ours");
+}
+
+#[test]
+fn a_client_needs_the_permission_to_write() {
+    let tree = tree();
+    fs::set_permissions(tree.path(), fs::Permissions::from_mode(0o755)).expect("anyone may look");
+    let path = tree.path().join("socket");
+    let address = Address::Unix(path.clone());
+    for (mode, may_connect) in [(0o444, false), (0o666, true)] {
+        let _listener = Listener::bind_with_mode(&address, 1, 16, Some(mode)).expect("binds");
+        without_privileges(|| {
+            assert_eq!(UnixStream::connect(&path).is_ok(), may_connect, "{mode:#o}");
+        });
+    }
+}
+
 #[test]
 fn an_abstract_name_is_served_without_a_file() {
     use std::os::linux::net::SocketAddrExt;
