@@ -1,7 +1,6 @@
 //! The engine: shards, threads and listeners put together, and taken apart again.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
@@ -10,116 +9,19 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use threadline_pool::ThreadPool;
 
-use crate::contained::Contained;
 use crate::counters::Counts;
-use crate::handlers::{Connection, StreamOptions};
-use crate::listener::{Kind, Listener};
+use crate::endpoint::Endpoint;
+use crate::listener::Listener;
 use crate::log;
 use crate::model::Model;
 use crate::monitor::Monitor;
-use crate::protocol::Protocol;
 use crate::route::Route;
-use crate::service::{DatagramService, Service, StreamService};
+use crate::service::Service;
 use crate::settings::Settings;
 use crate::shard::{Key, Note, Plan, Shard, loop_thread};
 use crate::shared::{Phase, Shared};
-use crate::sys::{Clock, ticks_ceil};
+use crate::sys::Clock;
 use crate::threads::Threads;
-
-/// Listeners and what is served on them, before the engine runs.
-#[derive(Debug, Default)]
-pub struct Services {
-    entries: Vec<Entry>,
-}
-
-#[derive(Debug)]
-struct Entry {
-    listener: Listener,
-    service: Service,
-    apart: bool,
-}
-
-impl Services {
-    /// None yet.
-    pub fn new() -> Self {
-        Services::default()
-    }
-
-    /// Serves messages of a protocol.
-    pub fn messages(self, listener: Listener, protocol: Arc<dyn Protocol>) -> Self {
-        self.entry(listener, Service::messages(protocol))
-    }
-
-    /// Serves whole connections.
-    pub fn stream(
-        self,
-        listener: Listener,
-        options: StreamOptions,
-        handler: impl Fn(Connection) -> io::Result<()> + Send + Sync + 'static,
-    ) -> Self {
-        let route = Route::new(format!("stream {}", listener.address()));
-        let idle = options.idle().map(ticks_ceil);
-        let service =
-            StreamService { handler: Contained::new(Arc::new(handler)), options, route, idle };
-        self.entry(listener, Service::Stream(Arc::new(service)))
-    }
-
-    /// Serves single datagrams; what the handler returns is sent back to the sender.
-    pub fn datagrams(
-        self,
-        listener: Listener,
-        handler: impl Fn(&[u8], SocketAddr) -> Option<Vec<u8>> + Send + Sync + 'static,
-    ) -> Self {
-        let route = Route::new(format!("datagrams {}", listener.address()));
-        let service = DatagramService { handler: Contained::new(Arc::new(handler)), route };
-        self.entry(listener, Service::Datagrams(Arc::new(service)))
-    }
-
-    fn entry(mut self, listener: Listener, service: Service) -> Self {
-        self.entries.push(Entry { listener, service, apart: false });
-        self
-    }
-
-    /// Serves the messages of the listener added last apart from all others: on a shard and a thread that
-    /// serve nothing but services apart, by [`Model::EventLoop`], and with
-    /// [`Settings::connections_apart`] connections beyond the limit. For health checks and the like, which
-    /// must answer whatever the rest of the service is doing. Handlers there hold up each other if they
-    /// block.
-    pub fn apart(mut self) -> Self {
-        if let Some(entry) = self.entries.last_mut() {
-            entry.apart = true;
-        }
-        self
-    }
-
-    fn check(&self) -> io::Result<()> {
-        let invalid = |message: String| io::Error::new(io::ErrorKind::InvalidInput, message);
-        if self.entries.is_empty() {
-            return Err(invalid("nothing to serve: add a listener".into()));
-        }
-        if self.entries.len() > Key::SOURCES_MAX {
-            return Err(invalid(format!("more than {} listeners", Key::SOURCES_MAX)));
-        }
-        for Entry { listener, service, apart } in &self.entries {
-            if *apart && service.needs_pool() {
-                let name = service.name();
-                return Err(invalid(format!(
-                    "{name} cannot be apart: it needs threads of the pool"
-                )));
-            }
-            let fits =
-                (listener.kind() == Kind::Datagrams) == matches!(service, Service::Datagrams(_));
-            if !fits {
-                let (address, name) = (listener.address(), service.name());
-                return Err(invalid(format!("{address} is the wrong kind of socket for {name}")));
-            }
-            if let Service::Stream(stream) = service {
-                stream.options.check().map_err(invalid)?;
-            }
-        }
-        Ok(())
-    }
-}
 
 /// A running engine. Dropping it stops it at once; [`Engine::drain`] lets clients finish.
 #[derive(Debug)]
@@ -156,7 +58,7 @@ pub struct Gauges {
     pub connections: usize,
     /// How many there may be.
     pub connections_max: usize,
-    /// Shards, the one of services apart included.
+    /// Shards, the one of isolated endpoints included.
     pub shards: usize,
     /// Threads of the loop class: those that run shards, and spares.
     pub loop_threads: usize,
@@ -171,13 +73,14 @@ pub struct Gauges {
 }
 
 impl Engine {
-    /// Starts to serve.
+    /// Starts to serve endpoints, each on the listener that [`Endpoint::bind`] has made, or that another
+    /// process has passed on.
     ///
     /// # Errors
-    /// [`io::ErrorKind::InvalidInput`] for settings or services that make no sense, and the system's
+    /// [`io::ErrorKind::InvalidInput`] for settings or endpoints that make no sense, and the system's
     /// errors if descriptors or threads cannot be had.
-    pub fn start(settings: Settings, services: Services) -> io::Result<Engine> {
-        let engine = Engine::prepare(settings, services)?;
+    pub fn start(settings: Settings, endpoints: Vec<(Endpoint, Listener)>) -> io::Result<Engine> {
+        let engine = Engine::prepare(settings, endpoints)?;
         engine.begin()?;
         Ok(engine)
     }
@@ -187,10 +90,10 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Engine::start`].
-    pub fn prepare(settings: Settings, services: Services) -> io::Result<Engine> {
+    pub fn prepare(settings: Settings, endpoints: Vec<(Endpoint, Listener)>) -> io::Result<Engine> {
         let invalid = |message| io::Error::new(io::ErrorKind::InvalidInput, message);
         settings.check().map_err(invalid)?;
-        services.check()?;
+        check(&endpoints).map_err(invalid)?;
         let on_start = settings.on_thread_start.clone();
         let threads = Threads::new(on_start, settings.on_thread_stop.clone());
         let mut pool = ThreadPool::builder()
@@ -213,20 +116,21 @@ impl Engine {
         let pool = pool.build()?;
         let count = settings.shards;
         let mut plans: Vec<_> = (0..count).map(|number| Plan::usual(number, &settings)).collect();
-        let mut apart = Plan::apart(count, &settings);
+        let mut isolated = Plan::isolated(count, &settings);
         let mut kinds = Vec::new();
-        for (entry, number) in services.entries.into_iter().zip(0..) {
-            kinds.push(entry.service);
-            entry.listener.set_keep_alive(settings.tcp_keep_alive);
-            if entry.apart {
-                apart.sources.extend(entry.listener.into_sources(number, 1));
+        for ((endpoint, listener), number) in endpoints.into_iter().zip(0..) {
+            listener.set_keep_alive(settings.tcp_keep_alive);
+            let is_isolated = endpoint.is_isolated();
+            kinds.push(endpoint.into_service(listener.address()));
+            if is_isolated {
+                isolated.sources.extend(listener.into_sources(number, 1));
             } else {
-                let sources = entry.listener.into_sources(number, count);
+                let sources = listener.into_sources(number, count);
                 plans.iter_mut().zip(sources).for_each(|(plan, source)| plan.sources.push(source));
             }
         }
-        if !apart.sources.is_empty() {
-            plans.push(apart);
+        if !isolated.sources.is_empty() {
+            plans.push(isolated);
         }
         let shared = Arc::new(Shared::new(settings, kinds, pool, threads));
         let shards = (plans.into_iter())
@@ -272,7 +176,7 @@ impl Engine {
         sum
     }
 
-    /// The routes of everything that is served, in the order of the services: the same piece of user code each,
+    /// The routes of everything that is served, in the order of the endpoints: the same piece of user code each,
     /// with what the engine has found out about it. Not those of protocols that connections are upgraded to.
     ///
     /// ```
@@ -382,6 +286,17 @@ impl Engine {
         self.shared.set_phase(phase);
         self.shards.iter().for_each(|shard| shard.tell(Note::Phase));
     }
+}
+
+/// Finds mistakes in what is to be served.
+fn check(endpoints: &[(Endpoint, Listener)]) -> Result<(), String> {
+    if endpoints.is_empty() {
+        return Err("nothing to serve: add an endpoint".into());
+    }
+    if endpoints.len() > Key::SOURCES_MAX {
+        return Err(format!("more than {} endpoints", Key::SOURCES_MAX));
+    }
+    endpoints.iter().try_for_each(|(endpoint, listener)| endpoint.check_with(listener))
 }
 
 /// Starts one of the engine's own threads. An error names what is missing: that of the system is about a

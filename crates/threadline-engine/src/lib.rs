@@ -7,14 +7,14 @@
 //!
 //! ```no_run
 //! use std::sync::Arc;
-//! use threadline_engine::{Address, Engine, Lines, Listener, Services, Settings};
+//! use threadline_engine::{Endpoint, Engine, Lines, Settings};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let settings = Settings::default();
-//! let address: Address = "127.0.0.1:12345".parse()?;
-//! let listener = Listener::bind(&address, settings.shards, settings.backlog)?;
 //! let echo = Lines::new(|line, _session| Some(line.to_owned()));
-//! let engine = Engine::start(settings, Services::new().messages(listener, Arc::new(echo)))?;
+//! let endpoint = Endpoint::messages("127.0.0.1:12345".parse()?, Arc::new(echo));
+//! let listener = endpoint.bind(settings.shards, settings.backlog)?;
+//! let engine = Engine::start(settings, vec![(endpoint, listener)])?;
 //! // ... until it is time to go:
 //! engine.drain(std::time::Duration::from_secs(8));
 //! # Ok(())
@@ -32,6 +32,7 @@ mod connection;
 mod contained;
 mod counters;
 mod deadline;
+mod endpoint;
 mod engine;
 pub mod handlers;
 mod lease;
@@ -61,7 +62,8 @@ pub use connection::{
 #[doc(hidden)] // for the protocols of this workspace
 pub use contained::Contained;
 pub use counters::Counts;
-pub use engine::{Drained, Engine, Gauges, Services};
+pub use endpoint::Endpoint;
+pub use engine::{Drained, Engine, Gauges};
 pub use handlers::{Connection, Frames, Invalid, Lines, StreamOptions};
 pub use listener::{Address, BadAddress, ListenError, Listener, TcpKeepAlive, take_inherited};
 pub use model::{Model, UnknownModel};

@@ -21,9 +21,10 @@ pub struct Settings {
     /// the rest to files and upstreams. Beyond it, the connections that have been idle longest are
     /// closed to make room; if none is idle, new ones wait in the kernel's backlog.
     pub connections_max: usize,
-    /// How many more than that services apart may take ([`Services::apart`](crate::Services::apart)), so
-    /// that a full service can still be asked how it is. Default 64.
-    pub connections_apart: usize,
+    /// How many more than that isolated endpoints may take
+    /// ([`Endpoint::isolated`](crate::Endpoint::isolated)), so that a full service can still be asked how it
+    /// is. Default 64.
+    pub connections_isolated: usize,
     /// Connections at once from one IP address. Default: no limit, since many users may share one
     /// address. One more is told so and closed.
     pub connections_per_peer_max: Option<usize>,
@@ -96,7 +97,7 @@ impl Default for Settings {
             model: Model::default(),
             shards: std::thread::available_parallelism().map_or(1, usize::from),
             connections_max: connections_by_descriptor_limit(),
-            connections_apart: 64,
+            connections_isolated: 64,
             connections_per_peer_max: None,
             pool_threads_max: 512,
             pool_queue_max: 4096,

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 
-use threadline_engine::{BadAddress, ListenError};
+use threadline_engine::{Address, BadAddress, ListenError};
 use threadline_http::RouterError;
 use threadline_service::logging::StartError;
 
@@ -27,7 +27,12 @@ pub enum Error {
     /// the address and, where the cause is likely, what to do.
     Io(io::Error),
     /// Routes that cannot stand beside each other. The caller's mistake; the message names them.
-    Router(RouterError),
+    Router {
+        /// Where they were to be served. `None` if the caller has built the router by itself.
+        address: Option<Address>,
+        /// What is wrong with them.
+        error: RouterError,
+    },
     /// Settings that make no sense together, or nothing to serve. The caller's mistake.
     Settings(String),
     /// Logging cannot be started: `THREADLINE_LOG` is not understood, or no thread can be had.
@@ -77,7 +82,10 @@ impl fmt::Display for Error {
                     _ => Ok(()),
                 }
             }
-            Error::Router(error) => error.fmt(f),
+            Error::Router { address: Some(address), error } => {
+                write!(f, "http on {address}: {error}")
+            }
+            Error::Router { address: None, error } => error.fmt(f),
             Error::Settings(message) => write!(f, "bad settings: {message}"),
             Error::Logging(error) => error.fmt(f),
             Error::Drain(drained) => write!(f, "stopped at the drain deadline: {drained}"),
@@ -97,7 +105,7 @@ impl std::error::Error for Error {
             // Their messages are this error's own: the chain goes on behind them.
             Error::Address(error) => error.source(),
             Error::Io(error) => error.source(),
-            Error::Router(error) => error.source(),
+            Error::Router { error, .. } => error.source(),
             Error::Settings(_) | Error::Drain(_) => None,
             Error::Logging(error) => error.source(),
         }
@@ -112,7 +120,7 @@ impl From<BadAddress> for Error {
 
 impl From<RouterError> for Error {
     fn from(error: RouterError) -> Self {
-        Error::Router(error)
+        Error::Router { address: None, error }
     }
 }
 

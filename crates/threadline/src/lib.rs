@@ -49,13 +49,15 @@
 #![forbid(unsafe_code)]
 
 mod drain;
+mod endpoint;
 mod error;
 mod server;
 mod testing;
 
 pub use drain::{Drain, DrainOrder, Drained};
+pub use endpoint::{Endpoint, ToAddress};
 pub use error::{Error, Result};
-pub use server::{Monitor, Running, Server, ToAddress};
+pub use server::{Monitor, Running, Server};
 pub use testing::TestServer;
 
 pub use threadline_engine::{

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io;
+use std::mem;
 use std::net::SocketAddr;
 use std::num::NonZero;
 use std::sync::{Arc, OnceLock, Weak};
@@ -9,14 +10,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use threadline_engine::{
-    Address, BadAddress, Connection, Counts, Engine, Frames, Gauges, Lines, Listener, Model,
-    Protocol, Route, Services, Settings, StreamOptions, ThreadHook,
+    Address, Connection, Counts, Engine, Frames, Gauges, Lines, Listener, Model, Protocol, Route,
+    Settings, StreamOptions, ThreadHook,
 };
 use threadline_http::Router;
 use threadline_service::prefork::{Supervisor, Worker, WorkerCommand, worker_drain};
 use threadline_service::signals::{self, Role};
 
 use crate::drain::Drains;
+use crate::endpoint::{Endpoint, ToAddress};
 use crate::{Drain, DrainOrder, Drained, Error, Result, logging};
 
 /// A service under construction: addresses and their handlers, and how they are run.
@@ -49,74 +51,6 @@ pub struct Server {
     drain_timeout: Duration,
     drains: Drains,
     monitor: Monitor,
-    /// The first mistake in an address or a router.
-    mistake: Option<Error>,
-}
-
-#[derive(Debug)]
-struct Endpoint {
-    address: Address,
-    handler: Handler,
-    apart: bool,
-}
-
-enum Handler {
-    Messages(Arc<dyn Protocol>),
-    Stream(Arc<StreamHandler>, StreamOptions),
-    Datagrams(Arc<DatagramHandler>),
-}
-
-type StreamHandler = dyn Fn(Connection) -> io::Result<()> + Send + Sync;
-type DatagramHandler = dyn Fn(&[u8], SocketAddr) -> Option<Vec<u8>> + Send + Sync;
-
-impl std::fmt::Debug for Handler {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Handler::Messages(protocol) => protocol.name(),
-            Handler::Stream(..) => "stream",
-            Handler::Datagrams(_) => "datagrams",
-        })
-    }
-}
-
-/// What [`Server`]'s methods take as an address: a text such as `"127.0.0.1:8080"`, an [`Address`] or
-/// a [`SocketAddr`].
-pub trait ToAddress {
-    /// The address.
-    ///
-    /// # Errors
-    /// If it is text that is not an address.
-    fn to_address(self) -> Result<Address, BadAddress>;
-}
-
-impl ToAddress for &str {
-    fn to_address(self) -> Result<Address, BadAddress> {
-        self.parse()
-    }
-}
-
-impl ToAddress for String {
-    fn to_address(self) -> Result<Address, BadAddress> {
-        self.parse()
-    }
-}
-
-impl ToAddress for &String {
-    fn to_address(self) -> Result<Address, BadAddress> {
-        self.parse()
-    }
-}
-
-impl ToAddress for Address {
-    fn to_address(self) -> Result<Address, BadAddress> {
-        Ok(self)
-    }
-}
-
-impl ToAddress for SocketAddr {
-    fn to_address(self) -> Result<Address, BadAddress> {
-        Ok(Address::Ip(self))
-    }
 }
 
 /// Container runtimes kill a process 10 s after SIGTERM; the rest is for its way out.
@@ -142,46 +76,43 @@ impl Server {
             drain_timeout: DRAIN_TIMEOUT,
             drains: Drains::default(),
             monitor: Monitor::default(),
-            mistake: None,
         }
     }
 
+    /// Serves an endpoint: for those that have options, such as [`Endpoint::isolated`]. For the others there
+    /// are [`Server::http`] and the methods after it.
+    pub fn endpoint(mut self, endpoint: Endpoint) -> Self {
+        self.endpoints.push(endpoint);
+        self
+    }
+
     /// Serves HTTP.
-    pub fn http(mut self, address: impl ToAddress, router: Router) -> Self {
-        match router.build() {
-            Ok(service) => self.protocol(address, Arc::new(service)),
-            Err(mistake) => {
-                self.mistake = self.mistake.or(Some(mistake.into()));
-                self
-            }
-        }
+    pub fn http(self, address: impl ToAddress, router: Router) -> Self {
+        self.endpoint(Endpoint::http(address, router))
     }
 
     /// Serves lines of text.
     pub fn lines(self, address: impl ToAddress, lines: Lines) -> Self {
-        self.protocol(address, Arc::new(lines))
+        self.endpoint(Endpoint::lines(address, lines))
     }
 
     /// Serves length-prefixed frames.
     pub fn frames(self, address: impl ToAddress, frames: Frames) -> Self {
-        self.protocol(address, Arc::new(frames))
+        self.endpoint(Endpoint::frames(address, frames))
     }
 
     /// Serves messages of your own protocol.
     pub fn protocol(self, address: impl ToAddress, protocol: Arc<dyn Protocol>) -> Self {
-        self.endpoint(address, Handler::Messages(protocol))
+        self.endpoint(Endpoint::protocol(address, protocol))
     }
 
-    /// Serves whole connections: the handler reads and writes as it likes, on a thread that it has as
-    /// long as it runs. The connection closes when the handler returns. An error that it returns is
-    /// logged at `warn`, or at `debug` if it is the client's doing: one that the [`Connection`] itself has
-    /// reported (a reset, an end of input, a timeout). A panic is logged at `error`.
+    /// Serves whole connections, as [`Endpoint::stream`] explains.
     pub fn stream(
         self,
         address: impl ToAddress,
         handler: impl Fn(Connection) -> io::Result<()> + Send + Sync + 'static,
     ) -> Self {
-        self.stream_with(address, StreamOptions::default(), handler)
+        self.endpoint(Endpoint::stream(address, handler))
     }
 
     /// As [`Server::stream`], with options.
@@ -191,55 +122,16 @@ impl Server {
         options: StreamOptions,
         handler: impl Fn(Connection) -> io::Result<()> + Send + Sync + 'static,
     ) -> Self {
-        self.endpoint(address, Handler::Stream(Arc::new(handler), options))
+        self.endpoint(Endpoint::stream_with(address, options, handler))
     }
 
-    /// Serves single UDP datagrams; what the handler returns is sent back, from the address that the
-    /// datagram was sent to. Empty datagrams are handed over, and an empty answer is sent, like any other;
-    /// `None` sends nothing. A datagram longer than the receive buffer of 64 KB is dropped and counted.
-    ///
-    /// The sender's address may be forged: an answer that is longer than the request floods the owner of that
-    /// address.
+    /// Serves single UDP datagrams, as [`Endpoint::datagrams`] explains. The sender's address may be forged.
     pub fn datagrams(
         self,
         address: impl ToAddress,
         handler: impl Fn(&[u8], SocketAddr) -> Option<Vec<u8>> + Send + Sync + 'static,
     ) -> Self {
-        self.endpoint(address, Handler::Datagrams(Arc::new(handler)))
-    }
-
-    fn endpoint(mut self, address: impl ToAddress, handler: Handler) -> Self {
-        match address.to_address() {
-            Ok(address) => self.endpoints.push(Endpoint { address, handler, apart: false }),
-            Err(mistake) => self.mistake = self.mistake.or(Some(mistake.into())),
-        }
-        self
-    }
-
-    /// Serves what was added last apart from the rest: on a thread that serves nothing else, and with
-    /// [`Settings::connections_apart`] connections beyond the limit. It answers while every thread of the
-    /// pool is stuck, every event loop is busy and no connection is free: the place for health checks,
-    /// metrics and status pages. Its handlers run one after the other on that one thread, whatever the
-    /// model, and so should not block. Streams and protocols with hooks cannot be apart.
-    ///
-    /// ```
-    /// use threadline::{Server, http::Router};
-    ///
-    /// # fn work() -> &'static str { "done" }
-    /// let server = Server::new()
-    ///     .http("127.0.0.1:8080", Router::new().get("/work", work))
-    ///     .http("127.0.0.1:9090", Router::new().get("/health", || "fine"))
-    ///     .apart();
-    /// ```
-    pub fn apart(mut self) -> Self {
-        match self.endpoints.last_mut() {
-            Some(endpoint) => endpoint.apart = true,
-            None => {
-                let message = "apart() is about the service added before it: there is none";
-                self.mistake = self.mistake.or(Some(Error::Settings(message.into())));
-            }
-        }
-        self
+        self.endpoint(Endpoint::datagrams(address, handler))
     }
 
     /// How connections and handlers share threads. Default [`Model::Adaptive`].
@@ -415,8 +307,9 @@ impl Server {
     /// [`Error`] says what to do about it.
     pub fn start(mut self) -> Result<Running> {
         let shards = self.shard_count(1);
-        let listeners = self.bind(shards)?;
-        self.start_on(listeners, shards)
+        let endpoints = self.checked(shards)?;
+        let listeners = self.bind(&endpoints, shards)?;
+        self.start_on(endpoints.into_iter().zip(listeners).collect(), shards)
     }
 
     /// Serves until SIGTERM, SIGINT (Ctrl-C) or SIGHUP (the terminal is gone), then drains. A second signal
@@ -458,13 +351,10 @@ impl Server {
     }
 
     fn supervise(mut self, count: usize) -> Result<()> {
-        let listeners = self.bind(1)?;
-        if listeners.is_empty() {
-            // Each worker would say so, and end.
-            return Err(Error::Settings("nothing to serve: add a listener".into()));
-        }
-        for (listener, endpoint) in listeners.iter().zip(&self.endpoints) {
-            tracing::info!("serving {:?} on {}", endpoint.handler, listener.address());
+        let endpoints = self.checked(1)?;
+        let listeners = self.bind(&endpoints, 1)?;
+        for (listener, endpoint) in listeners.iter().zip(&endpoints) {
+            tracing::info!("serving {} on {}", endpoint.name(), listener.address());
         }
         let mut supervisor = Supervisor::new(count, listeners, self.worker_command)?;
         let limit = self.drain_timeout;
@@ -487,13 +377,14 @@ impl Server {
         worker.follow_supervisor()?;
         self.drain_timeout = worker_drain(self.drain_timeout);
         let shards = self.shard_count(count);
+        let endpoints = self.checked(shards)?;
         let (listeners, reports) = worker.listeners()?;
-        if listeners.len() != self.endpoints.len() {
+        if listeners.len() != endpoints.len() {
             let message = "a worker serves other addresses than its supervisor: main must build the \
                            same server each time";
             return Err(Error::Settings(message.into()));
         }
-        let running = self.start_on(listeners, shards)?;
+        let running = self.start_on(endpoints.into_iter().zip(listeners).collect(), shards)?;
         tracing::debug!(worker = worker.number, "ready");
         signals.wait();
         reports.drains();
@@ -509,46 +400,40 @@ impl Server {
         (cores / processes).max(1)
     }
 
-    fn bind(&mut self, shards: usize) -> Result<Vec<Listener>> {
-        if let Some(mistake) = self.mistake.take() {
-            return Err(mistake);
+    /// The endpoints, if nothing is wrong with one of them or with the settings. The engine checks both
+    /// too; here, no address has been bound yet.
+    fn checked(&mut self, shards: usize) -> Result<Vec<threadline_engine::Endpoint>> {
+        let endpoints = mem::take(&mut self.endpoints).into_iter().map(Endpoint::check);
+        let endpoints = endpoints.collect::<Result<Vec<_>>>()?;
+        if endpoints.is_empty() {
+            return Err(Error::Settings("nothing to serve: add an endpoint".into()));
         }
-        // Checked here as well as by the engine, so that no address is bound for nothing.
         self.settings.check().map_err(Error::Settings)?;
-        for endpoint in &self.endpoints {
-            endpoint.check().map_err(Error::Settings)?;
-        }
         if shards == 0 {
             return Err(Error::Settings("shards is 0: it must be at least 1".into()));
         }
-        let backlog = self.settings.backlog;
-        let listen = |endpoint: &Endpoint| endpoint.listen(&endpoint.address, shards, backlog);
-        Ok(self.endpoints.iter().map(listen).collect::<io::Result<_>>()?)
+        Ok(endpoints)
     }
 
-    fn start_on(self, listeners: Vec<Listener>, shards: usize) -> Result<Running> {
+    fn bind(
+        &self,
+        endpoints: &[threadline_engine::Endpoint],
+        shards: usize,
+    ) -> io::Result<Vec<Listener>> {
+        endpoints.iter().map(|endpoint| endpoint.bind(shards, self.settings.backlog)).collect()
+    }
+
+    fn start_on(
+        self,
+        endpoints: Vec<(threadline_engine::Endpoint, Listener)>,
+        shards: usize,
+    ) -> Result<Running> {
         let mut settings = self.settings;
         settings.shards = shards;
         let addresses: Arc<[_]> =
-            listeners.iter().map(|listener| listener.address().clone()).collect();
-        let what = self.endpoints.iter().map(|e| format!("{:?}", e.handler)).collect();
-        let mut services = Services::new();
-        for (endpoint, listener) in self.endpoints.into_iter().zip(listeners) {
-            let apart = endpoint.apart;
-            services = match endpoint.handler {
-                Handler::Messages(protocol) => services.messages(listener, protocol),
-                Handler::Stream(handler, options) => {
-                    services.stream(listener, options, move |connection| handler(connection))
-                }
-                Handler::Datagrams(handler) => {
-                    services.datagrams(listener, move |datagram, peer| handler(datagram, peer))
-                }
-            };
-            if apart {
-                services = services.apart();
-            }
-        }
-        let engine = Arc::new(Engine::prepare(settings, services)?);
+            endpoints.iter().map(|(_, listener)| listener.address().clone()).collect();
+        let what = endpoints.iter().map(|(endpoint, _)| endpoint.name()).collect();
+        let engine = Arc::new(Engine::prepare(settings, endpoints)?);
         // A monitor that was asked for sees the service before its first client does.
         let watched =
             Watched { engine: Arc::downgrade(&engine), addresses: Arc::clone(&addresses) };
@@ -559,30 +444,13 @@ impl Server {
     }
 }
 
-impl Endpoint {
-    fn check(&self) -> Result<(), String> {
-        match &self.handler {
-            Handler::Stream(_, options) => options.check(),
-            Handler::Messages(_) | Handler::Datagrams(_) => Ok(()),
-        }
-    }
-
-    fn listen(&self, address: &Address, shards: usize, backlog: i32) -> io::Result<Listener> {
-        let shards = if self.apart { 1 } else { shards };
-        match self.handler {
-            Handler::Datagrams(_) => Listener::bind_datagrams(address, shards),
-            _ => Listener::bind(address, shards, backlog),
-        }
-    }
-}
-
 /// A service that runs in the background. Dropping it stops it at once; [`Running::drain`] lets
 /// clients finish.
 #[derive(Debug)]
 pub struct Running {
     engine: Arc<Engine>,
     addresses: Arc<[Address]>,
-    what: Vec<String>,
+    what: Vec<&'static str>,
     drain_timeout: Duration,
     drains: Drains,
 }

@@ -6,18 +6,24 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
-use threadline::Server;
+use tempfile::TempDir;
 use threadline::http::{Path, Router};
 use threadline::pool::ThreadPool;
 use threadline::pool::schedule::Scheduler;
+use threadline::{Endpoint, Server};
 
 /// Set for the program: how many worker processes it has, and how many seconds its drain may take.
 const PROGRAM: &str = "THREADLINE_TEST_PROGRAM";
+/// Set for the program: the path of a Unix socket for its status page.
+const SOCKET: &str = "THREADLINE_TEST_SOCKET";
 /// Longer than anything takes that is not broken.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -46,8 +52,11 @@ fn program() -> threadline::Result<()> {
         let scheduled = runs.after(Duration::ZERO, work).map_or("refused", |_| "accepted");
         has_begun.recv().map_or("dropped", |()| scheduled)
     };
+    let socket = std::env::var(SOCKET).expect("a path");
+    let status = Router::new().get("/", || std::process::id().to_string());
     Server::new()
         .http("127.0.0.1:0", Router::new().post("/job/{ms}", job).post("/run/{ms}", run))
+        .endpoint(Endpoint::http(format!("unix:{socket}"), status).isolated().unix_mode(0o602))
         .processes(processes.parse().expect("a number"))
         .drain_timeout(Duration::from_secs(seconds.parse().expect("a number")))
         .drains(scheduler)
@@ -60,13 +69,16 @@ struct Running {
     child: Child,
     log: BufReader<std::process::ChildStderr>,
     address: SocketAddr,
+    directory: TempDir,
 }
 
 fn start(processes: u32, seconds: u64) -> Running {
     let this = std::env::current_exe().expect("this binary");
+    let directory = tempfile::tempdir().expect("a directory");
     let mut child = Command::new(this)
         .args(["--exact", "program", "--nocapture"])
         .env(PROGRAM, format!("{processes} {seconds}"))
+        .env(SOCKET, directory.path().join("socket"))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
@@ -79,7 +91,7 @@ fn start(processes: u32, seconds: u64) -> Running {
         assert_ne!(log.read_line(&mut line).expect("a log"), 0, "it has ended");
     }
     let address = line.trim_end().rsplit(' ').next().and_then(|address| address.parse().ok());
-    Running { child, log, address: address.expect("an address") }
+    Running { child, log, address: address.expect("an address"), directory }
 }
 
 impl Running {
@@ -90,6 +102,20 @@ impl Running {
         let mut reply = String::new();
         stream.read_to_string(&mut reply).expect("a reply");
         reply.rsplit("\r\n").next().expect("a body").to_owned()
+    }
+
+    /// The process that answers at the Unix socket.
+    fn status(&self) -> u32 {
+        let mut stream = UnixStream::connect(self.socket()).expect("connects");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        stream.write_all(b"GET / HTTP/1.0\r\n\r\n").expect("sent");
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).expect("a reply");
+        reply.rsplit("\r\n").next().and_then(|id| id.parse().ok()).expect("a process id")
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.directory.path().join("socket")
     }
 
     /// Asks it to stop. Its exit code, what it has written since it began to serve, and how long it took.
@@ -130,5 +156,18 @@ fn what_is_not_finished_in_time_is_an_error() {
         assert!(log.contains("unfinished=1"), "{processes} processes: {log}");
         // The job would take a minute; a busy machine may be late.
         assert!(took < Duration::from_secs(10), "{processes} processes: took {took:?}");
+    }
+}
+
+#[test]
+fn endpoints_keep_their_options_in_worker_processes() {
+    for processes in [0, 2] {
+        let program = start(processes, PATIENCE.as_secs());
+        let mode = std::fs::metadata(program.socket()).expect("a socket").permissions().mode();
+        assert_eq!(mode & 0o777, 0o602, "{processes} processes");
+        let is_worker = program.status() != program.child.id();
+        assert_eq!(is_worker, processes > 0);
+        let (code, log, _) = program.stop();
+        assert_eq!(code, Some(0), "{processes} processes: {log}");
     }
 }

@@ -55,7 +55,7 @@ const OUTPUT_KEPT: usize = 64 * 1024;
 
 pub(crate) struct Shard {
     pub(crate) number: usize,
-    /// The engine's, or that of services apart.
+    /// The engine's, or that of isolated endpoints.
     pub(crate) model: Model,
     /// How many connections the engine may have if this shard is to accept one more.
     connections_max: usize,

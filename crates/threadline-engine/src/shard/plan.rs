@@ -20,9 +20,10 @@ impl Plan {
         Plan { number, model, connections_max, sources: Vec::new() }
     }
 
-    /// For services apart. An event loop needs nobody: no spare, no pool thread, no monitor.
-    pub(crate) fn apart(number: usize, settings: &Settings) -> Plan {
-        let connections_max = settings.connections_max.saturating_add(settings.connections_apart);
+    /// For isolated endpoints. An event loop needs nobody: no spare, no pool thread, no monitor.
+    pub(crate) fn isolated(number: usize, settings: &Settings) -> Plan {
+        let connections_max =
+            settings.connections_max.saturating_add(settings.connections_isolated);
         Plan { number, model: Model::EventLoop, connections_max, sources: Vec::new() }
     }
 }

@@ -12,14 +12,16 @@
 //! use std::sync::Arc;
 //! use std::time::Duration;
 //! use threadline_engine::testing::{Clock, Network};
-//! use threadline_engine::{Engine, Lines, Services, Settings};
+//! use threadline_engine::{Endpoint, Engine, Lines, Settings};
 //!
 //! # fn main() -> std::io::Result<()> {
 //! let clock = Clock::new();
 //! let network = Network::new(&clock);
 //! let echo = Lines::new(|line, _session| Some(line.to_owned()));
-//! let services = Services::new().messages(network.listener(), Arc::new(echo));
-//! let engine = Engine::start(Settings::default().with_clock(&clock), services)?;
+//! let listener = network.listener();
+//! let endpoint = Endpoint::messages(listener.address().clone(), Arc::new(echo));
+//! let settings = Settings::default().with_clock(&clock);
+//! let engine = Engine::start(settings, vec![(endpoint, listener)])?;
 //!
 //! let peer = network.connect();
 //! peer.send_pieces(["on", "e\ntwo", "\n"]);

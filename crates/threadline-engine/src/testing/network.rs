@@ -30,7 +30,7 @@ impl Network {
         Network { clock, listeners: Arc::default(), port }
     }
 
-    /// A listener for [`Services`](crate::Services). The first one is at 192.0.2.1:1, the next one at port 2,
+    /// A listener for an engine, which has no sockets. The first one is at 192.0.2.1:1, the next one at port 2,
     /// and so on.
     pub fn listener(&self) -> Listener {
         let mut listeners = self.listeners.lock();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use threadline_engine::testing::{Clock, Network, Peer};
-use threadline_engine::{Counts, Engine, Listener, Model, Protocol, Services, Settings};
+use threadline_engine::{Address, Counts, Endpoint, Engine, Model, Protocol, Settings};
 
 /// Runs a test body under every model, as a test of its own for each.
 macro_rules! every_model {
@@ -58,21 +58,29 @@ pub(crate) fn settings(model: Model) -> Settings {
     settings
 }
 
-/// An engine with what `serve` serves on a listener.
-pub(crate) fn start(
+/// An engine with the endpoint that `serve` makes for an address.
+pub(crate) fn start(settings: Settings, serve: impl FnOnce(Address) -> Endpoint) -> Fixture {
+    start_all(settings, [serve])
+}
+
+/// An engine with several endpoints: the first one is at port 1, the next one at port 2, and so on.
+pub(crate) fn start_all<const N: usize>(
     settings: Settings,
-    serve: impl FnOnce(Services, Listener) -> Services,
+    serve: [impl FnOnce(Address) -> Endpoint; N],
 ) -> Fixture {
     let clock = Clock::new();
     let network = Network::new(&clock);
-    let services = serve(Services::new(), network.listener());
-    let engine = Engine::start(settings.with_clock(&clock), services).expect("the engine starts");
-    Fixture { engine, network, clock }
+    let endpoints = serve.map(|serve| {
+        let listener = network.listener();
+        (serve(listener.address().clone()), listener)
+    });
+    let engine = Engine::start(settings.with_clock(&clock), endpoints.into());
+    Fixture { engine: engine.expect("the engine starts"), network, clock }
 }
 
 /// An engine that serves messages of a protocol.
 pub(crate) fn messages(settings: Settings, protocol: impl Protocol) -> Fixture {
-    start(settings, |services, listener| services.messages(listener, Arc::new(protocol)))
+    start(settings, |address| Endpoint::messages(address, Arc::new(protocol)))
 }
 
 impl Fixture {

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use threadline_engine::{Lines, Model, StreamOptions, Timeouts};
+use threadline_engine::{Endpoint, Lines, Model, StreamOptions, Timeouts};
 
 use crate::common::{Fixture, SECOND, eventually, every_model, messages, settings, start};
 use crate::toy::{Toy, message, reply};
@@ -211,8 +211,8 @@ every_model! {
             return;
         }
         let limit = 75 * SECOND;
-        let fixture = start(settings(model), |services, listener| {
-            services.stream(listener, StreamOptions::new(), |mut connection| {
+        let fixture = start(settings(model), |address| {
+            Endpoint::stream(address, StreamOptions::new(), |mut connection| {
                 let mut byte = [0];
                 connection.read_exact(&mut byte)?;
                 connection.write_all(&byte)
@@ -233,8 +233,8 @@ every_model! {
         let limit = 20 * SECOND;
         let (tell, told) = mpsc::channel();
         let options = StreamOptions::new().read_timeout(Some(limit)).write_timeout(Some(limit));
-        let fixture = start(settings(model), |services, listener| {
-            services.stream(listener, options, move |mut connection| {
+        let fixture = start(settings(model), |address| {
+            Endpoint::stream(address, options, move |mut connection| {
                 let kind = |error: std::io::Error| error.kind();
                 let mut byte = [0];
                 connection.read_exact(&mut byte)?;

@@ -1,8 +1,10 @@
 //! Too many connections, too few descriptors: those who are there go on, others wait or are told.
 
-use threadline_engine::{Model, Services};
+use std::sync::Arc;
 
-use crate::common::{SECOND, eventually, every_model, messages, settings};
+use threadline_engine::{Endpoint, Model};
+
+use crate::common::{Fixture, SECOND, eventually, every_model, messages, settings, start_all};
 use crate::toy::{Toy, message, reply};
 
 const ECONNABORTED: i32 = 103;
@@ -99,25 +101,24 @@ every_model! {
 }
 
 #[test]
-fn a_service_apart_answers_beyond_the_limit() {
+fn an_isolated_endpoint_answers_beyond_the_limit() {
     let mut settings = settings(Model::Adaptive);
     (settings.shards, settings.connections_max) = (1, 1);
-    let clock = threadline_engine::testing::Clock::new();
-    let network = threadline_engine::testing::Network::new(&clock);
-    let toy = || std::sync::Arc::new(Toy::new());
-    let services = Services::new()
-        .messages(network.listener(), toy())
-        .messages(network.listener(), toy())
-        .apart();
-    let engine = threadline_engine::Engine::start(settings.with_clock(&clock), services)
-        .expect("the engine starts");
+    let endpoint = |is_isolated: bool| {
+        move |address| {
+            let endpoint = Endpoint::messages(address, Arc::new(Toy::new()));
+            if is_isolated { endpoint.isolated() } else { endpoint }
+        }
+    };
+    let fixture = start_all(settings, [endpoint(false), endpoint(true)]);
+    let Fixture { engine, network, .. } = fixture;
     let usual = network.connect_to(1);
     usual.send(message("usual"));
     usual.expect(reply("usual"));
     let waits = network.connect_to(1);
     engine.settle();
-    let apart = network.connect_to(2);
-    apart.send(message("apart"));
-    apart.expect(reply("apart"));
+    let isolated = network.connect_to(2);
+    isolated.send(message("isolated"));
+    isolated.expect(reply("isolated"));
     assert!(!waits.is_closed());
 }

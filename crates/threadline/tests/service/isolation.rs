@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::common::{ANY, Client, Gate, eventually, every_model, server, start};
 use threadline::http::Router;
-use threadline::{Hint, Lines, Model, Running};
+use threadline::{Endpoint, Hint, Lines, Model, Running};
 
 /// A service that blocks at the gate when asked to.
 fn gated(model: Model, hint: Hint, shards: usize) -> (Running, Arc<Gate>) {
@@ -187,9 +187,9 @@ fn a_status_page_answers_while_every_pool_thread_is_stuck() {
 }
 
 // Every thread and event loop of the service proper is stuck, and it has all the connections it may have:
-// what is apart answers.
+// an isolated endpoint answers.
 every_model! {
-    fn what_is_apart_answers_while_all_the_rest_is_stuck(model) {
+    fn an_isolated_endpoint_answers_while_all_the_rest_is_stuck(model) {
         let gate = Arc::new(Gate::default());
         let wait = Arc::clone(&gate);
         let work = Lines::new(move |_, _| {
@@ -199,10 +199,10 @@ every_model! {
         let server = server(model).shards(1).settings(|settings| {
             settings.pool_threads_max = 2;
             settings.connections_max = 2;
-            settings.connections_apart = 2;
+            settings.connections_isolated = 2;
         });
         let status = Lines::new(|_, _| Some("fine".into()));
-        let service = start(server.lines(ANY, status).apart().lines(ANY, work));
+        let service = start(server.endpoint(Endpoint::lines(ANY, status).isolated()).lines(ANY, work));
         let threadline::Address::Ip(work) = service.addresses()[1] else { panic!("an address") };
         let mut stuck: Vec<_> = (0..2).map(|_| Client::connect(work)).collect();
         eventually("it is full", || service.gauges().connections == 2);
@@ -224,12 +224,27 @@ every_model! {
     }
 }
 
-#[test]
-fn what_needs_the_pool_cannot_be_apart() {
-    let stream = server(Model::Adaptive).stream(ANY, |_| Ok(())).apart().start();
-    assert!(stream.is_err_and(|error| error.to_string().contains("stream cannot be apart")));
-    let nothing = server(Model::Adaptive).apart().lines(ANY, Lines::new(|_, _| None)).start();
-    assert!(nothing.is_err_and(|error| error.to_string().contains("apart()")));
+// A mistake is reported before anything is bound, whatever the model.
+every_model! {
+    fn what_needs_the_pool_cannot_be_isolated(model) {
+        let lines = || Lines::new(|_, _| None);
+        let mistake = |endpoint: Endpoint| {
+            let started = server(model).lines(ANY, lines()).endpoint(endpoint.isolated()).start();
+            started.expect_err("cannot be isolated").to_string()
+        };
+        assert_eq!(
+            mistake(Endpoint::stream("127.0.0.1:9", |_| Ok(()))),
+            "bad settings: stream on 127.0.0.1:9 cannot be isolated: a stream handler needs threads of the \
+             pool"
+        );
+        assert_eq!(
+            mistake(Endpoint::lines("127.0.0.1:9", lines().on_close(|_| ()))),
+            "bad settings: lines on 127.0.0.1:9 cannot be isolated: the protocol's hooks need threads of \
+             the pool"
+        );
+        let datagrams = Endpoint::datagrams(ANY, |_, _| None).isolated();
+        start(server(model).endpoint(datagrams)).drain();
+    }
 }
 
 /// A connection whose messages belong on the pool is read there in the end. One that comes in pieces is

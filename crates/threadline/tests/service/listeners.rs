@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::mpsc::channel;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use std::time::Duration;
 use crate::common::{ANY, Client, PATIENCE, eventually, every_model, server, start};
 use socket2::SockRef;
 use threadline::http::{PeerAddr, Router};
-use threadline::{Address, Connection, Lines, StreamOptions, TcpKeepAlive};
+use threadline::{Address, Connection, Endpoint, Lines, Server, StreamOptions, TcpKeepAlive};
 
 fn echo() -> Lines {
     Lines::new(|line, _| Some(line.to_owned()))
@@ -87,6 +88,27 @@ every_model! {
         }
         service.drain();
         assert!(!path.exists());
+    }
+
+    fn a_unix_socket_has_the_permissions_that_its_endpoint_says(model) {
+        let tree = tempfile::tempdir().expect("a directory");
+        let path = |name: &str| Address::Unix(tree.path().join(name));
+        let stream = |mut connection: Connection| {
+            connection.read_exact(&mut [0; 2])?;
+            connection.write_all(b"x\n")
+        };
+        let _service = start(
+            server(model)
+                .endpoint(Endpoint::lines(path("lines"), echo()).unix_mode(0o602))
+                .endpoint(Endpoint::stream(path("stream"), stream).unix_mode(0o777))
+                .endpoint(Endpoint::lines(path("isolated"), echo()).isolated().unix_mode(0o660)),
+        );
+        for (name, mode) in [("lines", 0o602), ("stream", 0o777), ("isolated", 0o660)] {
+            let path = tree.path().join(name);
+            let metadata = std::fs::metadata(&path).expect("a file");
+            assert_eq!(metadata.permissions().mode() & 0o7777, mode, "{name}");
+            assert_eq!(ask_unix(UnixStream::connect(&path)), "x\n", "{name}");
+        }
     }
 
     fn nobody_has_an_address_on_a_unix_socket(model) {
@@ -341,6 +363,28 @@ every_model! {
             assert_eq!(&reply[..4], expected.as_bytes());
         }
     }
+}
+
+#[test]
+fn the_mistake_of_the_first_endpoint_is_reported_with_its_name() {
+    let server = || server(threadline::Model::Adaptive);
+    let error = |server: Server| server.start().expect_err("a mistake").to_string();
+    let twice = || Router::new().get("/", || "").get("/", || "");
+    let bad_router = || Endpoint::http("127.0.0.1:8080", twice());
+    let bad_mode = || Endpoint::lines("127.0.0.1:9", echo()).unix_mode(0o600);
+    let told =
+        error(server().endpoint(bad_router()).endpoint(bad_mode()).lines("nonsense", echo()));
+    assert_eq!(told, "http on 127.0.0.1:8080: the route `GET /` is there twice");
+    let told = error(server().endpoint(bad_mode()).endpoint(bad_router()));
+    assert_eq!(
+        told,
+        "bad settings: lines on 127.0.0.1:9 cannot have a unix_mode: it is not a Unix socket; expected the \
+         address `unix:PATH`"
+    );
+    // The address comes before the router, and what is said of the endpoint afterwards changes nothing.
+    let both = Endpoint::http("nonsense", twice()).isolated().unix_mode(0o600);
+    let told = error(server().lines(ANY, echo()).endpoint(both));
+    assert!(told.starts_with("bad address 'nonsense'"), "{told}");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::thread::{self, ThreadId};
 
 use crate::common::{ANY, Client, Gate, PATIENCE, every_model, server, start};
 use threadline::http::Router;
-use threadline::{Address, Connection, Frames, Hint, Lines, Model, Server};
+use threadline::{Address, Connection, Endpoint, Frames, Hint, Lines, Model, Server};
 
 thread_local! {
     static ATTACHED: Cell<bool> = const { Cell::new(false) };
@@ -90,8 +90,7 @@ every_model! {
             .frames(ANY, frames)
             .stream(ANY, stream)
             .datagrams(ANY, datagrams)
-            .http(ANY, router())
-            .apart();
+            .endpoint(Endpoint::http(ANY, router()).isolated());
         let service = start(seen.hooks(service));
         let to = |number: usize| match service.addresses()[number] {
             Address::Ip(address) => address,
