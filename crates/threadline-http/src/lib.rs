@@ -93,7 +93,10 @@ pub use reply::{Html, Redirect};
 pub use reply::{Problem, Problems};
 pub use request::{OwnedRequest, Request};
 pub use response::Response;
-pub use router::{Router, RouterError};
+pub use router::{
+    Fallback, Methods, RouteOptions, Router, RouterError, delete, get, head, on, options, patch,
+    post, put,
+};
 pub use service::HttpService;
 pub use settings::HttpSettings;
 pub use threadline_engine::{Connection, Hint, NotAwaited, Timeouts};

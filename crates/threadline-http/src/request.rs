@@ -58,7 +58,7 @@ pub struct Request<'a> {
     /// The path in normal form, where it came in another.
     pub(crate) path: Option<&'a str>,
     /// How long its body may be, in bytes.
-    pub(crate) body_max: u64,
+    pub(crate) body_len_max: u64,
     pub(crate) states: &'a Arc<States>,
     pub(crate) extensions: &'a Extensions,
 }
@@ -185,8 +185,8 @@ impl<'a> Request<'a> {
     }
 
     /// How long its body may be in bytes: its route's limit, or else the service's.
-    pub fn body_max(&self) -> u64 {
-        self.body_max
+    pub fn body_len_max(&self) -> u64 {
+        self.body_len_max
     }
 
     /// The name of the route that answers it, like `GET /hello/{name}`.

@@ -181,9 +181,9 @@ impl HttpService {
         message: &Message<'_, '_>,
         exchange: &mut impl Exchange,
     ) -> Step {
-        let body_max = endpoint.body_max.unwrap_or(self.settings.body_len_max);
+        let body_len_max = endpoint.body_len_max.unwrap_or(self.settings.body_len_max);
         let mut decoded = Vec::new();
-        let content = match self.content(message, body_max, &mut decoded, exchange) {
+        let content = match self.content(message, body_len_max, &mut decoded, exchange) {
             Ok(content) => content,
             Err(Before::Step(step)) => return step,
             Err(Before::Refuse(error)) => {
@@ -192,7 +192,8 @@ impl HttpService {
             }
         };
         let route = endpoint.route();
-        let call = Call { service: self, route, body_max, params, message, failed: false.into() };
+        let call =
+            Call { service: self, route, body_len_max, params, message, failed: false.into() };
         call.run(content, |request| endpoint.answer(request), exchange)
     }
 
@@ -221,9 +222,10 @@ impl HttpService {
             message.manner = message.manner.closing();
         }
         let content = Content { body: Some(&[]), len: len.unwrap_or(message.head.len) };
-        let (route, body_max) = (&self.unrouted, self.settings.body_len_max);
+        let (route, body_len_max) = (&self.unrouted, self.settings.body_len_max);
         let (failed, unrouted) = (false.into(), Unrouted::of(found));
-        let call = Call { service: self, route, body_max, params: None, message: &message, failed };
+        let call =
+            Call { service: self, route, body_len_max, params: None, message: &message, failed };
         if layers.is_empty() {
             return call.answer_here(content, &unrouted.response(), exchange);
         }

@@ -9,11 +9,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use threadline_http::cookies::Cookies;
 use threadline_http::extract::header::UserAgent;
-use threadline_http::openapi::{Gives, Operation, SecurityScheme, schemars};
+use threadline_http::files::Files;
+use threadline_http::openapi::{Gives, Operation, SecurityScheme, operation, schemars};
 use threadline_http::testing::TestClient;
 use threadline_http::{
     Form, Header, IntoResponse, Json, Method, Path, PeerAddr, Problem, Query, Request, Response,
-    Router, State, Status,
+    Router, State, Status, get, post,
 };
 
 /// A note.
@@ -73,14 +74,15 @@ fn search(
 }
 
 fn router() -> Router {
-    let notes = Router::new()
-        .operation(Method::Get, "/", list)
-        .operation(Method::Post, "/", add)
-        .describe(|operation| {
-            let operation = operation.success(Status::CREATED).summary("Adds a note").tag("notes");
-            operation.security("token").id("add").deprecated()
-        })
-        .operation(Method::Get, "/{user}/{id}", read);
+    let add = operation(Method::Post, add).describe(|operation| {
+        let operation = operation.success(Status::CREATED).summary("Adds a note").tag("notes");
+        operation.security("token").id("add").deprecated()
+    });
+    let notes = Router::new().route("/", operation(Method::Get, list).and(add)).operation(
+        Method::Get,
+        "/{user}/{id}",
+        read,
+    );
     Router::new()
         .state(7_u8)
         .get("/plain/{name}/{*rest}", || "")
@@ -226,6 +228,78 @@ fn the_pages_show_it_and_load_nothing_from_elsewhere() {
     let inside = text.split_once("id=\"document\">").expect("there").1;
     let inside = inside.split_once("</script>").expect("its end").0;
     assert_eq!(serde_json::from_str::<Value>(inside).expect("JSON"), document);
+}
+
+/// What a document of this router says.
+fn said_of(router: Router) -> Value {
+    router.openapi("Test", "1").document().clone()
+}
+
+#[test]
+fn methods_are_described_one_by_one_and_together() {
+    let describe = |text: &'static str| move |operation: Operation| operation.summary(text);
+    for methods in [
+        get(|| "").and(post(|| "").describe(describe("one"))).describe(describe("all")),
+        get(|| "").describe(describe("all")).and(post(|| "").describe(describe("one"))),
+    ] {
+        let said = said_of(Router::new().nest("/n", Router::new().route("/a", methods.put(|| ""))));
+        let path = &said["paths"]["/n/a"];
+        assert_eq!(
+            (&path["get"]["summary"], &path["put"]["summary"]),
+            (&json!("all"), &json!("all"))
+        );
+        assert_eq!(path["post"]["summary"], "one");
+    }
+    // What adds to the rest is there from both; types come first, so that both may change what they say.
+    let created = |operation: Operation| operation.success(Status::CREATED).tag("one");
+    let methods = operation(Method::Get, list)
+        .operation(Method::Post, add)
+        .and(operation(Method::Put, add).describe(created))
+        .describe(|operation| operation.tag("all").response(Status::CONFLICT, "Not now."));
+    let said = said_of(Router::new().route("/a", methods));
+    let path = &said["paths"]["/a"];
+    assert_eq!(path["get"]["tags"], json!(["all"]));
+    assert_eq!(path["put"]["tags"], json!(["all", "one"]));
+    assert!(path["put"]["responses"]["201"]["content"].is_object());
+    assert!(path["post"]["responses"]["200"]["content"].is_object(), "said of PUT alone");
+    for method in ["get", "post", "put"] {
+        assert_eq!(path[method]["responses"]["409"]["description"], "Not now.", "{method}");
+    }
+    assert_resolved(&said, &said);
+}
+
+#[test]
+fn what_is_hidden_is_not_in_the_document() {
+    let hidden = operation(Method::Post, add).describe(Operation::hidden);
+    let router = Router::new().route("/a", get(|| "").and(hidden.clone())).route("/b", hidden);
+    let said = said_of(router);
+    let paths = said["paths"].as_object().expect("paths");
+    assert_eq!(paths.keys().collect::<Vec<_>>(), ["/a"]);
+    assert!(paths["/a"].get("post").is_none() && paths["/a"]["get"].is_object());
+    assert_eq!(said["components"]["schemas"], json!({}), "nor are its types");
+}
+
+#[test]
+fn files_are_described_as_one() {
+    let files = || Files::embedded(&[("a", b"")]);
+    let router = |files: Files| said_of(Router::new().files("/f", files).get("/other", || ""));
+    let said = router(files().describe(|operation| operation.summary("Files").tag("static")));
+    for path in ["/f", "/f/", "/f/{path}"] {
+        let get = &said["paths"][path]["get"];
+        assert_eq!(
+            (&get["summary"], &get["tags"]),
+            (&json!("Files"), &json!(["static"])),
+            "{path}"
+        );
+    }
+    assert!(said["paths"]["/other"]["get"].get("summary").is_none());
+    let said = router(files().describe(Operation::hidden));
+    assert_eq!(said["paths"].as_object().expect("paths").keys().collect::<Vec<_>>(), ["/other"]);
+    // As a handler too.
+    let handler = get(files().describe(|operation| operation.summary("Files")));
+    let said =
+        said_of(Router::new().route("/h/{*path}", handler.describe(|all| all.summary("All"))));
+    assert_eq!(said["paths"]["/h/{path}"]["get"]["summary"], "Files");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use threadline_http::files::Files;
 use threadline_http::testing::TestClient;
 use threadline_http::{
     FromRequest, Hint, HttpSettings, Method, Next, Path, Request, Response, Router, RouterError,
-    State, Status,
+    State, Status, get, on,
 };
 
 fn error(router: Router) -> String {
@@ -74,7 +74,7 @@ fn a_nested_router_loses_nothing_in_silence() {
     assert_eq!(
         error(Router::new().nest("/n", with_settings())),
         "the router nested at `/n` has settings, which would be lost: give them to the outer router, or \
-         set `body_max` for each route"
+         set `body_len_max` for each route"
     );
     for (merged, what) in [(with_fallback(), "a fallback"), (with_settings(), "settings")] {
         let told = error(Router::new().merge(merged));
@@ -158,7 +158,7 @@ fn methods_that_cannot_be_routed_are_refused() {
         // Would never be found: the parser calls it `Method::Get`.
         Method::Extension("GET"),
     ] {
-        let built = Router::new().route(method, "/", || "").build();
+        let built = Router::new().route("/", on(method, || "")).build();
         assert!(matches!(built, Err(RouterError::Method { .. })), "{method:?}");
     }
 }
@@ -221,7 +221,7 @@ fn a_clone_is_changed_alone() {
 
 #[test]
 fn services_of_clones_have_routes_of_their_own() {
-    let router = Router::new().get("/", || "").hint(Hint::Inline);
+    let router = Router::new().route("/", get(|| "").hint(Hint::Inline));
     let (one, other) = (router.clone().build(), router.build());
     let (one, other) = (one.expect("a router"), other.expect("a router"));
     let (one, other) =

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use threadline::Server;
-use threadline::http::openapi::schemars;
+use threadline::http::openapi::{operation, schemars};
 use threadline::http::{Json, Method, Path, Query, Router, State, Status};
 
 /// Something to remember.
@@ -47,13 +47,13 @@ fn put(State(notes): Notes, Path(id): Path<u32>, Json(note): Json<Note>) -> (Sta
 }
 
 fn router() -> Router {
+    let list = operation(Method::Get, list).describe(|operation| operation.summary("All notes"));
+    let read = operation(Method::Get, read).describe(|operation| operation.summary("One note"));
+    let put = operation(Method::Put, put).describe(|operation| operation.summary("Sets a note"));
     let router = Router::new()
-        .operation(Method::Get, "/notes", list)
-        .describe(|operation| operation.summary("All notes").tag("notes"))
-        .operation(Method::Get, "/notes/{id}", read)
-        .describe(|operation| operation.summary("One note").tag("notes"))
-        .operation(Method::Put, "/notes/{id}", put)
-        .describe(|operation| operation.summary("Sets a note").tag("notes"))
+        .route("/notes", list.describe(|operation| operation.tag("notes")))
+        // The tag is for both methods.
+        .route("/notes/{id}", read.and(put).describe(|operation| operation.tag("notes")))
         .state::<Arc<Mutex<BTreeMap<u32, Note>>>>(Arc::default());
     let api = router.openapi("Notes", "1.0").description("Notes, as long as the service runs.");
     router.nest("/docs", api.routes())

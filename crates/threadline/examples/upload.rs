@@ -16,10 +16,15 @@ use std::sync::Arc;
 use threadline::Server;
 use threadline::http::files::Files;
 use threadline::http::multipart::{Multipart, MultipartError};
-use threadline::http::{Html, IntoResponse, Path, Request, Response, Router, State, Status};
+use threadline::http::{
+    Html, IntoResponse, Path, Request, Response, Router, State, Status, post, put,
+};
 
 /// Where uploads are kept.
 type Directory = State<Arc<FilePath>>;
+
+/// The longest upload in bytes.
+const LEN_MAX: u64 = 1024 * 1024 * 1024;
 
 const FORM: &str = "<!doctype html><title>Upload</title>
 <form action=/upload method=post enctype=multipart/form-data>
@@ -39,11 +44,10 @@ fn router(directory: PathBuf) -> io::Result<Router> {
     let files = Files::dir(&directory)?.listing();
     Ok(Router::new()
         .get("/", || Html(FORM))
-        .post("/upload", upload)
-        .put("/put/{name}", put)
+        .route("/upload", post(upload).body_len_max(LEN_MAX))
+        .route("/put/{name}", put(store).body_len_max(LEN_MAX))
         .files("/files", files)
-        .state::<Arc<FilePath>>(directory.into())
-        .body_max(1024 * 1024 * 1024))
+        .state::<Arc<FilePath>>(directory.into()))
 }
 
 /// The parts of the form, one after the other, while they arrive.
@@ -63,7 +67,7 @@ fn upload(State(directory): Directory, mut form: Multipart<'_>) -> Result<String
 }
 
 /// The body goes to the file piece by piece; under its name only when it is whole.
-fn put(
+fn store(
     State(directory): Directory,
     Path(name): Path<String>,
     request: &Request<'_>,
@@ -122,9 +126,10 @@ mod tests {
         assert_eq!(post.body(form).send().text(), "title: holiday\na.txt: 5 bytes\n");
         assert_eq!(server.get("/files/a.txt").send().text(), "hello");
 
-        let large = "0123456789".repeat(50_000);
+        // Longer than other routes take.
+        let large = "0123456789".repeat(500_000);
         let put = server.put("/put/large").body(large.clone()).send();
-        assert_eq!((put.status(), put.text()), (Status::CREATED, "large: 500000 bytes\n"));
+        assert_eq!((put.status(), put.text()), (Status::CREATED, "large: 5000000 bytes\n"));
         assert!(server.get("/files/large").send().text() == large);
         let bad = server.put("/put/..%2fb").body("x").send();
         assert_eq!(bad.status(), Status::BAD_REQUEST);

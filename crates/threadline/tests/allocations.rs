@@ -9,7 +9,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
-use threadline::http::{Hint, Path, Request, Router};
+use threadline::http::{Hint, Path, Request, Router, get};
 use threadline::{Server, TestServer};
 
 #[global_allocator]
@@ -19,18 +19,14 @@ const REQUESTS: usize = 2_000;
 
 #[test]
 fn a_plain_handler_is_answered_without_an_allocation() {
-    let router =
-        Router::new()
-            .get("/hello", || "hello")
-            .hint(Hint::Inline)
-            .get("/users/{id}", |Path(_): Path<u64>| "somebody")
-            .hint(Hint::Inline)
-            .get("/agent", |request: &Request<'_>| {
-                if request.header("user-agent") == Some("test") { "test" } else { "other" }
-            })
-            .hint(Hint::Inline)
-            .get("/made", || String::from("made"))
-            .hint(Hint::Inline);
+    let agent = |request: &Request<'_>| {
+        if request.header("user-agent") == Some("test") { "test" } else { "other" }
+    };
+    let router = Router::new()
+        .route("/hello", get(|| "hello").hint(Hint::Inline))
+        .route("/users/{id}", get(|Path(_): Path<u64>| "somebody").hint(Hint::Inline))
+        .route("/agent", get(agent).hint(Hint::Inline))
+        .route("/made", get(|| String::from("made")).hint(Hint::Inline));
     let server = TestServer::start_with(Server::new().shards(1), router).expect("a server");
     for (path, each) in [("/hello", 0), ("/users/1234", 0), ("/agent", 0), ("/made", 1)] {
         let allocations = count(&server, path);

@@ -6,7 +6,7 @@ use std::io;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use threadline::http::{Path, Request, Response, Router, Status};
+use threadline::http::{Path, Request, Response, Router, Status, get, post};
 use threadline::{Address, Hint, Model, Monitor};
 
 /// The longest that `/slow` blocks.
@@ -21,11 +21,9 @@ pub(crate) fn router(monitor: Monitor, model: Model) -> Router {
         .get("/", move |request: &Request<'_>| front_page(request, here.addresses(), model))
         .get("/hello/{name}", hello)
         .get("/slow/{ms}", slow)
-        .post("/count", count)
-        .body_max(COUNT_MAX)
-        .get("/status", move || status(&monitor, started))
+        .route("/count", post(count).body_len_max(COUNT_MAX))
         // On the shard itself: it answers while every pool thread is stuck.
-        .hint(Hint::Inline)
+        .route("/status", get(move || status(&monitor, started)).hint(Hint::Inline))
 }
 
 /// What there is, and the commands to try it with from where the client is.

@@ -47,10 +47,17 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use threadline_engine::Hint;
+
 use cache::CachePolicy;
 use hashes::Hashes;
 use mime::MediaTypes;
 use source::{Found, Hidden, Source};
+
+use crate::middleware::layer::Middleware;
+#[cfg(feature = "openapi")]
+use crate::openapi::Operation;
+use crate::router::RouteOptions;
 
 pub use dir::Symlinks;
 pub use resolve::Dotfiles;
@@ -93,6 +100,8 @@ pub use serve::ServesFiles;
 /// | [`symlinks`](Files::symlinks) | [`Symlinks::Inside`] |
 /// | [`media_type`](Files::media_type) | by extension; `application/octet-stream` |
 /// | [`charset`](Files::charset) | `utf-8`, for text |
+/// | [`hint`](Files::hint) | none: the engine proves the routes |
+/// | [`layer`](Files::layer) | none |
 ///
 /// # Validators
 /// A file of up to [`hashed_len_max`](Files::hashed_len_max) bytes has an `ETag` made of its content, which
@@ -118,6 +127,7 @@ pub struct Files {
     hashed_len_max: u64,
     dotfiles: Dotfiles,
     media_types: MediaTypes,
+    options: RouteOptions,
 }
 
 impl Files {
@@ -170,6 +180,7 @@ impl Files {
             hashed_len_max: 1024 * 1024,
             dotfiles: Dotfiles::default(),
             media_types: MediaTypes::default(),
+            options: RouteOptions::new(),
         }
     }
 
@@ -265,5 +276,46 @@ impl Files {
     pub fn charset(mut self, charset: Option<&'static str>) -> Self {
         self.media_types.set_charset(charset.map(Cow::Borrowed));
         self
+    }
+
+    /// Says what is known of all routes of these files beforehand, as
+    /// [`Methods::hint`](crate::Methods::hint): [`Hint::Blocking`] for a disk that is always slow.
+    ///
+    /// ```
+    /// use threadline_http::files::Files;
+    /// use threadline_http::{Hint, Router};
+    ///
+    /// let router = Router::new().files("/archive", Files::dir("src")?.hint(Hint::Blocking));
+    /// # router.build()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn hint(mut self, hint: Hint) -> Self {
+        self.options = self.options.hint(hint);
+        self
+    }
+
+    /// Puts middleware around all routes of these files, inside of the router's layers. The layer that is
+    /// added last is the outermost. As with [`Methods::layer`](crate::Methods::layer), it is around a 405 and
+    /// the reply to `OPTIONS` at their paths too, where they were added by
+    /// [`Router::files`](crate::Router::files).
+    pub fn layer(mut self, middleware: impl Middleware) -> Self {
+        self.options = self.options.layer(middleware);
+        self
+    }
+
+    /// Says for [OpenAPI](crate::openapi) what all routes of these files do. To leave them out of the
+    /// document: `.describe(Operation::hidden)`.
+    #[cfg(feature = "openapi")]
+    pub fn describe(
+        mut self,
+        say: impl Fn(Operation) -> Operation + Send + Sync + 'static,
+    ) -> Self {
+        self.options = self.options.describe(say);
+        self
+    }
+
+    /// What applies to all routes of these files.
+    pub(crate) fn options(&self) -> &RouteOptions {
+        &self.options
     }
 }

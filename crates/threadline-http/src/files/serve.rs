@@ -18,6 +18,7 @@ use crate::Status;
 use crate::handler::{Handler, Needs};
 use crate::request::Request;
 use crate::response::Response;
+use crate::router::RouteOptions;
 
 /// Marks [`Files`] among handlers, which are functions otherwise. Always inferred.
 #[derive(Debug)]
@@ -35,6 +36,10 @@ impl Handler<ServesFiles> for Files {
     }
 
     fn needs(&self, _needs: &mut Needs) {}
+
+    fn route_options(&self) -> RouteOptions {
+        self.options().clone()
+    }
 }
 
 impl Files {

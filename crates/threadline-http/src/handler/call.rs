@@ -15,6 +15,7 @@ use crate::handler::{FromRequest, IntoResponse, Needs};
 use crate::multipart::Multipart;
 use crate::request::Request;
 use crate::response::Response;
+use crate::router::RouteOptions;
 
 /// A function that answers requests: up to twelve extractors, then `&Request<'_>` if it wants, and a
 /// result that is a response. With feature `multipart`, `Multipart<'_>` may stand in the request's place.
@@ -49,6 +50,11 @@ pub trait Handler<Args>: Send + Sync + 'static {
 
     /// What its extractors need of the service.
     fn needs(&self, needs: &mut Needs);
+
+    /// Options of its own, which go before those of the route that it is added to. Default: none.
+    fn route_options(&self) -> RouteOptions {
+        RouteOptions::new()
+    }
 }
 
 /// Marks handlers whose parameters are all extractors.

@@ -1,7 +1,7 @@
 //! [`BodyLimit`]: how long request bodies may be, as far as a handler reads them.
 //!
 //! The service's own limit ([`HttpSettings::body_len_max`](crate::HttpSettings::body_len_max),
-//! [`Router::body_max`](crate::Router::body_max)) refuses a body before a byte of it is read. This
+//! [`Methods::body_len_max`](crate::Methods::body_len_max)) refuses a body before a byte of it is read. This
 //! one can be around some routes of many, and inside `Decompression` it counts decoded bytes. It can
 //! only lower the service's limit.
 

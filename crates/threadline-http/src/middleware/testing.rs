@@ -86,7 +86,7 @@ impl Stack {
             deadline: Deadline::NEVER,
             route: &route,
             path: None,
-            body_max: BODY_MAX,
+            body_len_max: BODY_MAX,
             states: &states,
             extensions: &extensions,
         };

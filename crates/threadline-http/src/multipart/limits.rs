@@ -2,7 +2,7 @@
 //!
 //! Read by the parser, which enforces those on the bytes, and by [`Part`](super::Part), which enforces
 //! those on memory. The bound on the body as a whole is the route's own
-//! ([`Router::body_max`](crate::Router::body_max)) and comes first.
+//! ([`Methods::body_len_max`](crate::Methods::body_len_max)) and comes first.
 
 /// How much a multipart body may have of everything.
 ///
@@ -12,8 +12,8 @@
 /// them: 413.
 ///
 /// ```
-/// use threadline_http::Router;
 /// use threadline_http::multipart::{Multipart, MultipartError, MultipartLimits};
+/// use threadline_http::{Router, post};
 ///
 /// fn upload(mut parts: Multipart<'_>) -> Result<String, MultipartError> {
 ///     let mut len = 0;
@@ -25,8 +25,7 @@
 ///
 /// let router = Router::new()
 ///     .state(MultipartLimits::default().parts_max(10).part_len_max(50_000_000))
-///     .post("/photos", upload)
-///     .body_max(100_000_000);
+///     .route("/photos", post(upload).body_len_max(100_000_000));
 /// # router.build().unwrap();
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -52,7 +52,7 @@ pub use step::{ParseError, Step};
 /// ```
 /// use threadline_http::multipart::{Multipart, MultipartError};
 /// use threadline_http::testing::TestClient;
-/// use threadline_http::{Path, Router};
+/// use threadline_http::{Path, Router, post};
 ///
 /// fn upload(Path(album): Path<String>, mut parts: Multipart<'_>) -> Result<String, MultipartError> {
 ///     let mut list = format!("{album}:\n");
@@ -63,7 +63,7 @@ pub use step::{ParseError, Step};
 ///     Ok(list)
 /// }
 ///
-/// let router = Router::new().post("/albums/{album}", upload).body_max(100_000_000);
+/// let router = Router::new().route("/albums/{album}", post(upload).body_len_max(100_000_000));
 /// let response = TestClient::new(router)?
 ///     .post("/albums/summer")
 ///     .header("content-type", "multipart/form-data; boundary=x")

@@ -52,7 +52,7 @@ pub enum SecurityScheme {
 pub(crate) struct Described<'r> {
     pub(crate) method: Method<'static>,
     pub(crate) pattern: &'r str,
-    pub(crate) description: &'r Description,
+    pub(crate) description: Description,
 }
 
 /// What OpenAPI has a place for.
@@ -71,8 +71,12 @@ impl OpenApi {
         for route in routes.filter(|route| METHODS.contains(&route.method.as_str())) {
             let method = route.method.as_str().to_lowercase();
             let (path, params) = split(route.pattern);
-            let (mut operation, left) = route.description.write(params, generator);
-            generator = left;
+            // A copy: a hidden operation leaves no schemas in the document.
+            let Some((mut operation, with)) = route.description.write(params, generator.clone())
+            else {
+                continue;
+            };
+            generator = with;
             if operation.get("operationId").is_none() {
                 operation["operationId"] = format!("{method} {path}").into();
             }

@@ -32,7 +32,7 @@ use crate::response::Response;
     message = "`{Self}` cannot be described in OpenAPI",
     label = "not a reply that a handler of `Router::operation` can give",
     note = "derive `JsonSchema` for what is in it, implement `Gives` for a reply of your own, or use \
-            `Router::route` and say it by hand with `Router::describe`"
+            `get(…)`, `post(…)` and say it by hand with `Methods::describe`"
 )]
 pub trait Gives {
     /// Says what it gives.

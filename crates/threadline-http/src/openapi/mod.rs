@@ -10,15 +10,15 @@
 //! | `document.rs` | [`OpenApi`]: the document, and the pages that show it |
 //! | `page.html`, `page.css`, `page.js` | the page, which needs nothing from elsewhere |
 //!
-//! Routes are added by [`Router::operation`](crate::Router::operation) instead of `get` and `post`: then
-//! the handler's parameters and its result are described by their types, which is why those have to
-//! implement `JsonSchema` (re-exported as [`schemars`]). Other routes are in the document too, with their
-//! path alone. What types cannot say is added by [`Router::describe`](crate::Router::describe).
+//! Routes are made by [`operation`] or [`Router::operation`](crate::Router::operation) instead of `get` and
+//! `post`: then the handler's parameters and its result are described by their types, which is why those have
+//! to implement `JsonSchema` (re-exported as [`schemars`]). Other routes are in the document too, with their
+//! path alone. What types cannot say is added by [`Methods::describe`](crate::Methods::describe).
 //!
 //! ```
 //! use schemars::JsonSchema;
 //! use serde::{Deserialize, Serialize};
-//! use threadline_http::openapi::schemars;
+//! use threadline_http::openapi::{operation, schemars};
 //! use threadline_http::{Json, Method, Path, Query, Router, Status};
 //!
 //! #[derive(Serialize, JsonSchema)]
@@ -35,10 +35,8 @@
 //!     Json(Vec::new())
 //! }
 //!
-//! let router = Router::new()
-//!     .operation(Method::Get, "/notes/{id}", note)
-//!     .describe(|operation| operation.summary("One note").tag("notes"))
-//!     .operation(Method::Get, "/notes", notes);
+//! let one = operation(Method::Get, note).describe(|operation| operation.summary("One note").tag("notes"));
+//! let router = Router::new().route("/notes/{id}", one).operation(Method::Get, "/notes", notes);
 //! let api = router.openapi("Notes", "1.0");
 //! assert_eq!(api.document()["paths"]["/notes/{id}"]["get"]["summary"], "One note");
 //! // The document at /docs/openapi.json, a page for people at /docs.
@@ -55,7 +53,7 @@ mod takes;
 pub(crate) use document::Described;
 pub use document::{OpenApi, SecurityScheme};
 pub use gives::Gives;
-pub use handler::ApiHandler;
+pub use handler::{ApiHandler, operation};
 pub(crate) use operation::Description;
 pub use operation::Operation;
 pub use takes::Takes;

@@ -9,14 +9,15 @@ use threadline_proto::response::Status;
 
 /// The description of one route under construction: the object of that name in OpenAPI 3.1 (§4.8.10).
 ///
-/// Made by the types of the route's handler, and completed by [`Router::describe`](crate::Router::describe).
+/// Made by the types of the route's handler, and completed by [`Methods::describe`](crate::Methods::describe).
 ///
 /// ```
-/// use threadline_http::{Hint, Router, Status};
+/// use threadline_http::{Router, Status, get};
 ///
-/// let router = Router::new().get("/health", || "fine").describe(|operation| {
+/// let health = get(|| "fine").describe(|operation| {
 ///     operation.summary("Whether the service works").tag("operation").response(Status::OK, "It does.")
 /// });
+/// let router = Router::new().route("/health", health);
 /// # router.build().unwrap();
 /// ```
 #[derive(Debug)]
@@ -29,6 +30,7 @@ pub struct Operation {
     path_params: Vec<String>,
     /// How many of them have a type.
     typed: usize,
+    hidden: bool,
 }
 
 /// What is to be said of a route, kept until the document is made.
@@ -40,12 +42,17 @@ impl Description {
         self.0.push(Arc::new(say));
     }
 
-    /// The operation as a value. The schemas of its types are left with the generator.
+    /// Says all that `first` says, before the rest.
+    pub(crate) fn put_first(&mut self, first: &Description) {
+        self.0.splice(0..0, first.0.iter().cloned());
+    }
+
+    /// The operation as a value, and the generator with the schemas of its types. `None` if it is hidden.
     pub(super) fn write(
         &self,
         path_params: Vec<String>,
         generator: SchemaGenerator,
-    ) -> (Value, SchemaGenerator) {
+    ) -> Option<(Value, SchemaGenerator)> {
         let blank = Operation {
             fields: Map::new(),
             parameters: Vec::new(),
@@ -53,8 +60,10 @@ impl Description {
             generator,
             path_params,
             typed: 0,
+            hidden: false,
         };
-        self.0.iter().fold(blank, |operation, say| say(operation)).finish()
+        let operation = self.0.iter().fold(blank, |operation, say| say(operation));
+        if operation.hidden { None } else { Some(operation.finish()) }
     }
 }
 
@@ -102,6 +111,20 @@ impl Operation {
         if let Value::Array(schemes) = schemes {
             schemes.push(json!({ scheme: [] }));
         }
+        self
+    }
+
+    /// It is not in the document.
+    ///
+    /// ```
+    /// use threadline_http::openapi::Operation;
+    /// use threadline_http::{Router, get};
+    ///
+    /// let router = Router::new().route("/internal", get(|| "").describe(Operation::hidden));
+    /// assert!(router.openapi("Public", "1.0").document()["paths"].get("/internal").is_none());
+    /// ```
+    pub fn hidden(mut self) -> Self {
+        self.hidden = true;
         self
     }
 

@@ -27,7 +27,7 @@ use crate::handler::{Extension, Path, State};
     message = "`{Self}` cannot be described in OpenAPI",
     label = "not a parameter that a handler of `Router::operation` can have",
     note = "derive `JsonSchema` for what is in it, implement `Takes` for an extractor of your own, or use \
-            `Router::route` and say it by hand with `Router::describe`"
+            `get(…)`, `post(…)` and say it by hand with `Methods::describe`"
 )]
 pub trait Takes {
     /// Says what it takes.

@@ -61,7 +61,7 @@ struct Kept {
     deadline: Deadline,
     route: Arc<Route>,
     path: Option<Box<str>>,
-    body_max: u64,
+    body_len_max: u64,
     states: Arc<States>,
     extensions: Extensions,
 }
@@ -89,7 +89,7 @@ impl Request<'_> {
             deadline: self.deadline,
             route: Arc::clone(self.route),
             path: self.path.map(Into::into),
-            body_max: self.body_max,
+            body_len_max: self.body_len_max,
             states: Arc::clone(self.states),
             extensions: self.extensions.snapshot(),
         }))
@@ -117,7 +117,7 @@ impl OwnedRequest {
             deadline: kept.deadline,
             route: &kept.route,
             path: kept.path.as_deref(),
-            body_max: kept.body_max,
+            body_len_max: kept.body_len_max,
             states: &kept.states,
             extensions: &kept.extensions,
         }
@@ -188,9 +188,9 @@ impl OwnedRequest {
         self.as_request().content_length()
     }
 
-    /// As [`Request::body_max`].
-    pub fn body_max(&self) -> u64 {
-        self.0.body_max
+    /// As [`Request::body_len_max`].
+    pub fn body_len_max(&self) -> u64 {
+        self.0.body_len_max
     }
 
     /// As [`Request::route`].
@@ -264,7 +264,8 @@ mod tests {
         let route = (request.route(), request.param("id"), params);
         let fields: Vec<_> = request.headers().iter().collect();
         let upgrades: Vec<_> = request.upgrades().collect();
-        let body = (request.bytes().expect("a body"), request.content_length(), request.body_max());
+        let body =
+            (request.bytes().expect("a body"), request.content_length(), request.body_len_max());
         let state = (request.state::<u8>(), request.extensions().get::<&'static str>());
         let header = request.header("X-Text");
         format!(
@@ -294,9 +295,8 @@ mod tests {
         };
         let router = Router::new()
             .get("/", || "")
-            .route(Method::Extension("PURGE"), "/a/{id}/{*rest}", || "")
-            .post("/b/{id}", || "")
-            .body_max(9)
+            .route("/a/{id}/{*rest}", crate::on(Method::Extension("PURGE"), || ""))
+            .route("/b/{id}", crate::post(|| "").body_len_max(9))
             .state(7_u8)
             .layer(keep);
         let client = TestClient::new(router.clone()).expect("a router");
@@ -344,7 +344,7 @@ mod tests {
         assert_eq!(owned.header_bytes("x-a"), Some(&b"b"[..]));
         assert_eq!((owned.param("id"), owned.params().count()), (Some("7"), 1));
         assert_eq!((owned.body(), owned.content_length()), (&b"hi"[..], Some(2)));
-        assert_eq!((owned.body_max(), owned.route()), (lent.body_max(), "POST /a/{id}"));
+        assert_eq!((owned.body_len_max(), owned.route()), (lent.body_len_max(), "POST /a/{id}"));
         assert_eq!((owned.state::<u8>(), owned.peer_addr()), (Some(&7), lent.peer_addr()));
         assert_eq!(owned.upgrades().collect::<Vec<_>>(), ["x"]);
         assert!(format!("{owned:?}").contains("/a/7"));

@@ -20,7 +20,7 @@ pub enum RouterError {
         /// The earlier pattern.
         with: String,
     },
-    /// The same method and pattern twice.
+    /// The same method and pattern twice, in one [`Methods`](crate::Methods) value or in several.
     Duplicate {
         /// The route, as `GET /path`.
         route: String,
@@ -86,7 +86,7 @@ impl fmt::Display for RouterError {
             RouterError::NestedSettings { prefix } => write!(
                 f,
                 "{} has settings, which would be lost: give them to the outer router, or set \
-                 `body_max` for each route",
+                 `body_len_max` for each route",
                 Inner(prefix)
             ),
             RouterError::Method { route } => {

@@ -7,25 +7,28 @@
 #[cfg(feature = "openapi")]
 mod describe;
 mod error;
+mod fallback;
 mod fixed;
+mod methods;
+mod options;
 mod pattern;
 mod table;
 mod way;
 
 use std::sync::Arc;
 
-use threadline_engine::{Hint, Route};
-use threadline_proto::Method;
-
 use crate::extensions::States;
 use crate::files::Files;
-use crate::handler::{Handler, Needs, erase};
+use crate::handler::Handler;
 use crate::middleware::layer::{Layers, Middleware};
 use crate::request::Request;
 use crate::service::HttpService;
 use crate::settings::HttpSettings;
 
 pub use error::RouterError;
+pub use fallback::Fallback;
+pub use methods::{Methods, delete, get, head, on, options, patch, post, put};
+pub use options::RouteOptions;
 pub(crate) use table::{Endpoint, Found, Table};
 
 /// Collects routes.
@@ -42,12 +45,13 @@ pub(crate) use table::{Endpoint, Found, Table};
 /// `/a/` is another path than `/a`, and `//a` has an empty segment, which no parameter matches.
 ///
 /// ```
-/// use threadline_http::{HttpSettings, Method, Path, Router};
+/// use threadline_http::{Hint, HttpSettings, Path, Router, get};
 ///
 /// let service = Router::new()
 ///     .get("/", || "front page")
 ///     .get("/users/{id}", |Path(id): Path<u64>| format!("user {id}"))
-///     .route(Method::Extension("PURGE"), "/cache", || ())
+///     // With options, or several methods of one path:
+///     .route("/cache", get(|| "so many entries").delete(|| "emptied").hint(Hint::Inline))
 ///     .fallback(|| "never a 404")
 ///     .settings(HttpSettings::default().body_len_max(64 * 1024))
 ///     .build()?;
@@ -71,7 +75,7 @@ pub(crate) use table::{Endpoint, Found, Table};
 #[must_use = "a router does nothing until it is built"]
 pub struct Router {
     routes: Vec<Planned>,
-    fallback: Option<Endpoint>,
+    fallback: Option<Fallback>,
     states: States,
     /// Around everything, answers without a route included. The outermost first.
     layers: Layers,
@@ -82,12 +86,10 @@ pub struct Router {
 
 #[derive(Debug, Clone)]
 struct Planned {
-    method: Method<'static>,
     pattern: String,
     slash: Slash,
-    endpoint: Endpoint,
-    #[cfg(feature = "openapi")]
-    description: crate::openapi::Description,
+    /// The layers of nested routers are among its options.
+    methods: Methods,
 }
 
 /// Whether a route also answers its path with a slash after it.
@@ -106,22 +108,22 @@ impl Router {
 
     /// Answers `GET`, and `HEAD` without the body.
     pub fn get<Args>(self, pattern: &str, handler: impl Handler<Args>) -> Self {
-        self.route(Method::Get, pattern, handler)
+        self.route(pattern, get(handler))
     }
 
     /// Answers `POST`.
     pub fn post<Args>(self, pattern: &str, handler: impl Handler<Args>) -> Self {
-        self.route(Method::Post, pattern, handler)
+        self.route(pattern, post(handler))
     }
 
     /// Answers `PUT`.
     pub fn put<Args>(self, pattern: &str, handler: impl Handler<Args>) -> Self {
-        self.route(Method::Put, pattern, handler)
+        self.route(pattern, put(handler))
     }
 
     /// Answers `PATCH`.
     pub fn patch<Args>(self, pattern: &str, handler: impl Handler<Args>) -> Self {
-        self.route(Method::Patch, pattern, handler)
+        self.route(pattern, patch(handler))
     }
 
     /// Answers `HEAD` otherwise than `GET` without its body. An empty body says nothing of the length that
@@ -141,41 +143,44 @@ impl Router {
     /// # Ok::<(), threadline_http::RouterError>(())
     /// ```
     pub fn head<Args>(self, pattern: &str, handler: impl Handler<Args>) -> Self {
-        self.route(Method::Head, pattern, handler)
+        self.route(pattern, head(handler))
     }
 
     /// Answers `OPTIONS` otherwise than with the methods there are.
     pub fn options<Args>(self, pattern: &str, handler: impl Handler<Args>) -> Self {
-        self.route(Method::Options, pattern, handler)
+        self.route(pattern, options(handler))
     }
 
     /// Answers `DELETE`.
     pub fn delete<Args>(self, pattern: &str, handler: impl Handler<Args>) -> Self {
-        self.route(Method::Delete, pattern, handler)
+        self.route(pattern, delete(handler))
     }
 
-    /// Answers any method but `CONNECT`, extension methods included.
-    pub fn route<Args>(
-        mut self,
-        method: Method<'static>,
-        pattern: &str,
-        handler: impl Handler<Args>,
-    ) -> Self {
-        let endpoint = endpoint(format!("{method} {pattern}"), handler);
-        self.routes.push(Planned {
-            method,
-            pattern: pattern.to_owned(),
-            slash: Slash::AsWritten,
-            endpoint,
-            #[cfg(feature = "openapi")]
-            description: Default::default(),
-        });
+    /// Answers the methods of a [`Methods`] value, which has options for its handlers. To be called once or
+    /// several times for a path; a method that is there twice is a [`RouterError::Duplicate`].
+    ///
+    /// ```
+    /// use threadline_http::{Hint, Method, Router, get, on};
+    ///
+    /// let router = Router::new()
+    ///     .route("/health", get(|| "fine").hint(Hint::Inline))
+    ///     .route("/cache", on(Method::Extension("PURGE"), || "purged"));
+    /// # router.build().unwrap();
+    /// ```
+    pub fn route(mut self, pattern: &str, methods: Methods) -> Self {
+        let (pattern, slash) = (pattern.to_owned(), Slash::AsWritten);
+        self.routes.push(Planned { pattern, slash, methods });
         self
     }
 
     /// Answers every path that has no route, in any method, instead of a 404.
-    pub fn fallback<Args>(mut self, handler: impl Handler<Args>) -> Self {
-        self.fallback = Some(endpoint("fallback".to_owned(), handler));
+    pub fn fallback<Args>(self, handler: impl Handler<Args>) -> Self {
+        self.fallback_with(Fallback::new(handler))
+    }
+
+    /// As [`Router::fallback`], with options. Of several fallbacks the last one counts.
+    pub fn fallback_with(mut self, fallback: Fallback) -> Self {
+        self.fallback = Some(fallback);
         self
     }
 
@@ -192,6 +197,7 @@ impl Router {
     /// ```
     pub fn files(self, prefix: &str, files: Files) -> Self {
         let prefix = prefix.trim_end_matches('/');
+        let options = files.options().clone();
         let files = Arc::new(files);
         let root = {
             let files = Arc::clone(&files);
@@ -200,34 +206,11 @@ impl Router {
         let below = move |request: &Request<'_>| {
             files.answer(request, request.param("path").unwrap_or_default())
         };
-        let router = if prefix.is_empty() { self } else { self.get(prefix, root.clone()) };
-        router.get(&format!("{prefix}/"), root).get(&format!("{prefix}/{{*path}}"), below)
-    }
-
-    /// Says what is known of the last route's handler beforehand, instead of letting the engine prove
-    /// it: [`Hint::Inline`] for one that never blocks and must answer even while every pool thread is
-    /// stuck, [`Hint::Blocking`] for one that always may.
-    ///
-    /// ```
-    /// use threadline_http::{Hint, Router};
-    ///
-    /// let router = Router::new().get("/health", || "fine").hint(Hint::Inline);
-    /// ```
-    pub fn hint(mut self, hint: Hint) -> Self {
-        if let Some(planned) = self.routes.last_mut() {
-            let route = &mut planned.endpoint.route;
-            *route = Route::with_hint(route.name(), hint);
-        }
-        self
-    }
-
-    /// Sets the longest request body of the last route in bytes, in place of
-    /// [`HttpSettings::body_len_max`].
-    pub fn body_max(mut self, bytes: u64) -> Self {
-        if let Some(planned) = self.routes.last_mut() {
-            planned.endpoint.body_max = Some(bytes);
-        }
-        self
+        let root = || get(root.clone()).with_options(options.clone());
+        let router = if prefix.is_empty() { self } else { self.route(prefix, root()) };
+        router
+            .route(&format!("{prefix}/"), root())
+            .route(&format!("{prefix}/{{*path}}"), get(below).with_options(options.clone()))
     }
 
     /// Shares a value with all handlers: by [`State<T>`](crate::State), or
@@ -239,7 +222,8 @@ impl Router {
 
     /// Puts middleware around everything that this router answers, those routes included that are
     /// added later, and the answers where no route is found. The layer that is added last is the
-    /// outermost.
+    /// outermost. For some handlers alone there are [`Methods::layer`] and its kin, whose layers are inside
+    /// of these.
     pub fn layer(mut self, middleware: impl Middleware) -> Self {
         self.layers.add(middleware);
         self
@@ -282,10 +266,7 @@ impl Router {
                 }
                 pattern => format!("{prefix}{pattern}"),
             };
-            let route = &mut planned.endpoint.route;
-            *route =
-                Route::with_hint(format!("{} {}", planned.method, planned.pattern), route.hint());
-            planned.endpoint.layers.add_all(&inner.layers);
+            planned.methods.options.layers.add_all(&inner.layers);
             self.routes.push(planned);
         }
         self.states.merge(inner.states);
@@ -312,30 +293,9 @@ impl Router {
             return Err(mistake);
         }
         let mut table = Table::new(self.fallback, self.states, self.layers)?;
-        for Planned { method, pattern, slash, endpoint, .. } in self.routes {
-            table.plan(method, pattern, slash, endpoint)?;
+        for Planned { pattern, slash, methods } in self.routes {
+            table.plan(pattern, slash, methods)?;
         }
         Ok(HttpService::new(table.grow()?, self.settings.unwrap_or_default()))
-    }
-}
-
-fn endpoint<Args>(name: String, handler: impl Handler<Args>) -> Endpoint {
-    let mut needs = Needs::default();
-    handler.needs(&mut needs);
-    Endpoint {
-        route: Route::new(name),
-        params: handler.params(),
-        needs,
-        answers_get: false,
-        body_max: None,
-        layers: Layers::default(),
-        handler: erase(handler),
-    }
-}
-
-impl Endpoint {
-    /// The engine's key for it, shared by its name in logs and counters.
-    pub(crate) fn route(&self) -> &Arc<Route> {
-        &self.route
     }
 }

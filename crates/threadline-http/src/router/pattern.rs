@@ -71,6 +71,17 @@ impl Pattern {
         let is_asked_for = raw.is_ascii() && !raw.contains('%') && raw != normal;
         Ok(Pattern { written, normal, raw: is_asked_for.then_some(raw), params })
     }
+
+    /// The same pattern for the paths with a slash after them.
+    pub(super) fn with_slash(&self) -> Self {
+        let slashed = |text: &String| format!("{text}/");
+        Pattern {
+            written: self.written.clone(),
+            normal: slashed(&self.normal),
+            raw: self.raw.as_ref().map(slashed),
+            params: self.params,
+        }
+    }
 }
 
 /// What to write in place of something that does not begin with a slash.

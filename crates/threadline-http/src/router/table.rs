@@ -13,7 +13,9 @@ use crate::handler::{Erased, Needs};
 use crate::middleware::layer::{Last, Layers, Next};
 use crate::request::Request;
 use crate::response::Response;
+use crate::router::fallback::Fallback;
 use crate::router::fixed::FixedPaths;
+use crate::router::methods::Methods;
 use crate::router::pattern::Pattern;
 use crate::router::way::Way;
 use crate::router::{RouterError, Slash};
@@ -27,13 +29,18 @@ pub(crate) struct Endpoint {
     /// Whether it is what answers `GET` at its place, and so `HEAD` too.
     pub(crate) answers_get: bool,
     /// The longest body in bytes, where the service's setting does not hold.
-    pub(crate) body_max: Option<u64>,
+    pub(crate) body_len_max: Option<u64>,
     /// Around the handler. The outermost first.
     pub(super) layers: Layers,
     pub(super) handler: Erased,
 }
 
 impl Endpoint {
+    /// The engine's key for it, shared by its name in logs and counters.
+    pub(crate) fn route(&self) -> &Arc<Route> {
+        &self.route
+    }
+
     /// Answers a request: the layers, then the handler.
     #[inline]
     pub(crate) fn answer(&self, request: &Request<'_>) -> Response {
@@ -41,21 +48,6 @@ impl Endpoint {
             return (self.handler)(request);
         }
         Next::new(&self.layers, Last::Handler(&self.handler)).run(request)
-    }
-}
-
-/// With an engine route of its own: what is proven and counted of one service is not that of another.
-impl Clone for Endpoint {
-    fn clone(&self) -> Self {
-        Endpoint {
-            route: Route::with_hint(self.route.name(), self.route.hint()),
-            params: self.params,
-            needs: self.needs.clone(),
-            answers_get: self.answers_get,
-            body_max: self.body_max,
-            layers: self.layers.clone(),
-            handler: self.handler.clone(),
-        }
     }
 }
 
@@ -74,6 +66,8 @@ struct Place {
     normal: String,
     /// Few: searched in order.
     endpoints: Vec<(Method<'static>, Arc<Endpoint>)>,
+    /// Around answers that no handler gives: those of the first methods here, and of their routers.
+    layers: Layers,
     /// The value of `Allow`, made when the table is grown.
     allow: String,
 }
@@ -119,7 +113,7 @@ pub(crate) struct Table {
 impl Table {
     /// An empty table.
     pub(super) fn new(
-        fallback: Option<Endpoint>,
+        fallback: Option<Fallback>,
         states: States,
         layers: Layers,
     ) -> Result<Self, RouterError> {
@@ -128,7 +122,7 @@ impl Table {
         let (allow, fixed, states) = (String::new(), FixedPaths::default(), Arc::new(states));
         let mut table =
             Table { places, fixed, tree, endpoints, fallback: None, states, layers, allow };
-        if let Some(mut endpoint) = fallback {
+        if let Some(mut endpoint) = fallback.map(Fallback::into_endpoint) {
             check_params(&endpoint, 0)?;
             table.complete(&mut endpoint)?;
             table.fallback = Some(endpoint);
@@ -157,47 +151,51 @@ impl Table {
         Ok(())
     }
 
-    /// Adds one route, and if `slash` says so the same again with a slash after it. Nothing is found until the table is
-    /// grown.
+    /// Adds the routes of one pattern, and if `slash` says so the same again with a slash after it. Nothing
+    /// is found until the table is grown.
     pub(super) fn plan(
         &mut self,
-        method: Method<'static>,
         pattern: String,
         slash: Slash,
-        mut endpoint: Endpoint,
+        methods: Methods,
     ) -> Result<(), RouterError> {
-        self.complete(&mut endpoint)?;
-        if Method::from_token(method.as_str()) != method
-            || method == Method::Connect
-            || !is_token(method.as_str())
-        {
-            return Err(RouterError::Method { route: endpoint.route.name().to_owned() });
-        }
-        let mut pattern = Pattern::parse(pattern)?;
-        check_params(&endpoint, pattern.params)?;
-        endpoint.answers_get = method == Method::Get;
-        let endpoint = Arc::new(endpoint);
-        self.endpoints.push(Arc::clone(&endpoint));
-        self.put(method, &pattern, &endpoint)?;
-        if slash == Slash::MayFollow {
-            pattern.normal.push('/');
-            pattern.raw.iter_mut().for_each(|raw| raw.push('/'));
-            self.put(method, &pattern, &endpoint)?;
+        let pattern = Pattern::parse(pattern)?;
+        let with_slash = (slash == Slash::MayFollow).then(|| pattern.with_slash());
+        let mut layers = methods.options.layers.clone();
+        layers.add_all(&self.layers);
+        for entry in methods.entries {
+            let method = entry.method;
+            let mut endpoint = entry.into_endpoint(&pattern.written, &methods.options);
+            self.complete(&mut endpoint)?;
+            if Method::from_token(method.as_str()) != method
+                || method == Method::Connect
+                || !is_token(method.as_str())
+            {
+                return Err(RouterError::Method { route: endpoint.route.name().to_owned() });
+            }
+            check_params(&endpoint, pattern.params)?;
+            let endpoint = Arc::new(endpoint);
+            self.endpoints.push(Arc::clone(&endpoint));
+            for pattern in [Some(&pattern), with_slash.as_ref()].into_iter().flatten() {
+                self.put(method, pattern, &layers, &endpoint)?;
+            }
         }
         Ok(())
     }
 
-    /// Puts an endpoint where the pattern leads.
+    /// Puts an endpoint where the pattern leads. `layers` are those around answers without a handler there,
+    /// if it is the first.
     fn put(
         &mut self,
         method: Method<'static>,
         pattern: &Pattern,
+        layers: &Layers,
         endpoint: &Arc<Endpoint>,
     ) -> Result<(), RouterError> {
         let known = self.places.iter().position(|place| place.normal == pattern.normal);
         let place = match known {
             Some(known) => &mut self.places[known],
-            None => self.add_place(pattern)?,
+            None => self.add_place(pattern, layers)?,
         };
         if place.endpoints.iter().any(|(known, _)| *known == method) {
             return Err(if place.written == pattern.written {
@@ -212,7 +210,7 @@ impl Table {
         Ok(())
     }
 
-    fn add_place(&mut self, pattern: &Pattern) -> Result<&mut Place, RouterError> {
+    fn add_place(&mut self, pattern: &Pattern, layers: &Layers) -> Result<&mut Place, RouterError> {
         let index = self.places.len();
         for spelling in [Some(&pattern.normal), pattern.raw.as_ref()].into_iter().flatten() {
             let inserted = self.tree.insert(&**spelling, index);
@@ -222,7 +220,8 @@ impl Table {
             }
         }
         let (written, normal) = (pattern.written.clone(), pattern.normal.clone());
-        self.places.push(Place { written, normal, endpoints: Vec::new(), allow: String::new() });
+        let (endpoints, layers, allow) = (Vec::new(), layers.clone(), String::new());
+        self.places.push(Place { written, normal, endpoints, layers, allow });
         Ok(&mut self.places[index])
     }
 
@@ -284,14 +283,12 @@ impl Table {
         }
     }
 
-    /// What is around an answer there that no handler gives: the layers of the place's first route, which
-    /// are those of its router, or those around everything.
+    /// What is around an answer there that no handler gives.
     pub(crate) fn layers_at(&self, way: &Way<'_, '_>) -> &Layers {
-        let place = match way {
-            Way::Fixed(place) | Way::Pattern(place, _) => &self.places[*place],
-            Way::Nowhere => return &self.layers,
-        };
-        place.endpoints.first().map_or(&self.layers, |(_, endpoint)| &endpoint.layers)
+        match way {
+            Way::Fixed(place) | Way::Pattern(place, _) => &self.places[*place].layers,
+            Way::Nowhere => &self.layers,
+        }
     }
 
     /// The methods of all routes, for `OPTIONS *`.

@@ -28,7 +28,7 @@ pub(super) struct Call<'c, 'i> {
     pub(super) service: &'c HttpService,
     pub(super) route: &'c Arc<Route>,
     /// The longest body in bytes.
-    pub(super) body_max: u64,
+    pub(super) body_len_max: u64,
     pub(super) params: Option<&'c Params<'c, 'c>>,
     pub(super) message: &'c Message<'c, 'i>,
     /// The handler's response was refused, and a 500 is sent in its place.
@@ -69,7 +69,7 @@ impl Call<'_, '_> {
                 deadline: Deadline::NEVER,
                 route: self.route,
                 path,
-                body_max: self.body_max,
+                body_len_max: self.body_len_max,
                 states: service.table.states(),
                 extensions: &extensions,
             };
@@ -158,6 +158,6 @@ impl Call<'_, '_> {
     fn arriving<'l, L: Line>(&self, line: &'l mut L) -> Arriving<'l, L> {
         let &Message { head, input, .. } = self.message;
         let ahead = input.get(head.len..).unwrap_or_default();
-        Arriving::new(line, head, ahead, self.body_max, &self.service.settings)
+        Arriving::new(line, head, ahead, self.body_len_max, &self.service.settings)
     }
 }

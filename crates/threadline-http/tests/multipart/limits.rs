@@ -8,7 +8,12 @@ use super::{client, client_of, form, list, part, post};
 
 /// What a service with these limits says to a body.
 fn answer(limits: MultipartLimits, body: &str) -> TestResponse {
-    post(&client_of(Router::new().post("/", list).body_max(10_000_000).state(limits)), body)
+    post(&client_of(limited(10_000_000).state(limits)), body)
+}
+
+/// The route of [`list`], for bodies of up to so many bytes.
+fn limited(len_max: u64) -> Router {
+    Router::new().route("/", threadline_http::post(list).body_len_max(len_max))
 }
 
 /// A setting, and a body that has exactly so much of it.
@@ -157,7 +162,7 @@ fn the_nearest_setting_holds() {
 
 #[test]
 fn the_whole_is_held_to_the_route_s_limit() {
-    let client = client_of(Router::new().post("/", list).body_max(100_000));
+    let client = client_of(limited(100_000));
     let with_epilogue = |len: usize| {
         let form = form(&[("a", "1")]);
         let epilogue = "x".repeat(len - form.len());

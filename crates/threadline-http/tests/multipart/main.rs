@@ -16,7 +16,7 @@ const DISPOSITION: &str = "Content-Disposition: form-data; name=";
 
 /// A client of a service with this one handler, which takes up to 10 MB.
 fn client<Args>(handler: impl Handler<Args>) -> TestClient {
-    client_of(Router::new().post("/", handler).body_max(10_000_000))
+    client_of(Router::new().route("/", threadline_http::post(handler).body_len_max(10_000_000)))
 }
 
 fn client_of(router: Router) -> TestClient {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::common::{ANY, Client, Gate, PATIENCE, address, every_model, server, start};
-use threadline::http::{Request, Response, Router, Status};
+use threadline::http::{Request, Response, Router, Status, post};
 use threadline::pool::ThreadPool;
 use threadline::pool::schedule::{Every, Scheduler};
 use threadline::{Drain, DrainOrder, Frames, Lines, Sender};
@@ -146,12 +146,12 @@ every_model! {
             first.wait();
             reader.read_to_end(&mut body).map_err(|error| error.to_string()).map(|_| body)
         };
+        let answer = move |request: &Request<'_>| match streamed(request) {
+            Ok(body) => Response::text(body.len().to_string()),
+            Err(error) => Response::error(Status::BAD_REQUEST, error),
+        };
         let router = Router::new()
-            .post("/streamed", move |request: &Request<'_>| match streamed(request) {
-                Ok(body) => Response::text(body.len().to_string()),
-                Err(error) => Response::error(Status::BAD_REQUEST, error),
-            })
-            .body_max(1 << 20)
+            .route("/streamed", post(answer).body_len_max(1 << 20))
             .post("/whole", |body: Vec<u8>| body.len().to_string());
         let service = server(model).drain_timeout(PATIENCE);
         let service = start(service.lines(ANY, lines).frames(ANY, frames).http(ANY, router));

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::common::{ANY, Client, Gate, eventually, every_model, server, start};
 use crate::http_client::ok;
-use threadline::http::{Body, BodySender, HttpSettings, Request, Response, Router, Status};
+use threadline::http::{Body, BodySender, HttpSettings, Request, Response, Router, Status, post};
 use threadline::{Hint, Model, Running, Timeouts};
 
 /// Adds up a body without keeping it.
@@ -26,10 +26,8 @@ fn summed(request: &Request<'_>) -> Result<String, Response> {
 
 fn web(model: Model) -> Running {
     let router = Router::new()
-        .post("/sum", summed)
-        .body_max(1 << 30)
-        .post("/unread", || "not interested")
-        .body_max(1 << 30)
+        .route("/sum", post(summed).body_len_max(1 << 30))
+        .route("/unread", post(|| "not interested").body_len_max(1 << 30))
         .post("/whole", |body: Vec<u8>| body.len().to_string())
         .get("/after", || "after");
     start(server(model).http(ANY, router))
@@ -277,7 +275,7 @@ fn a_body_that_comes_too_slowly_is_given_up() {
 #[test]
 fn a_large_body_that_has_come_needs_no_other_thread() {
     let len = |request: &Request<'_>| request.bytes().map(|body| body.len().to_string());
-    let router = Router::new().post("/len", len).hint(Hint::Inline);
+    let router = Router::new().route("/len", post(len).hint(Hint::Inline));
     let service = start(server(Model::Adaptive).http(ANY, router));
     let mut client = Client::to(&service);
     let message = [upload("/len", 100_000).into_bytes(), vec![1; 100_000]].concat();

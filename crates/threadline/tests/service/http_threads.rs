@@ -175,8 +175,7 @@ every_model! {
             format!("{name} {state} {}", body.len())
         };
         let router = Router::new()
-            .post("/{name}", handler)
-            .body_max(400_000)
+            .route("/{name}", threadline::http::post(handler).body_len_max(400_000))
             .state(7_u8)
             .layer(on(pool));
         let service = serve(model, router);
@@ -190,9 +189,9 @@ every_model! {
     }
 
     fn a_body_that_is_too_long_or_has_been_read_makes_no_owned_request(model) {
+        let long = |request: OwnedRequest| request.body().len().to_string();
         let router = Router::new()
-            .post("/long", |request: OwnedRequest| request.body().len().to_string())
-            .body_max(200_000)
+            .route("/long", threadline::http::post(long).body_len_max(200_000))
             .post("/read", |request: &Request<'_>| {
                 let read = request.reader().read(&mut [0; 10]).expect("a piece");
                 request.to_owned().map(|owned| format!("{read} {}", owned.body().len()))

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::common::{ANY, Client, Gate, eventually, every_model, server, start};
-use threadline::http::Router;
+use threadline::http::{Router, get};
 use threadline::{Endpoint, Hint, Lines, Model, Running};
 
 /// A service that blocks at the gate when asked to.
@@ -276,12 +276,9 @@ fn a_regular_of_the_pool_still_gets_the_status_page_when_the_pool_is_stuck() {
     let gate = Arc::new(Gate::default());
     let wait = Arc::clone(&gate);
     let router = Router::new()
-        .get("/work", || "done")
-        .hint(Hint::Blocking)
-        .get("/stick", move || wait.wait())
-        .hint(Hint::Blocking)
-        .get("/status", || "fine")
-        .hint(Hint::Inline);
+        .route("/work", get(|| "done").hint(Hint::Blocking))
+        .route("/stick", get(move || wait.wait()).hint(Hint::Blocking))
+        .route("/status", get(|| "fine").hint(Hint::Inline));
     let server = server(Model::Adaptive).shards(1).settings(|settings| {
         settings.pool_threads_max = 2;
     });

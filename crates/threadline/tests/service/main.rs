@@ -16,6 +16,7 @@ mod http_client;
 mod http_deferred;
 mod http_faults;
 mod http_middleware;
+mod http_options;
 mod http_stress;
 mod http_threads;
 mod isolation;

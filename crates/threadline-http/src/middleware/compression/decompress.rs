@@ -26,15 +26,14 @@ use crate::response::Response;
 /// The last three come while the handler reads: they are errors of [`Request::bytes`] and of the
 /// reader, and extractors answer with them. A route's limit
 /// ([`HttpSettings::body_len_max`](crate::HttpSettings::body_len_max),
-/// [`Router::body_max`](crate::Router::body_max)) holds for the body as it came, too.
+/// [`Methods::body_len_max`](crate::Methods::body_len_max)) holds for the body as it came, too.
 ///
 /// ```
-/// use threadline_http::Router;
 /// use threadline_http::middleware::Decompression;
+/// use threadline_http::{Router, post};
 ///
 /// let router = Router::new()
-///     .post("/import", |body: Vec<u8>| body)
-///     .body_max(8 * 1024 * 1024) // decoded
+///     .route("/import", post(|body: Vec<u8>| body).body_len_max(8 * 1024 * 1024)) // decoded
 ///     .layer(Decompression::new());
 /// # router.build().unwrap();
 /// ```
@@ -85,7 +84,7 @@ impl Middleware for Decompression {
         let (Some(coding), None) = (Coding::from_name(name), names.next()) else {
             return unsupported();
         };
-        let len_max = self.len_max.unwrap_or_else(|| request.body_max());
+        let len_max = self.len_max.unwrap_or_else(|| request.body_len_max());
         let bounds = Bounds { len_max, ratio_max: self.ratio_max };
         let decoded = Decoded::new(coding, request.body, bounds);
         let body = Incoming::Arriving(&decoded);

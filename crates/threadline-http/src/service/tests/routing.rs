@@ -1,7 +1,7 @@
 //! Which handler gets a request, with what, and what is answered where there is none.
 
 use super::*;
-use crate::{IntoResponse, Next};
+use crate::{IntoResponse, Next, on};
 use threadline_proto::Method;
 
 #[test]
@@ -206,10 +206,9 @@ fn who_forwards_a_path_sees_it_as_it_came() {
 
 #[test]
 fn a_handler_sees_how_long_the_body_may_be() {
-    let max = |request: &Request<'_>| request.body_max().to_string();
+    let max = |request: &Request<'_>| request.body_len_max().to_string();
     let service = Router::new()
-        .get("/route", max)
-        .body_max(5)
+        .route("/route", crate::get(max).body_len_max(5))
         .get("/service", max)
         .fallback(max)
         .settings(HttpSettings::default().body_len_max(100))
@@ -232,7 +231,7 @@ fn a_handler_sees_the_request() {
 #[test]
 fn extension_methods_and_fallbacks_are_routed() {
     let service = Router::new()
-        .route(Method::Extension("PURGE"), "/cache", || "purged")
+        .route("/cache", on(Method::Extension("PURGE"), || "purged"))
         .fallback(|request: &Request<'_>| (Status::NOT_FOUND, request.path().to_owned()))
         .build()
         .expect("good routes");
