@@ -9,4 +9,5 @@ mod deadlines;
 mod limits;
 mod output;
 mod ownership;
+mod properties;
 mod toy;

@@ -3,9 +3,9 @@
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use std::sync::{Arc, Mutex};
 
-use threadline_engine::{Hint, Lines, MessageService, Model, Protocol};
+use threadline_engine::{Hint, Lines, MessageService, Model, Protocol, StreamOptions};
 
-use crate::common::{Fixture, SECOND, eventually, every_model, messages, settings};
+use crate::common::{Fixture, SECOND, eventually, every_model, messages, settings, start};
 use crate::toy::{Toy, message, reply};
 
 /// Handlers that have begun, each with the means to end it.
@@ -90,6 +90,24 @@ every_model! {
         peer.expect("T\nNEXT\n");
     }
 
+    fn a_peer_that_goes_does_not_wait_for_an_answer(model) {
+        let (keep, kept) = mpsc::channel();
+        let lines = Lines::new(move |_, session| {
+            keep.send(session.defer::<String>()).expect("the test listens");
+            None
+        });
+        let fixture = messages(settings(model), lines);
+        let peer = fixture.connect();
+        peer.send("later\n");
+        let deferred = kept.recv_timeout(SECOND * 10).expect("a call");
+        fixture.engine.settle();
+        assert!(!deferred.is_closed());
+        peer.close();
+        peer.expect_closed();
+        eventually("nobody waits", || deferred.is_closed());
+        assert!(deferred.answer("too late".into()).is_err());
+    }
+
     fn hooks_run_once_and_around_all_messages(model) {
         let (tell, told) = mpsc::channel();
         let tell_end = tell.clone();
@@ -172,6 +190,26 @@ every_model! {
         stream.expect_closed();
         fixture.engine.settle();
         assert_eq!(fixture.connections(), 1);
+    }
+}
+
+#[test]
+fn a_stream_whose_peer_goes_before_its_first_byte_takes_no_thread() {
+    for model in [Model::Adaptive, Model::EventLoop, Model::Pool] {
+        let fixture = start(settings(model), |services, listener| {
+            services.stream(listener, StreamOptions::new(), |_connection| Ok(()))
+        });
+        let [closes, ends, sends] = std::array::from_fn(|_| fixture.connect());
+        fixture.engine.settle();
+        closes.close();
+        ends.close_write();
+        closes.expect_closed();
+        ends.expect_closed();
+        assert_eq!(fixture.counts().calls_pooled, 0);
+        sends.send("x");
+        sends.close_write();
+        sends.expect_closed();
+        assert_eq!(fixture.counts().calls_pooled, 1);
     }
 }
 
