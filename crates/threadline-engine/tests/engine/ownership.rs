@@ -3,7 +3,7 @@
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use std::sync::{Arc, Mutex};
 
-use threadline_engine::{Hint, Lines, MessageService, Model, Protocol, StreamOptions};
+use threadline_engine::{Endpoint, Hint, Lines, MessageService, Model, Protocol, StreamOptions};
 
 use crate::common::{Fixture, SECOND, eventually, every_model, messages, settings, start};
 use crate::toy::{Toy, message, reply};
@@ -196,8 +196,8 @@ every_model! {
 #[test]
 fn a_stream_whose_peer_goes_before_its_first_byte_takes_no_thread() {
     for model in [Model::Adaptive, Model::EventLoop, Model::Pool] {
-        let fixture = start(settings(model), |services, listener| {
-            services.stream(listener, StreamOptions::new(), |_connection| Ok(()))
+        let fixture = start(settings(model), |address| {
+            Endpoint::stream(address, StreamOptions::new(), |_connection| Ok(()))
         });
         let [closes, ends, sends] = std::array::from_fn(|_| fixture.connect());
         fixture.engine.settle();
