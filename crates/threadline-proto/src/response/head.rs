@@ -153,15 +153,14 @@ impl<'o> HeadWriter<'o> {
     /// [`HeaderError::Value`] when it would break the message; nothing is written then.
     #[inline(always)]
     pub fn content_type(&mut self, value: &[u8]) -> Result<(), HeaderError> {
-        // What text and JSON are sent as: known to be fine, and copied as one.
-        match value {
-            b"text/plain; charset=utf-8" => {
-                self.out.extend_from_slice(b"content-type: text/plain; charset=utf-8\r\n");
-            }
-            b"application/json" => {
-                self.out.extend_from_slice(b"content-type: application/json\r\n");
-            }
-            other => return self.checked("content-type", other),
+        // What text and JSON are sent as: known to be fine, and copied as one. Compared as a whole, where a
+        // pattern of bytes would be compared byte by byte.
+        if value == b"text/plain; charset=utf-8" {
+            self.out.extend_from_slice(b"content-type: text/plain; charset=utf-8\r\n");
+        } else if value == b"application/json" {
+            self.out.extend_from_slice(b"content-type: application/json\r\n");
+        } else {
+            return self.checked("content-type", value);
         }
         Ok(())
     }
