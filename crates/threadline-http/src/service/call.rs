@@ -7,11 +7,10 @@ use std::time::Duration;
 use matchit::Params;
 use threadline_engine::protocol::Step;
 use threadline_engine::{CallError, Route};
-use threadline_proto::request::Head;
 use threadline_proto::response::Status;
 
 use super::body::Content;
-use super::send::Sending;
+use super::send::{Sending, send_plainly};
 use super::told::{self, Told};
 use super::{HttpService, Message};
 use crate::body::{Arriving, Incoming};
@@ -90,8 +89,10 @@ impl Call<'_, '_> {
             if told::is_wanted() {
                 told = Some(Told::of(&response));
             }
-            let Head { version, .. } = *head;
-            let (service, route) = (self.service, self.route);
+            if let Some(after) = send_plainly(&response, manner, out) {
+                return Ended { after, rest };
+            }
+            let (service, route, version) = (self.service, self.route, head.version);
             let sending =
                 Sending { service, route, version, manner, begun: &begun, failed: &self.failed };
             Ended { after: sending.send(response, head.upgrades(), line, out), rest }
@@ -102,7 +103,7 @@ impl Call<'_, '_> {
         match called {
             Ok(Ended { after: After::Next, rest: Some(rest) }) => Step::Streamed { rest },
             Ok(Ended { after: After::Next, rest: None }) => Step::Next { consumed: content.len },
-            Ok(Ended { after: After::Later, rest: None }) if content.body.is_some() => {
+            Ok(Ended { after: After::Later, .. }) if content.body.is_some() => {
                 Step::Next { consumed: content.len }
             }
             // The rest of a body that its handler has not read is thrown away behind the reply.

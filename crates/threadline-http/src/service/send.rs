@@ -29,28 +29,22 @@ pub(super) struct Sending<'s> {
     pub(super) failed: &'s Cell<bool>,
 }
 
+/// Sends what nearly every response is: bytes behind a head. `None` if it is something else.
+#[inline]
+pub(super) fn send_plainly(
+    response: &Response,
+    manner: Manner,
+    out: &mut Vec<u8>,
+) -> Option<After> {
+    let is_plain = response.is_plain() && manner.is_plain();
+    (is_plain && write(out, response, manner).is_ok()).then(|| manner.after())
+}
+
 impl Sending<'_> {
     /// Sends it, or has it sent when it comes. `asked` are the protocols that the client would rather go on
     /// in.
-    #[inline]
-    pub(super) fn send<'n, L: Line>(
-        &self,
-        response: Response,
-        asked: impl Iterator<Item = &'n str>,
-        line: &mut L,
-        out: &mut Vec<u8>,
-    ) -> After {
-        let manner = self.manner;
-        // What nearly every response is: bytes behind a head.
-        if response.is_plain() && manner.is_plain() && write(out, &response, manner).is_ok() {
-            return manner.after();
-        }
-        self.send_any(response, asked, line, out)
-    }
-
-    /// The same for any response.
     #[cold]
-    fn send_any<'n, L: Line>(
+    pub(super) fn send<'n, L: Line>(
         &self,
         mut response: Response,
         asked: impl Iterator<Item = &'n str>,
@@ -169,7 +163,9 @@ impl HttpService {
                 begun: &begun,
                 failed: &failed,
             };
-            Some(sending.send(response, late.upgrades.iter().map(String::as_str), line, out))
+            let sent = send_plainly(&response, wanted, out);
+            let asked = late.upgrades.iter().map(String::as_str);
+            Some(sent.unwrap_or_else(|| sending.send(response, asked, line, out)))
         });
         match called {
             Ok(Some(After::Next | After::Later)) => Step::Next { consumed: 0 },
