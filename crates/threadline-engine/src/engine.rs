@@ -11,6 +11,7 @@ use threadline_pool::ThreadPool;
 
 use crate::counters::Counts;
 use crate::endpoint::Endpoint;
+use crate::inbox::Note;
 use crate::listener::Listener;
 use crate::log;
 use crate::model::Model;
@@ -18,7 +19,7 @@ use crate::monitor::Monitor;
 use crate::route::Route;
 use crate::service::Service;
 use crate::settings::Settings;
-use crate::shard::{Key, Note, Plan, Shard, loop_thread};
+use crate::shard::{Key, Plan, Shard, loop_thread};
 use crate::shared::{Phase, Shared};
 use crate::sys::Clock;
 use crate::threads::Threads;

@@ -28,6 +28,7 @@
 
 #![deny(unsafe_code)]
 
+mod bell;
 mod connection;
 mod contained;
 mod counters;
@@ -35,6 +36,7 @@ mod deadline;
 mod endpoint;
 mod engine;
 pub mod handlers;
+mod inbox;
 mod lease;
 mod listener;
 pub mod log;

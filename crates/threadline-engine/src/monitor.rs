@@ -18,11 +18,11 @@
 //! **It sleeps when nothing runs.** A loop thread that wakes from its poll looks whether the monitor
 //! sleeps, once a batch, and rings the [`Bell`].
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
-use std::thread::{self, Thread};
+use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::bell::Bell;
 use crate::lease::Snapshot;
 use crate::shard::Shard;
 use crate::shared::Phase;
@@ -34,31 +34,6 @@ const REST_AFTER: Duration = Duration::from_millis(100);
 const RESTLESS_FOR: Duration = Duration::from_millis(100);
 /// A sleeping monitor looks all the same this often: a guard against a bell that was not heard.
 const LONGEST_SLEEP: Duration = Duration::from_secs(5);
-
-/// Wakes the monitor.
-#[derive(Debug, Default)]
-pub(crate) struct Bell {
-    asleep: AtomicBool,
-    monitor: OnceLock<Thread>,
-}
-
-impl Bell {
-    /// To be called by a loop thread that has just stopped polling. A load, as long as the monitor
-    /// is awake. The fence at the end of a poll pairs with the one in the monitor's look: of a
-    /// monitor that goes to sleep and a thread that starts to run, at least one sees the other.
-    pub(crate) fn ring(&self) {
-        if self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::Relaxed) {
-            self.wake();
-        }
-    }
-
-    /// Wakes the monitor whether or not it needs it, for the engine's end.
-    pub(crate) fn wake(&self) {
-        if let Some(monitor) = self.monitor.get() {
-            monitor.unpark();
-        }
-    }
-}
 
 #[derive(Debug)]
 pub(crate) struct Monitor {
@@ -91,7 +66,7 @@ impl Monitor {
         let Some(shared) = self.shards.first().map(|shard| Arc::clone(&shard.shared)) else {
             return;
         };
-        let _ = shared.bell.monitor.set(thread::current());
+        shared.bell.belongs_to_this_thread();
         if let Err(error) = become_batch() {
             tracing::debug!(%error, "the monitor stays in the normal scheduling class");
         }
@@ -138,11 +113,8 @@ impl Monitor {
 
     /// Sleeps until a loop thread rings.
     fn rest(&mut self, bell: &Bell) {
-        bell.asleep.store(true, Ordering::Relaxed);
-        if self.shards.iter().all(|shard| shard.look().is_polling()) {
-            thread::park_timeout(LONGEST_SLEEP);
-        }
-        bell.asleep.store(false, Ordering::Relaxed);
+        let is_quiet = || self.shards.iter().all(|shard| shard.look().is_polling());
+        bell.sleep(LONGEST_SLEEP, is_quiet);
         self.last_motion = Instant::now();
     }
 }

@@ -8,11 +8,12 @@ use std::sync::{Arc, OnceLock, Weak};
 use parking_lot::Mutex;
 use threadline_pool::ThreadPool;
 
-use crate::monitor::Bell;
+use crate::bell::Bell;
+use crate::inbox::Note;
 use crate::route::Route;
 use crate::service::Service;
 use crate::settings::Settings;
-use crate::shard::{Note, Shard, Takeover};
+use crate::shard::{Shard, Takeover};
 use crate::spares::Spares;
 use crate::threads::Threads;
 

@@ -18,7 +18,7 @@ use super::home::Home;
 use super::outbox::Watch;
 use super::session::Session;
 use crate::contained::Contained;
-use crate::shard::Note;
+use crate::inbox::Note;
 use crate::sys::{Resting, Ticks, ticks_long};
 
 /// The right, and the duty, to answer a call that has been detached from its connection. Made by

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 use super::outbox::Outbox;
 use crate::counters::Counters;
-use crate::shard::{Inbox, Note};
+use crate::inbox::{Inbox, Note};
 use crate::sys::{Clock, Epoll, Waker};
 
 /// The part of a shard that its connections share, and may outlive.

@@ -22,7 +22,7 @@ use parking_lot::Mutex;
 use super::home::Home;
 use super::sender::{Held, SendError, Sender, SlowReceiver};
 use super::waiting::LOOKS;
-use crate::shard::Note;
+use crate::inbox::Note;
 use crate::shared::Blockable;
 use crate::sys::{Clock, Interest, Ticks};
 use crate::transport::{PART, REPLY_PART, Sent, Transport, send_file};

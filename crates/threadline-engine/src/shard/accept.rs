@@ -15,8 +15,9 @@ use tracing::field::display;
 
 use super::key::Key;
 use super::settle::Turned;
-use super::{Core, Desk, Note, Shard};
+use super::{Core, Desk, Shard};
 use crate::connection::{Connection, Session, SessionParts, State, Watch};
+use crate::inbox::Note;
 use crate::lease::Lease;
 use crate::listener::Kind;
 use crate::log::limited;

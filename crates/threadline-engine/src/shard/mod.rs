@@ -10,13 +10,12 @@
 //! - `plan`: what a shard is made of
 //! - `drain`: going down
 //! - `datagrams`, `own_thread`: the two kinds of service that do not park
-//! - `inbox`, `key`: notes from other threads; what an event is about
+//! - `key`: what an event is about
 
 mod accept;
 mod conversation;
 mod datagrams;
 mod drain;
-mod inbox;
 mod key;
 mod own_thread;
 mod place;
@@ -32,6 +31,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use crate::connection::{Home, Slab};
+use crate::inbox::Note;
 use crate::lease::{Lease, Leased, Snapshot};
 use crate::listener::Source;
 use crate::log::limited;
@@ -41,7 +41,6 @@ use crate::shared::Shared;
 use crate::sys::{Alarm, Epoll, Event, EventBuffer, Interest, ThreadNumber, Ticks, Waker};
 use crate::wheel::Wheel;
 
-pub(crate) use inbox::{Inbox, Note};
 pub(crate) use key::Key;
 pub(crate) use plan::Plan;
 pub(crate) use run::loop_thread;

@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use super::key::Key;
 use super::settle::Turned;
-use super::{BATCH, Core, Desk, Note, Shard, Takeover};
+use super::{BATCH, Core, Desk, Shard, Takeover};
 use crate::contained::Contained;
+use crate::inbox::Note;
 use crate::lease::Lease;
 use crate::log::limited;
 use crate::model::Model;
