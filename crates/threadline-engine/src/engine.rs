@@ -19,8 +19,9 @@ use crate::monitor::Monitor;
 use crate::route::Route;
 use crate::service::Service;
 use crate::settings::Settings;
-use crate::shard::{Key, Plan, Shard, loop_thread};
+use crate::shard::{Key, Plan, Shard, Takeover, loop_thread};
 use crate::shared::{Phase, Shared};
+use crate::spares::Spares;
 use crate::sys::Clock;
 use crate::threads::Threads;
 
@@ -29,6 +30,7 @@ use crate::threads::Threads;
 pub struct Engine {
     pub(crate) shared: Arc<Shared>,
     pub(crate) shards: Vec<Arc<Shard>>,
+    spares: Arc<Spares<Takeover>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -133,13 +135,15 @@ impl Engine {
         if !isolated.sources.is_empty() {
             plans.push(isolated);
         }
+        let spares_max = settings.spare_threads_max + 2 * settings.shards;
+        let spares = Arc::new(Spares::new(spares_max));
         let shared = Arc::new(Shared::new(settings, kinds, pool, threads));
         let shards = (plans.into_iter())
-            .map(|plan| Shard::new(plan, Arc::clone(&shared)))
+            .map(|plan| Shard::new(plan, Arc::clone(&shared), Arc::clone(&spares)))
             .collect::<io::Result<Vec<_>>>()?;
         shared.listening.store(shards.len(), Ordering::Relaxed);
-        let _ = shared.shards.set(shards.iter().map(Arc::downgrade).collect());
-        Ok(Engine { shared, shards, threads: Mutex::default() })
+        let _ = shared.homes.set(shards.iter().map(|shard| Arc::clone(&shard.home)).collect());
+        Ok(Engine { shared, shards, spares, threads: Mutex::default() })
     }
 
     /// Starts to serve what [`Engine::prepare`] has prepared. Once; a second call does nothing.
@@ -195,7 +199,7 @@ impl Engine {
 
     /// What is going on right now.
     pub fn gauges(&self) -> Gauges {
-        let (loop_threads, spares_ready) = self.shared.spares.census();
+        let (loop_threads, spares_ready) = self.spares.census();
         let pool = self.shared.pool.stats();
         Gauges {
             connections: self.shared.connections.load(Ordering::Relaxed),
@@ -270,7 +274,7 @@ impl Engine {
     /// Ends the threads that are ours to end. False if a handler keeps one.
     fn stop(&self, clock: &Clock, deadline: Instant) -> bool {
         self.enter(Phase::Stopped);
-        self.shared.spares.stop();
+        self.spares.stop();
         self.shared.bell.wake();
         let ended = || {
             let no_more = self.threads.lock().iter().all(JoinHandle::is_finished);

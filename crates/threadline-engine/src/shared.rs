@@ -9,12 +9,11 @@ use parking_lot::Mutex;
 use threadline_pool::ThreadPool;
 
 use crate::bell::Bell;
+use crate::connection::Home;
 use crate::inbox::Note;
 use crate::route::Route;
 use crate::service::Service;
 use crate::settings::Settings;
-use crate::shard::{Shard, Takeover};
-use crate::spares::Spares;
 use crate::threads::Threads;
 
 #[derive(Debug)]
@@ -23,7 +22,6 @@ pub(crate) struct Shared {
     /// By listener number.
     pub(crate) services: Vec<Service>,
     pub(crate) pool: ThreadPool,
-    pub(crate) spares: Spares<Takeover>,
     pub(crate) threads: Arc<Threads>,
     pub(crate) bell: Bell,
     /// Connections of all shards and models.
@@ -36,8 +34,8 @@ pub(crate) struct Shared {
     pub(crate) hooks: Arc<Route>,
     /// Stands for code that a connection was handed over to, likewise.
     pub(crate) successors: Arc<Route>,
-    /// All shards, once they are there.
-    pub(crate) shards: OnceLock<Vec<Weak<Shard>>>,
+    /// What the shards can be told by, once they are there. In the order of their numbers.
+    pub(crate) homes: OnceLock<Vec<Arc<Home>>>,
     /// Shards that have not closed their listeners yet.
     pub(crate) listening: AtomicUsize,
     phase: AtomicU8,
@@ -75,7 +73,6 @@ impl Shared {
         threads: Arc<Threads>,
     ) -> Self {
         Shared {
-            spares: Spares::new(settings.spare_threads_max + 2 * settings.shards),
             peers: Peers::new(settings.connections_per_peer_max),
             settings,
             services,
@@ -87,7 +84,7 @@ impl Shared {
             protocols: Route::new("protocol"),
             hooks: Route::new("connection hook"),
             successors: Route::new("handed-over connection"),
-            shards: OnceLock::new(),
+            homes: OnceLock::new(),
             listening: AtomicUsize::new(0),
             phase: AtomicU8::new(Phase::Running as u8),
         }
@@ -105,8 +102,8 @@ impl Shared {
 
     /// Leaves a note with every shard but one.
     pub(crate) fn tell_others(&self, except: usize, note: Note) {
-        let shards = self.shards.get().into_iter().flatten().filter_map(Weak::upgrade);
-        shards.filter(|shard| shard.number != except).for_each(|shard| shard.tell(note));
+        let homes = self.homes.get().into_iter().flatten().enumerate();
+        homes.filter(|(number, _)| *number != except).for_each(|(_, home)| home.tell(note));
     }
 
     pub(crate) fn set_phase(&self, phase: Phase) {

@@ -47,7 +47,7 @@ impl Home {
 
     /// Leaves a note for the thread that runs the shard, and wakes it whether or not it sleeps: for threads that
     /// do not know the shard's lease, where a system call does not matter.
-    pub(super) fn tell(&self, note: Note) {
+    pub(crate) fn tell(&self, note: Note) {
         if self.inbox.push_to_wake(note) {
             self.waker.wake();
         }

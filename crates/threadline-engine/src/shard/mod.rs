@@ -38,6 +38,7 @@ use crate::log::limited;
 use crate::model::Model;
 use crate::route::{Route, Tally};
 use crate::shared::Shared;
+use crate::spares::Spares;
 use crate::sys::{Alarm, Epoll, Event, EventBuffer, Interest, ThreadNumber, Ticks, Waker};
 use crate::wheel::Wheel;
 
@@ -59,6 +60,8 @@ pub(crate) struct Shard {
     /// How many connections the engine may have if this shard is to accept one more.
     connections_max: usize,
     pub(crate) shared: Arc<Shared>,
+    /// Threads that could take over. Those of all shards of the engine.
+    spares: Arc<Spares<Takeover>>,
     pub(crate) home: Arc<Home>,
     core: Leased<Core>,
     slab: Slab,
@@ -161,7 +164,11 @@ impl Desk {
 }
 
 impl Shard {
-    pub(crate) fn new(plan: Plan, shared: Arc<Shared>) -> io::Result<Arc<Shard>> {
+    pub(crate) fn new(
+        plan: Plan,
+        shared: Arc<Shared>,
+        spares: Arc<Spares<Takeover>>,
+    ) -> io::Result<Arc<Shard>> {
         let Plan { number, model, connections_max, sources } = plan;
         let clock = shared.settings.clock.clone();
         let now = clock.ticks();
@@ -201,6 +208,7 @@ impl Shard {
             core: Leased::new(core),
             slab: Slab::new(connections_max.min(Key::CONNECTIONS_MAX)),
             shared,
+            spares,
             alarm,
             backed: AtomicBool::new(false),
             calling: AtomicU32::new(u32::MAX),
@@ -244,8 +252,8 @@ impl Shard {
 
     #[cold]
     fn back(&self) -> bool {
-        let start = || run::start_spare(&self.shared);
-        let reserved = self.shared.spares.reserve(start).unwrap_or_else(|error| {
+        let start = || run::start_spare(&self.spares, &self.shared.threads);
+        let reserved = self.spares.reserve(start).unwrap_or_else(|error| {
             self.home.counters.spawn_failures.increment();
             limited!(warn, "no spare thread can be started: calls go to the pool", %error);
             false
@@ -269,7 +277,7 @@ impl Shard {
         // Without a reservation the shard has not been lent since the last takeover.
         let backed = self.backed.swap(false, Ordering::Relaxed);
         if backed {
-            self.shared.spares.hand_over(Takeover { shard: Arc::clone(self), seen });
+            self.spares.hand_over(Takeover { shard: Arc::clone(self), seen });
         }
         backed
     }

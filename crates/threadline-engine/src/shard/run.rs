@@ -17,8 +17,10 @@ use crate::lease::Lease;
 use crate::log::limited;
 use crate::model::Model;
 use crate::route;
-use crate::shared::{Phase, Shared};
+use crate::shared::Phase;
+use crate::spares::Spares;
 use crate::sys::{Event, Readiness, ThreadNumber};
+use crate::threads::Threads;
 
 /// How long a spare that nobody relies on waits for a stall before it ends.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -45,40 +47,43 @@ enum Ended {
 
 /// A thread that starts with a shard of its own.
 pub(crate) fn loop_thread(shard: Arc<Shard>) {
-    shard.shared.spares.count_thread();
+    shard.spares.count_thread();
     let mut desk = Desk::new();
     let ended = match shard.fill() {
         Some(lease) => run_contained(&shard, lease, &mut desk),
         None => Ended::Stopped,
     };
-    stand_by(&shard.shared, &mut desk, ended);
+    stand_by(&shard.spares, &mut desk, ended);
 }
 
 /// A thread that starts by waiting for a shard.
-fn spare_thread(shared: &Arc<Shared>) {
+fn spare_thread(spares: &Spares<Takeover>) {
     let mut desk = Desk::new();
-    if let Some(takeover) = shared.spares.stand(PATIENCE) {
+    if let Some(takeover) = spares.stand(PATIENCE) {
         let ended = take_over(&takeover, &mut desk);
-        stand_by(shared, &mut desk, ended);
+        stand_by(spares, &mut desk, ended);
     }
 }
 
-pub(super) fn start_spare(shared: &Arc<Shared>) -> io::Result<()> {
-    let spare = Arc::clone(shared);
+pub(super) fn start_spare(
+    spares: &Arc<Spares<Takeover>>,
+    threads: &Arc<Threads>,
+) -> io::Result<()> {
+    let spares = Arc::clone(spares);
     let builder = thread::Builder::new().name("tl-spare".into());
-    builder.spawn(shared.threads.wrap(move || spare_thread(&spare))).map(drop)
+    builder.spawn(threads.wrap(move || spare_thread(&spares))).map(drop)
 }
 
 /// What a thread does once it runs no shard: it offers itself as a spare, for as long as it is needed.
-fn stand_by(shared: &Arc<Shared>, desk: &mut Desk, mut ended: Ended) {
+fn stand_by(spares: &Spares<Takeover>, desk: &mut Desk, mut ended: Ended) {
     while ended == Ended::Lost {
-        if !shared.spares.join() {
+        if !spares.join() {
             return;
         }
-        let Some(takeover) = shared.spares.stand(PATIENCE) else { return };
+        let Some(takeover) = spares.stand(PATIENCE) else { return };
         ended = take_over(&takeover, desk);
     }
-    shared.spares.discount_thread();
+    spares.discount_thread();
 }
 
 fn take_over(takeover: &Takeover, desk: &mut Desk) -> Ended {
