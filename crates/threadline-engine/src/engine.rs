@@ -2,7 +2,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -141,8 +140,8 @@ impl Engine {
         let shards = (plans.into_iter())
             .map(|plan| Shard::new(plan, Arc::clone(&shared), Arc::clone(&spares)))
             .collect::<io::Result<Vec<_>>>()?;
-        shared.listening.store(shards.len(), Ordering::Relaxed);
-        let _ = shared.homes.set(shards.iter().map(|shard| Arc::clone(&shard.home)).collect());
+        shared.lifecycle.listen(shards.len());
+        shared.mailboxes.open(shards.iter().map(|shard| Arc::clone(&shard.home)));
         Ok(Engine { shared, shards, spares, threads: Mutex::default() })
     }
 
@@ -202,7 +201,7 @@ impl Engine {
         let (loop_threads, spares_ready) = self.spares.census();
         let pool = self.shared.pool.stats();
         Gauges {
-            connections: self.shared.connections.load(Ordering::Relaxed),
+            connections: self.shared.lifecycle.connections(),
             connections_max: self.shared.settings.connections_max,
             shards: self.shards.len(),
             loop_threads,
@@ -247,7 +246,7 @@ impl Engine {
         let threads_ended = self.stop(clock, deadline.max(end_min));
         log::report_all();
         // Those that still have a thread of their own have been counted when their sockets were shut down.
-        let connections = self.shared.connections.load(Ordering::Relaxed);
+        let connections = self.shared.lifecycle.connections();
         let stuck = connections.saturating_sub(self.shared.blocked.len()) as u64;
         let aborted = self.counts().aborted - aborted_before + stuck;
         Drained { aborted, complete: pool_ended && threads_ended && connections == 0 }
@@ -257,8 +256,8 @@ impl Engine {
     fn clients_end(&self, deadline: Instant) -> bool {
         let runs = !self.threads.lock().is_empty();
         let are_there = || {
-            let listening = runs && self.shared.listening.load(Ordering::Acquire) > 0;
-            listening || self.shared.connections.load(Ordering::Relaxed) > 0
+            let listening = runs && self.shared.lifecycle.is_listening();
+            listening || self.shared.lifecycle.connections() > 0
         };
         while are_there() {
             let left = deadline.saturating_duration_since(self.shared.settings.clock.instant());
@@ -288,7 +287,7 @@ impl Engine {
     }
 
     fn enter(&self, phase: Phase) {
-        self.shared.set_phase(phase);
+        self.shared.lifecycle.enter(phase);
         self.shards.iter().for_each(|shard| shard.tell(Note::Phase));
     }
 }
@@ -315,7 +314,7 @@ fn start_thread(name: String, run: impl FnOnce() + Send + 'static) -> io::Result
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        if self.shared.phase() != Phase::Stopped {
+        if self.shared.lifecycle.phase() != Phase::Stopped {
             self.enter(Phase::Aborting);
             self.shared.pool.shutdown(Duration::from_millis(500));
             // In real time: nobody moves a test's clock any more.

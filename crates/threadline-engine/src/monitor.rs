@@ -71,7 +71,7 @@ impl Monitor {
             tracing::debug!(%error, "the monitor stays in the normal scheduling class");
         }
         punctual_sleeps();
-        while shared.phase() != Phase::Stopped {
+        while shared.lifecycle.phase() != Phase::Stopped {
             let settings = &shared.settings;
             let restless = self.last_stall.is_some_and(|stall| stall.elapsed() < RESTLESS_FOR);
             match self.look_round(restless) {

@@ -162,7 +162,7 @@ impl Shard {
     /// that there is no room for stays, and its listener with it, until there is. Datagram sockets are
     /// closed when they are found empty; what comes before is served in the loop's usual way.
     pub(super) fn close_sources<'s>(self: &'s Arc<Self>, lease: &mut Lease<'s, Core>) {
-        let phase = self.shared.phase();
+        let phase = self.shared.lifecycle.phase();
         let mut number = 0;
         while number < lease.sources.len() {
             let (source, now) = (&lease.sources[number], lease.now);
@@ -185,7 +185,7 @@ impl Shard {
             }
         }
         if lease.sources.is_empty() && !std::mem::replace(&mut lease.deaf, true) {
-            self.shared.listening.fetch_sub(1, Ordering::Release);
+            self.shared.lifecycle.stop_listening();
         }
     }
 
@@ -203,7 +203,7 @@ impl Shard {
             self.turn_away(&transport, &service);
             return Ok(());
         }
-        self.shared.connections.fetch_add(1, Ordering::Relaxed);
+        self.shared.lifecycle.connection_opened();
         let index = lease.free.pop().unwrap_or_else(|| {
             lease.fresh += 1;
             lease.fresh - 1
@@ -256,7 +256,7 @@ impl Shard {
     }
 
     fn has_room<'s>(self: &'s Arc<Self>, lease: &mut Lease<'s, Core>) -> bool {
-        let below = || self.shared.connections.load(Ordering::Relaxed) < self.connections_max;
+        let below = || self.shared.lifecycle.connections() < self.connections_max;
         let slot = !lease.free.is_empty() || lease.fresh < self.slab.capacity();
         (slot && below()) || (self.evict(lease) > 0 && below())
     }
@@ -340,7 +340,7 @@ impl Shard {
         }
         if core.paused != Some(why) && why == Paused::AtLimit {
             // None of ours is idle; those of other shards may be.
-            self.shared.tell_others(self.number, Note::MakeRoom);
+            self.shared.mailboxes.tell_others(self.number, Note::MakeRoom);
         }
         core.paused = Some(why);
         self.starved.store(true, Ordering::Relaxed);

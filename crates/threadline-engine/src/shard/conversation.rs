@@ -125,7 +125,9 @@ impl Conversation<'_> {
             }
             if held_up || !self.state.unread {
                 // A shard that looks for idle connections now and then may always find this one busy.
-                if self.shard.shared.phase().is_closing() && !self.state.is_in_the_middle() {
+                if self.shard.shared.lifecycle.phase().is_closing()
+                    && !self.state.is_in_the_middle()
+                {
                     self.state.ending = Ending::AfterOutput;
                     continue;
                 }
@@ -348,7 +350,7 @@ impl Conversation<'_> {
             place: &mut *self.place,
             seen: *seen,
             memo,
-            draining: self.shard.shared.phase().is_draining(),
+            draining: self.shard.shared.lifecycle.phase().is_draining(),
             counters: &self.shard.home.counters,
             took: None,
         };

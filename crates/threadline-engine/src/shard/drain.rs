@@ -48,7 +48,7 @@ impl Drain {
 impl Shard {
     /// The engine's phase has changed.
     pub(super) fn phase_changed<'s>(self: &'s Arc<Self>, lease: &mut Lease<'s, Core>) {
-        if self.shared.phase() >= Phase::Draining {
+        if self.shared.lifecycle.phase() >= Phase::Draining {
             if lease.drain.is_none() {
                 self.begin_drain(lease);
             }
@@ -67,7 +67,7 @@ impl Shard {
         let core = &mut **lease;
         core.wheel.insert(core.now + ticks_ceil(LISTEN_FOR), Key::Drain);
         // The queue of a listener is served as well: as far as its clients can tell they are accepted.
-        if self.shared.phase() < Phase::Aborting {
+        if self.shared.lifecycle.phase() < Phase::Aborting {
             self.accept_all(lease);
         }
     }
@@ -76,7 +76,7 @@ impl Shard {
     pub(super) fn look_at_drain<'s>(self: &'s Arc<Self>, lease: &mut Lease<'s, Core>) {
         self.close_sources(lease);
         self.drain_further(lease);
-        let aborts = self.shared.phase() >= Phase::Aborting;
+        let aborts = self.shared.lifecycle.phase() >= Phase::Aborting;
         let next = ticks_ceil(if aborts { ABORT_EVERY } else { LOOK_EVERY });
         let core = &mut **lease;
         core.wheel.insert(core.now + next, Key::Drain);
@@ -85,7 +85,7 @@ impl Shard {
     /// Closes what has become idle.
     fn drain_further<'s>(self: &'s Arc<Self>, lease: &mut Lease<'s, Core>) {
         let Some(drain) = lease.drain else { return };
-        let phase = self.shared.phase();
+        let phase = self.shared.lifecycle.phase();
         if phase >= Phase::Aborting {
             self.close_sources(lease);
             return self.abort(lease);

@@ -419,7 +419,7 @@ impl Shard {
     }
 
     fn bury(&self, claim: Claim<'_>) {
-        self.shared.connections.fetch_sub(1, Ordering::Relaxed);
+        self.shared.lifecycle.connection_closed();
         self.tell_freed(claim.bury());
     }
 

@@ -156,7 +156,7 @@ fn run<'s>(shard: &'s Arc<Shard>, mut lease: Lease<'s, Core>, desk: &mut Desk) -
                 None => return Ended::Lost,
             }
         }
-        if shard.shared.phase() == Phase::Stopped {
+        if shard.shared.lifecycle.phase() == Phase::Stopped {
             return Ended::Stopped;
         }
         #[cfg(feature = "testing")]

@@ -324,7 +324,7 @@ impl Shard {
                 Err(claim) => claim,
             };
         }
-        self.shared.connections.fetch_sub(1, Ordering::Relaxed);
+        self.shared.lifecycle.connection_closed();
         claim.bury()
     }
 

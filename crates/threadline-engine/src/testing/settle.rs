@@ -26,7 +26,7 @@ impl Engine {
         self.settle_with(|engine, clock| {
             let pool = engine.shared.pool.stats();
             let own_threads = match engine.shared.settings.model {
-                Model::ThreadPerConnection => engine.shared.connections.load(Ordering::SeqCst),
+                Model::ThreadPerConnection => engine.shared.lifecycle.connections(),
                 _ => 0,
             };
             pool.queue_len == 0 && clock.resting() >= pool.busy + own_threads
@@ -100,7 +100,7 @@ impl Engine {
         });
         for (shard, seen) in probes.collect::<Vec<_>>() {
             while !shard.home.probes.is_answered_since(seen) {
-                if self.shared.phase() == Phase::Stopped {
+                if self.shared.lifecycle.phase() == Phase::Stopped {
                     return;
                 }
                 let number = shard.number;

@@ -1,0 +1,74 @@
+//! What all threads of one engine share.
+//!
+//! - `lifecycle`: the phases, from running to stopped, and what is still open
+//! - `mailboxes`: notes from one shard to the others
+//! - `peers`: how many connections one peer has
+//! - `blocked`: connections whose threads can only be reached by their sockets
+//!
+//! Shards and the monitor know it; it knows neither.
+
+mod blocked;
+mod lifecycle;
+mod mailboxes;
+mod peers;
+
+use std::sync::Arc;
+
+use threadline_pool::ThreadPool;
+
+use crate::bell::Bell;
+use crate::route::Route;
+use crate::service::Service;
+use crate::settings::Settings;
+use crate::threads::Threads;
+
+pub(crate) use blocked::Blockable;
+use blocked::Blocked;
+use lifecycle::Lifecycle;
+pub(crate) use lifecycle::Phase;
+use mailboxes::Mailboxes;
+use peers::Peers;
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) settings: Settings,
+    /// By listener number.
+    pub(crate) services: Vec<Service>,
+    pub(crate) pool: ThreadPool,
+    pub(crate) threads: Arc<Threads>,
+    pub(crate) bell: Bell,
+    pub(crate) lifecycle: Lifecycle,
+    pub(crate) mailboxes: Mailboxes,
+    pub(crate) peers: Peers,
+    pub(crate) blocked: Blocked,
+    /// Stands for `Protocol::step` where a panic is logged that is not a handler's.
+    pub(crate) protocols: Arc<Route>,
+    /// Stands for `Protocol::opened` and `Protocol::closed` where a panic is logged.
+    pub(crate) hooks: Arc<Route>,
+    /// Stands for code that a connection was handed over to, likewise.
+    pub(crate) successors: Arc<Route>,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        settings: Settings,
+        services: Vec<Service>,
+        pool: ThreadPool,
+        threads: Arc<Threads>,
+    ) -> Self {
+        Shared {
+            peers: Peers::new(settings.connections_per_peer_max),
+            settings,
+            services,
+            pool,
+            threads,
+            bell: Bell::default(),
+            lifecycle: Lifecycle::new(),
+            mailboxes: Mailboxes::default(),
+            blocked: Blocked::default(),
+            protocols: Route::new("protocol"),
+            hooks: Route::new("connection hook"),
+            successors: Route::new("handed-over connection"),
+        }
+    }
+}
