@@ -1,11 +1,9 @@
-//! New connections: accepting, limits, and running out of descriptors.
+//! New connections: taking them off the listeners' queues, and running out of descriptors.
 //!
 //! Nothing that `accept` can say ends the service. When descriptors or memory run out, or the
 //! connection limit is reached, the sources leave the epoll set, so that a full backlog does not make
 //! the loop spin, and come back when a connection of this shard closes or a timer looks again.
 
-use std::io;
-use std::net::Shutdown;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -14,29 +12,19 @@ use rustix::io::Errno;
 use tracing::field::display;
 
 use super::key::Key;
-use super::settle::Turned;
+use super::turn::Turned;
 use super::{Core, Desk, Shard};
-use crate::connection::{Connection, Session, SessionParts, State, Watch};
 use crate::inbox::Note;
 use crate::lease::Lease;
 use crate::listener::Kind;
 use crate::log::limited;
-use crate::model::Model;
-use crate::protocol::Refusal;
-use crate::service::Service;
 use crate::shared::Phase;
-use crate::sys::{Interest, Ticks, is_empty, ticks_ceil};
-use crate::transport::Transport;
+use crate::sys::{is_empty, ticks_ceil};
 
 /// Accepted at one go: a flood of connections does not keep those that are there waiting.
 const ACCEPT_BURST: usize = 64;
 /// How soon accepting is tried again when nothing else says that there is room.
 const RETRY: Duration = Duration::from_millis(200);
-/// Only a connection that has been idle this long is closed to make room. Younger ones are in use.
-const EVICT_AFTER: Duration = Duration::from_secs(1);
-/// Closed at one go, so that a look at all connections pays for more than one accept.
-const EVICT_BURST: usize = 32;
-
 /// Why accepting is paused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Paused {
@@ -186,139 +174,6 @@ impl Shard {
         }
         if lease.sources.is_empty() && !std::mem::replace(&mut lease.deaf, true) {
             self.shared.lifecycle.stop_listening();
-        }
-    }
-
-    /// Serves a connection that has been accepted.
-    fn admit<'s>(
-        self: &'s Arc<Self>,
-        lease: &mut Lease<'s, Core>,
-        transport: Transport,
-        peer: Option<std::net::SocketAddr>,
-        service: Service,
-    ) -> io::Result<()> {
-        if !self.shared.peers.admit(peer) {
-            self.home.counters.refused_per_peer.increment();
-            tracing::debug!(peer = peer.map(display), "refused: the peer has too many connections");
-            self.turn_away(&transport, &service);
-            return Ok(());
-        }
-        self.shared.lifecycle.connection_opened();
-        let index = lease.free.pop().unwrap_or_else(|| {
-            lease.fresh += 1;
-            lease.fresh - 1
-        });
-        let connection = self.slab.get_or_grow(index);
-        let key = Key::Connection { index, generation: connection.generation() }.pack();
-        let own_thread = self.model == Model::ThreadPerConnection;
-        let watch = if own_thread { Watch::Nothing } else { Watch::Input };
-        let home = Arc::clone(&self.home);
-        let write_limit = service.write_limit();
-        let parts = SessionParts { transport, peer, home, key, watch, write_limit };
-        let state = State::new(Session::new(parts), service);
-        let mut claim = connection.admit(index, state, lease.now);
-
-        let registered = if own_thread { Ok(()) } else { self.register(&claim.session, key) };
-        if let Err(error) = registered {
-            let index = self.end(claim);
-            lease.free.push(index);
-            return Err(error);
-        }
-        match &claim.service {
-            Service::Stream(service) if own_thread || service.options.starts_at_accept() => {
-                self.start_stream(Arc::clone(service), claim);
-            }
-            Service::Stream(service) => {
-                let idle = service.idle;
-                self.park_for(lease, idle, claim);
-            }
-            Service::Messages(_) if own_thread => self.start_own_thread(claim),
-            Service::Messages(service) if service.has_hooks() => {
-                claim.opened = true;
-                self.open_hook(lease, claim);
-            }
-            Service::Messages(_) => self.park(lease, claim),
-            Service::Datagrams(_) => unreachable!("datagrams have no connections"),
-        }
-        Ok(())
-    }
-
-    fn register(&self, session: &Session, key: u64) -> io::Result<()> {
-        let transport = session.transport().ok_or(io::ErrorKind::NotConnected)?;
-        self.home.epoll.add(transport, key, Interest::Input)
-    }
-
-    /// Tells a peer why it is not served, as far as it fits the socket's buffer.
-    fn turn_away(&self, transport: &Transport, service: &Service) {
-        let mut out = Vec::new();
-        self.refusal(service, Refusal::TooManyConnections, &[], &mut out);
-        let _ = transport.write(&out, usize::MAX);
-    }
-
-    fn has_room<'s>(self: &'s Arc<Self>, lease: &mut Lease<'s, Core>) -> bool {
-        let below = || self.shared.lifecycle.connections() < self.connections_max;
-        let slot = !lease.free.is_empty() || lease.fresh < self.slab.capacity();
-        (slot && below()) || (self.evict(lease) > 0 && below())
-    }
-
-    /// Closes those connections that have been idle longest. Returns how many are gone.
-    pub(super) fn evict<'s>(self: &'s Arc<Self>, lease: &mut Lease<'s, Core>) -> usize {
-        if self.model == Model::ThreadPerConnection {
-            // One at a time: its own thread ends it, and there is room only then.
-            let resting = self.longest_idle(lease, 1, |connection| connection.rest.is_on());
-            resting.into_iter().for_each(|index| self.call_off(index));
-            return 0;
-        }
-        let mut evicted = 0;
-        for index in self.longest_idle(lease, EVICT_BURST, Connection::is_idle) {
-            let Some(Ok(claim)) = self.slab.get(index).map(|slot| slot.claim(index)) else {
-                continue;
-            };
-            // Not idle after all.
-            if !claim.is_between_messages() {
-                claim.park_with_lease();
-                continue;
-            }
-            self.home.counters.evicted.increment();
-            let peer = claim.session.peer_addr();
-            tracing::debug!(peer = peer.map(display), "closed to make room: it was idle longest");
-            let index = self.end(claim);
-            if index != super::settle::NO_SLOT {
-                lease.free.push(index);
-            }
-            evicted += 1;
-        }
-        evicted
-    }
-
-    /// The `count` connections that have been idle longest, of those that have been for a while.
-    fn longest_idle(
-        &self,
-        lease: &Lease<'_, Core>,
-        count: usize,
-        is_idle: impl Fn(&Connection) -> bool,
-    ) -> Vec<u32> {
-        let oldest_kept = lease.now.saturating_sub(ticks_ceil(EVICT_AFTER));
-        let mut idle: Vec<(Ticks, u32)> = (0..lease.fresh)
-            .filter_map(|index| {
-                let connection = self.slab.get(index).filter(|connection| is_idle(connection))?;
-                let last_used = connection.last_used.load(Ordering::Relaxed);
-                (last_used < oldest_kept).then_some((last_used, index))
-            })
-            .collect();
-        if idle.len() > count {
-            idle.select_nth_unstable(count);
-            idle.truncate(count);
-        }
-        idle.into_iter().map(|(_, index)| index).collect()
-    }
-
-    /// Has a connection's own thread end it.
-    fn call_off(&self, index: u32) {
-        if self.slab.get(index).is_some_and(|connection| connection.rest.call_off()) {
-            self.home.counters.evicted.increment();
-            tracing::debug!(slot = index, "closed to make room: it was idle longest");
-            self.shared.blocked.shut_down(self.number, index, Shutdown::Read);
         }
     }
 

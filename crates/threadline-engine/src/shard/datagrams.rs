@@ -9,7 +9,7 @@ use std::time::Instant;
 use tracing::field::display;
 
 use super::place::{OnPool, OnShard};
-use super::settle::Turned;
+use super::turn::Turned;
 use super::{Core, Desk, Shard};
 use crate::lease::Lease;
 use crate::log::limited;

@@ -1,58 +1,76 @@
 //! A shard: one epoll instance, its connections, its timers, its batch of ready events and the
 //! cursor in it. Whoever holds its lease runs its loop.
 //!
-//! - `run`: the loop itself, and taking over
-//! - `accept`: new connections, limits, running out of descriptors
-//! - `conversation`: one connection's turn
-//! - `settle`: where a connection goes after its turn
+//! The loop, and who runs it:
+//! - `run`: the loop itself
+//! - `handover`: threads that run shards, stand by for one, and take over
 //! - `place`: where user code runs; lending the lease
-//! - `timers`: deadlines that come
-//! - `plan`: what a shard is made of
+//! - `desk`: a thread's buffers
+//! - `plan`, `key`: what a shard is made of; what an event is about
+//!
+//! New clients:
+//! - `accept`, `admit`: from the listener's queue to a slot
+//! - `room`: closing idle connections for new ones
+//! - `datagrams`: the kind of service that has no connections
+//!
+//! A connection's turn, from its event to the next:
+//! - `turn`: how an event gets to its connection
+//! - `conversation`, `messages`, `refusal`: one turn: writing what waits, answering what has come
+//! - `settle`: where the connection goes after it: parked, to the end of the queue, elsewhere
+//! - `offload`: to a pool thread
+//! - `close`: away
+//! - `deadlines`: turns that are due without an event
 //! - `drain`: going down
-//! - `datagrams`, `own_thread`: the two kinds of service that do not park
-//! - `key`: what an event is about
+//!
+//! Code that has a thread and may block:
+//! - `hooks`, `upgrade`, `streams`: the ends of a session, the next protocol, stream handlers
+//! - `own_thread`: message connections under `ThreadPerConnection`
 
 mod accept;
+mod admit;
+mod close;
 mod conversation;
 mod datagrams;
+mod deadlines;
+mod desk;
 mod drain;
+mod handover;
+mod hooks;
 mod key;
+mod messages;
+mod offload;
 mod own_thread;
 mod place;
 mod plan;
+mod refusal;
+mod room;
 mod run;
 mod settle;
-mod timers;
+mod streams;
+mod turn;
+mod upgrade;
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32};
 
 use crate::connection::{Home, Slab};
 use crate::inbox::Note;
 use crate::lease::{Lease, Leased, Snapshot};
 use crate::listener::Source;
-use crate::log::limited;
 use crate::model::Model;
-use crate::route::{Route, Tally};
+use crate::route::Tally;
 use crate::shared::Shared;
 use crate::spares::Spares;
-use crate::sys::{Alarm, Epoll, Event, EventBuffer, Interest, ThreadNumber, Ticks, Waker};
+use crate::sys::{Alarm, Epoll, Event, Interest, Ticks, Waker};
 use crate::wheel::Wheel;
 
+use desk::{BATCH, Desk};
+pub(crate) use handover::{Takeover, loop_thread};
 pub(crate) use key::Key;
 pub(crate) use plan::Plan;
-pub(crate) use run::loop_thread;
-
-/// Events taken from the kernel at once. More would only make the last of them older.
-const BATCH: usize = 256;
-/// A loop thread's input buffer: one read takes this much at most.
-const INPUT_BUFFER: usize = 64 * 1024;
-/// An output buffer that a large reply has made larger than this is given back.
-const OUTPUT_KEPT: usize = 64 * 1024;
-
 pub(crate) struct Shard {
     pub(crate) number: usize,
     /// The engine's, or that of isolated endpoints.
@@ -109,57 +127,9 @@ pub(crate) struct Core {
     probe: run::Probe,
 }
 
-/// What a thread needs to serve connections. Belongs to the thread: neither shards nor parked
-/// connections hold buffers.
-#[derive(Debug)]
-pub(crate) struct Desk {
-    pub(crate) input: Box<[u8]>,
-    pub(crate) output: Vec<u8>,
-    events: EventBuffer,
-    notes: Vec<Note>,
-    fired: Vec<Key>,
-}
-
-/// A spare's task: take over this shard, if its holder is still in that loan.
-#[derive(Debug)]
-pub(crate) struct Takeover {
-    pub(crate) shard: Arc<Shard>,
-    seen: Snapshot,
-}
-
 impl fmt::Debug for Shard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shard").field("number", &self.number).finish_non_exhaustive()
-    }
-}
-
-impl Desk {
-    /// For a loop thread.
-    pub(crate) fn new() -> Self {
-        Desk::with(INPUT_BUFFER, BATCH)
-    }
-
-    /// For a pool thread: it hardly reads, and there are many.
-    fn for_pool() -> Self {
-        Desk::with(INPUT_BUFFER / 16, 0)
-    }
-
-    fn with(input: usize, events: usize) -> Self {
-        Desk {
-            input: vec![0; input].into(),
-            output: Vec::new(),
-            events: EventBuffer::new(events),
-            notes: Vec::new(),
-            fired: Vec::new(),
-        }
-    }
-
-    fn clear_output(&mut self) {
-        if self.output.capacity() > OUTPUT_KEPT {
-            self.output = Vec::new();
-        } else {
-            self.output.clear();
-        }
     }
 }
 
@@ -233,52 +203,5 @@ impl Shard {
         if self.look().is_polling() {
             self.home.waker.wake();
         }
-    }
-
-    /// Says that a slot is free. That can wait until the shard runs for another reason, unless clients
-    /// wait for the room it makes.
-    fn tell_freed(&self, index: u32) {
-        if self.starved.load(Ordering::Relaxed) {
-            self.tell(Note::Freed(index));
-        } else {
-            self.home.inbox.push(Note::Freed(index));
-        }
-    }
-
-    /// Whether the lease may be lent: a spare is reserved, or could be just now.
-    fn is_backed(&self) -> bool {
-        self.backed.load(Ordering::Relaxed) || self.back()
-    }
-
-    #[cold]
-    fn back(&self) -> bool {
-        let start = || run::start_spare(&self.spares, &self.shared.threads);
-        let reserved = self.spares.reserve(start).unwrap_or_else(|error| {
-            self.home.counters.spawn_failures.increment();
-            limited!(warn, "no spare thread can be started: calls go to the pool", %error);
-            false
-        });
-        self.backed.store(reserved, Ordering::Relaxed);
-        reserved
-    }
-
-    /// Publishes which route the lease is about to be lent to, if it is one.
-    fn calling(&self, route: Option<&Route>) {
-        self.calling.store(route.map_or(u32::MAX, Route::number), Ordering::Relaxed);
-    }
-
-    /// Monitor: the thread that holds the lease, or has lent it.
-    pub(crate) fn holder(&self) -> ThreadNumber {
-        ThreadNumber::from_raw(self.holder.load(Ordering::Relaxed))
-    }
-
-    /// Monitor: gives the shard of a stalled call to the spare that is reserved for it.
-    pub(crate) fn hand_on(self: &Arc<Self>, seen: Snapshot) -> bool {
-        // Without a reservation the shard has not been lent since the last takeover.
-        let backed = self.backed.swap(false, Ordering::Relaxed);
-        if backed {
-            self.spares.hand_over(Takeover { shard: Arc::clone(self), seen });
-        }
-        backed
     }
 }

@@ -1,29 +1,23 @@
-//! The loop of a shard, the threads that run it, and taking it over.
+//! The loop of a shard: the batch of events, the notes, the deadlines, the connections that gave way.
+//!
+//! Which thread runs it is in `handover.rs`.
 
-use std::cell::RefCell;
-use std::io;
 use std::panic::{self, AssertUnwindSafe};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
 
 use super::key::Key;
-use super::settle::Turned;
-use super::{BATCH, Core, Desk, Shard, Takeover};
+use super::turn::Turned;
+use super::{BATCH, Core, Desk, Shard};
 use crate::contained::Contained;
 use crate::inbox::Note;
 use crate::lease::Lease;
 use crate::log::limited;
 use crate::model::Model;
-use crate::route;
 use crate::shared::Phase;
-use crate::spares::Spares;
 use crate::sys::{Event, Readiness, ThreadNumber};
-use crate::threads::Threads;
-
-/// How long a spare that nobody relies on waits for a stall before it ends.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How far the shard is with a test's question whether it has served all that was ready.
 #[cfg(feature = "testing")]
@@ -38,71 +32,20 @@ pub(super) enum Probe {
 
 /// Why a thread has stopped running a shard.
 #[derive(Debug, PartialEq, Eq)]
-enum Ended {
+pub(super) enum Ended {
     /// Another thread has taken it over.
     Lost,
     /// The engine has stopped.
     Stopped,
 }
 
-/// A thread that starts with a shard of its own.
-pub(crate) fn loop_thread(shard: Arc<Shard>) {
-    shard.spares.count_thread();
-    let mut desk = Desk::new();
-    let ended = match shard.fill() {
-        Some(lease) => run_contained(&shard, lease, &mut desk),
-        None => Ended::Stopped,
-    };
-    stand_by(&shard.spares, &mut desk, ended);
-}
-
-/// A thread that starts by waiting for a shard.
-fn spare_thread(spares: &Spares<Takeover>) {
-    let mut desk = Desk::new();
-    if let Some(takeover) = spares.stand(PATIENCE) {
-        let ended = take_over(&takeover, &mut desk);
-        stand_by(spares, &mut desk, ended);
-    }
-}
-
-pub(super) fn start_spare(
-    spares: &Arc<Spares<Takeover>>,
-    threads: &Arc<Threads>,
-) -> io::Result<()> {
-    let spares = Arc::clone(spares);
-    let builder = thread::Builder::new().name("tl-spare".into());
-    builder.spawn(threads.wrap(move || spare_thread(&spares))).map(drop)
-}
-
-/// What a thread does once it runs no shard: it offers itself as a spare, for as long as it is needed.
-fn stand_by(spares: &Spares<Takeover>, desk: &mut Desk, mut ended: Ended) {
-    while ended == Ended::Lost {
-        if !spares.join() {
-            return;
-        }
-        let Some(takeover) = spares.stand(PATIENCE) else { return };
-        ended = take_over(&takeover, desk);
-    }
-    spares.discount_thread();
-}
-
-fn take_over(takeover: &Takeover, desk: &mut Desk) -> Ended {
-    let shard = &takeover.shard;
-    let Some(mut lease) = shard.core.take(takeover.seen) else {
-        // Its holder came back in time.
-        return Ended::Lost;
-    };
-    shard.home.counters.handoffs.increment();
-    let number = shard.calling.load(Ordering::Relaxed);
-    if let Some(route) = route::by_number(number) {
-        lease.tally.stalled(&route, shard.shared.settings.proving_streak);
-    }
-    run_contained(shard, lease, desk)
-}
-
 /// Runs the shard; a panic of the engine itself, which is a bug, costs the connection that met it and
 /// not the shard's other clients.
-fn run_contained<'s>(shard: &'s Arc<Shard>, mut lease: Lease<'s, Core>, desk: &mut Desk) -> Ended {
+pub(super) fn run_contained<'s>(
+    shard: &'s Arc<Shard>,
+    mut lease: Lease<'s, Core>,
+    desk: &mut Desk,
+) -> Ended {
     loop {
         // Unwinding drops the lease, which leaves it vacant, and the core between two events.
         let ran = panic::catch_unwind(AssertUnwindSafe(|| run(shard, lease, desk)));
@@ -125,7 +68,7 @@ fn run_contained<'s>(shard: &'s Arc<Shard>, mut lease: Lease<'s, Core>, desk: &m
 
 fn run<'s>(shard: &'s Arc<Shard>, mut lease: Lease<'s, Core>, desk: &mut Desk) -> Ended {
     shard.holder.store(ThreadNumber::current().raw(), Ordering::Relaxed);
-    heed_blocking(shard);
+    shard.heed_blocking();
     loop {
         while let Some(event) = lease.next_event() {
             #[cfg(feature = "testing")]
@@ -162,30 +105,6 @@ fn run<'s>(shard: &'s Arc<Shard>, mut lease: Lease<'s, Core>, desk: &mut Desk) -
         #[cfg(feature = "testing")]
         shard.look_at_probe(&mut lease);
         shard.wait(&mut lease, desk);
-    }
-}
-
-thread_local! {
-    /// The shard that this thread ran last.
-    static OWN: RefCell<Weak<Shard>> = const { RefCell::new(Weak::new()) };
-}
-
-/// Has the shard handed on at once when user code on this thread says that it is about to block,
-/// instead of when the monitor notices.
-fn heed_blocking(shard: &Arc<Shard>) {
-    if shard.model == Model::Adaptive {
-        OWN.set(Arc::downgrade(shard));
-        threadline_pool::set_hook(Some(hand_on_own));
-    }
-}
-
-fn hand_on_own() {
-    // Gone while the thread's destructors run, which may block, too.
-    let Ok(Some(shard)) = OWN.try_with(|own| own.borrow().upgrade()) else { return };
-    let seen = shard.look();
-    // If it is lent, and still by this thread, then to the code that is about to block.
-    if seen.is_lent() && shard.holder() == ThreadNumber::current() {
-        shard.hand_on(seen);
     }
 }
 
@@ -313,35 +232,5 @@ impl Shard {
                 }
             }
         }
-    }
-}
-
-#[cfg(all(test, not(loom)))]
-mod tests {
-    use super::*;
-
-    struct AsksAtTheEnd;
-
-    impl Drop for AsksAtTheEnd {
-        fn drop(&mut self) {
-            // A panic here would abort the process.
-            hand_on_own();
-        }
-    }
-
-    thread_local! {
-        static BEFORE: AsksAtTheEnd = const { AsksAtTheEnd };
-        static BEHIND: AsksAtTheEnd = const { AsksAtTheEnd };
-    }
-
-    /// In whatever order a thread's own values are dropped.
-    #[test]
-    fn a_destructor_of_a_thread_that_has_run_a_shard_may_be_about_to_block() {
-        let thread = thread::spawn(|| {
-            BEFORE.with(|_| ());
-            OWN.set(Weak::new());
-            BEHIND.with(|_| ());
-        });
-        thread.join().expect("thread");
     }
 }

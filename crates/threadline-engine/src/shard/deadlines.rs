@@ -1,18 +1,20 @@
-//! Deadlines that come.
+//! Deadlines that come, of connections, their output and the shard itself.
+//!
+//! What a connection may wait for, and how long, is in `crate::deadline`; the wheel only says when to look.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::close::tell_closed;
 use super::conversation::Pause;
 use super::key::Key;
-use super::settle::has_input;
 use super::{Core, Desk, Shard};
 use crate::connection::{Claim, Owner, State};
 use crate::deadline::Awaits;
 use crate::lease::Lease;
-use crate::protocol::{Phase, Refusal};
 use crate::sys::{Ticks, ticks_ceil};
+use crate::transport::Ahead;
 
 /// When a connection is looked at again whose deadline came while another thread had it: about 1 s.
 const LOOK_AGAIN: Ticks = 60;
@@ -128,27 +130,9 @@ impl Shard {
             }
         }
     }
-
-    pub(super) fn say_timed_out(&self, phase: Phase, state: &mut State, desk: &mut Desk) -> Pause {
-        match phase {
-            Phase::Head => self.home.counters.timeouts_head.increment(),
-            Phase::Body => self.home.counters.timeouts_body.increment(),
-        }
-        self.refuse(state, Refusal::TimedOut(phase), desk)
-    }
-
-    pub(super) fn end_with_lease<'s>(
-        self: &'s Arc<Self>,
-        lease: &mut Lease<'s, Core>,
-        claim: Claim<'s>,
-    ) {
-        let index = self.end(claim);
-        self.free_slot(lease, index);
-    }
 }
 
-/// Says at `debug` why a connection is closed without a word to its peer.
-pub(super) fn tell_closed(state: &State, why: &'static str) {
-    let peer = state.session.peer_addr();
-    tracing::debug!(peer = peer.map(tracing::field::display), "a connection is closed: {why}");
+/// Something waits to be read.
+fn has_input(state: &State) -> bool {
+    state.session.transport().is_some_and(|transport| transport.ahead() == Ahead::Data)
 }

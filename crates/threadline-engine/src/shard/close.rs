@@ -1,0 +1,117 @@
+//! The end of a connection: what is counted, who runs its last hook, and how its slot comes back.
+//!
+//! A connection ends on whichever thread owns it then. The slot is the shard's: a thread without the lease
+//! sends it back as a note.
+
+use std::net::Shutdown;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::{Core, Shard};
+use crate::connection::{Claim, State};
+use crate::inbox::Note;
+use crate::lease::Lease;
+use crate::model::Model;
+
+/// Instead of an index, where the slot is freed later and by somebody else.
+pub(super) const NO_SLOT: u32 = u32::MAX;
+
+impl Shard {
+    /// Ends a connection from any thread; the caller gives the slot back to the shard.
+    pub(super) fn end(self: &Arc<Self>, mut claim: Claim<'_>) -> u32 {
+        self.home.counters.closed.increment();
+        self.shared.peers.leave(claim.session.peer_addr());
+        // Destructors may block, as hooks may. The event loop has nowhere else to go with them; hooks alone
+        // need the pool under every model.
+        let elsewhere = self.model != Model::EventLoop && claim.holds_values();
+        if claim.opened || elsewhere {
+            claim = match self.close_on_pool(claim) {
+                Ok(index) => return index,
+                Err(claim) => claim,
+            };
+        }
+        self.shared.lifecycle.connection_closed();
+        claim.bury()
+    }
+
+    pub(super) fn end_with_lease<'s>(
+        self: &'s Arc<Self>,
+        lease: &mut Lease<'s, Core>,
+        claim: Claim<'s>,
+    ) {
+        let index = self.end(claim);
+        self.free_slot(lease, index);
+    }
+
+    /// Ends the connection in that slot, from a thread without the shard.
+    pub(super) fn finish(self: &Arc<Self>, index: u32) {
+        if let Some(connection) = self.slab.get(index) {
+            self.finish_claim(connection.accept_claim(index));
+        }
+    }
+
+    pub(super) fn finish_claim(self: &Arc<Self>, claim: Claim<'_>) {
+        let index = self.end(claim);
+        if index != NO_SLOT {
+            self.tell_freed(index);
+        }
+    }
+
+    /// Runs `Protocol::closed` on the pool, if it is due, where the connection is ended then and what user
+    /// code has left in it is dropped. Gives the claim back if the hook has run already, because the pool is
+    /// no more.
+    pub(super) fn close_on_pool<'s>(
+        self: &Arc<Self>,
+        mut claim: Claim<'s>,
+    ) -> Result<u32, Claim<'s>> {
+        claim.session.shut_down(Shutdown::Both);
+        let (shard, index) = (Arc::clone(self), claim.index);
+        let job = move || {
+            if let Some(connection) = shard.slab.get(index) {
+                let mut claim = connection.accept_claim(index);
+                shard.run_close_hook(&mut claim);
+                shard.bury(claim);
+            }
+        };
+        match self.shared.pool.submit_essential(job) {
+            Ok(()) => {
+                claim.pass_on();
+                Ok(NO_SLOT)
+            }
+            Err(_) => {
+                self.run_close_hook(&mut claim);
+                Err(claim)
+            }
+        }
+    }
+
+    pub(super) fn bury(&self, claim: Claim<'_>) {
+        self.shared.lifecycle.connection_closed();
+        self.tell_freed(claim.bury());
+    }
+
+    /// A slot can be used again.
+    pub(super) fn free_slot(&self, lease: &mut Lease<'_, Core>, index: u32) {
+        // A closing hook has it still: it frees the slot itself.
+        if index != NO_SLOT {
+            lease.free.push(index);
+            self.resume_accept_after_close(lease);
+        }
+    }
+
+    /// Says that a slot is free. That can wait until the shard runs for another reason, unless clients
+    /// wait for the room it makes.
+    pub(super) fn tell_freed(&self, index: u32) {
+        if self.starved.load(Ordering::Relaxed) {
+            self.tell(Note::Freed(index));
+        } else {
+            self.home.inbox.push(Note::Freed(index));
+        }
+    }
+}
+
+/// Says at `debug` why a connection is closed without a word to its peer.
+pub(super) fn tell_closed(state: &State, why: &'static str) {
+    let peer = state.session.peer_addr();
+    tracing::debug!(peer = peer.map(tracing::field::display), "a connection is closed: {why}");
+}

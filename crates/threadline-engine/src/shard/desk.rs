@@ -1,0 +1,66 @@
+//! What a thread needs to serve connections, on a shard or on the pool.
+//!
+//! Buffers belong to threads: neither shards nor parked connections hold any.
+
+use super::Key;
+use crate::inbox::Note;
+use crate::sys::EventBuffer;
+
+/// Events taken from the kernel at once. More would only make the last of them older.
+pub(super) const BATCH: usize = 256;
+
+/// A loop thread's input buffer: one read takes this much at most.
+const INPUT_BUFFER: usize = 64 * 1024;
+
+/// An output buffer that a large reply has made larger than this is given back.
+const OUTPUT_KEPT: usize = 64 * 1024;
+
+/// What a thread needs to serve connections. Belongs to the thread: neither shards nor parked
+/// connections hold buffers.
+#[derive(Debug)]
+pub(super) struct Desk {
+    pub(super) input: Box<[u8]>,
+    pub(super) output: Vec<u8>,
+    pub(super) events: EventBuffer,
+    pub(super) notes: Vec<Note>,
+    pub(super) fired: Vec<Key>,
+}
+
+impl Desk {
+    /// For a loop thread.
+    pub(super) fn new() -> Self {
+        Desk::with(INPUT_BUFFER, BATCH)
+    }
+
+    /// For a pool thread: it hardly reads, and there are many.
+    fn for_pool() -> Self {
+        Desk::with(INPUT_BUFFER / 16, 0)
+    }
+
+    fn with(input: usize, events: usize) -> Self {
+        Desk {
+            input: vec![0; input].into(),
+            output: Vec::new(),
+            events: EventBuffer::new(events),
+            notes: Vec::new(),
+            fired: Vec::new(),
+        }
+    }
+
+    pub(super) fn clear_output(&mut self) {
+        if self.output.capacity() > OUTPUT_KEPT {
+            self.output = Vec::new();
+        } else {
+            self.output.clear();
+        }
+    }
+}
+
+/// Runs `work` with the calling pool thread's own buffers.
+pub(super) fn with_pool_desk<R>(work: impl FnOnce(&mut Desk) -> R) -> R {
+    use std::cell::RefCell;
+    thread_local! {
+        static DESK: RefCell<Desk> = RefCell::new(Desk::for_pool());
+    }
+    DESK.with_borrow_mut(work)
+}

@@ -1,0 +1,55 @@
+//! A protocol's hooks, `opened` and `closed`. They are user code that may block: where the connection has no
+//! thread of its own, they run on the pool.
+
+use std::sync::Arc;
+
+use super::{Core, Shard};
+use crate::connection::{Claim, Ending, State};
+use crate::lease::Lease;
+use crate::service::Service;
+use crate::turn::contain;
+
+impl Shard {
+    /// Runs `Protocol::opened` on the pool; the connection comes back to the shard then.
+    pub(super) fn open_hook<'s>(
+        self: &'s Arc<Self>,
+        lease: &mut Lease<'s, Core>,
+        claim: Claim<'s>,
+    ) {
+        let open = |shard: &Arc<Shard>, mut claim: Claim<'_>| {
+            shard.run_open_hook(&mut claim);
+            shard.serve_upgrade(claim);
+        };
+        if let Err(mut claim) = self.pass_to_pool(claim, open) {
+            claim.opened = false;
+            self.end_with_lease(lease, claim);
+        }
+    }
+
+    pub(super) fn run_open_hook(&self, claim: &mut Claim<'_>) {
+        let State { service, session, opened, .. } = &mut **claim;
+        let Service::Messages(service) = service else { return };
+        if !service.has_hooks() {
+            return;
+        }
+        *opened = true;
+        let mut out = Vec::new();
+        let opened = contain(&self.shared.hooks, || service.protocol().opened(session, &mut out));
+        // A session that is half set up serves nobody.
+        let failed = opened.is_none() || claim.session.reply(&out).is_err();
+        if failed || claim.session.closes() {
+            claim.ending = Ending::AfterOutput;
+        }
+        claim.session.end_turn();
+    }
+
+    pub(super) fn run_close_hook(&self, claim: &mut Claim<'_>) {
+        if !std::mem::take(&mut claim.opened) {
+            return;
+        }
+        let State { service, session, .. } = &mut **claim;
+        if let Service::Messages(service) = service {
+            contain(&self.shared.hooks, || service.protocol().closed(session));
+        }
+    }
+}

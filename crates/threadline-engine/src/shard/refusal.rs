@@ -1,0 +1,86 @@
+//! Turning messages and peers away: what they are told, and what the log says.
+//!
+//! The words are the protocol's. A message is refused without a place to run user code, so that it can be
+//! done on any thread.
+
+use std::mem;
+
+use tracing::field::display;
+
+use super::conversation::{Conversation, Pause};
+use super::place::OnPool;
+use super::{Desk, Shard};
+use crate::connection::{Ending, State};
+use crate::log::{Bytes, limited};
+use crate::protocol::{AfterRefusal, Phase, Refusal};
+use crate::service::Service;
+use crate::turn::contain_protocol;
+
+/// How much of a refused message the log shows, in bytes.
+const SHOWN_MAX: usize = 64;
+
+impl Shard {
+    /// Turns the connection's message away, without a place to run user code.
+    pub(super) fn refuse(&self, state: &mut State, why: Refusal, desk: &mut Desk) -> Pause {
+        let place = &mut OnPool::new(self);
+        Conversation { shard: self, state, desk, place, budget: 0, dry: false, blocking: false }
+            .refuse(why)
+    }
+
+    /// What a peer is told that is turned away. A protocol that panics says nothing, and so do services
+    /// without one.
+    pub(super) fn refusal(
+        &self,
+        service: &Service,
+        why: Refusal,
+        input: &[u8],
+        out: &mut Vec<u8>,
+    ) -> AfterRefusal {
+        let Service::Messages(service) = service else { return AfterRefusal::Close };
+        let start = out.len();
+        let protocols = &self.shared.protocols;
+        let refused = contain_protocol(protocols, || service.protocol().refuse(why, input, out));
+        refused.unwrap_or_else(|| {
+            out.truncate(start);
+            AfterRefusal::Close
+        })
+    }
+
+    pub(super) fn say_timed_out(&self, phase: Phase, state: &mut State, desk: &mut Desk) -> Pause {
+        match phase {
+            Phase::Head => self.home.counters.timeouts_head.increment(),
+            Phase::Body => self.home.counters.timeouts_body.increment(),
+        }
+        self.refuse(state, Refusal::TimedOut(phase), desk)
+    }
+}
+
+impl Conversation<'_> {
+    /// Turns the waiting message away.
+    pub(super) fn refuse(&mut self, why: Refusal) -> Pause {
+        let input = mem::take(&mut self.state.partial);
+        self.tell_refused(why, &input);
+        match self.shard.refusal(&self.state.service, why, &input, &mut self.desk.output) {
+            AfterRefusal::Continue { consumed } if why == Refusal::Overloaded => {
+                self.state.partial = input;
+                self.state.partial.drain(..consumed.min(self.state.partial.len()));
+                self.between_messages();
+            }
+            _ => self.state.ending = Ending::AfterOutput,
+        }
+        match self.write() {
+            Ok(()) => Pause::Yield,
+            Err(_) => Pause::Over,
+        }
+    }
+
+    #[cold]
+    fn tell_refused(&self, why: Refusal, input: &[u8]) {
+        let (protocol, peer) = (self.state.service.name(), self.state.session.peer_addr());
+        let (peer, begin) = (peer.map(display), Bytes(input, SHOWN_MAX));
+        tracing::debug!(protocol, peer, received = input.len(), %begin, "refused: {why}");
+        if why == Refusal::Overloaded {
+            limited!(warn, key: protocol, "the pool is full: messages are refused", protocol);
+        }
+    }
+}
