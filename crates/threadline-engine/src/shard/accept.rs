@@ -11,6 +11,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 use tracing::field::display;
 
+use super::intake::Paused;
 use super::key::Key;
 use super::turn::Turned;
 use super::{Core, Desk, Shard};
@@ -25,13 +26,6 @@ use crate::sys::{is_empty, ticks_ceil};
 const ACCEPT_BURST: usize = 64;
 /// How soon accepting is tried again when nothing else says that there is room.
 const RETRY: Duration = Duration::from_millis(200);
-/// Why accepting is paused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Paused {
-    AtLimit,
-    OutOfResources,
-}
-
 /// What an error of accept(2) means for the listener.
 enum Mishap {
     /// That connection has failed, not the listener.
@@ -72,7 +66,7 @@ impl Shard {
         number: u32,
         desk: &mut Desk,
     ) -> Turned<'s> {
-        let Some(source) = lease.sources.get(number as usize) else { return Some(lease) };
+        let Some(source) = lease.intake.get(number as usize) else { return Some(lease) };
         match source.kind {
             Kind::Connections => {
                 self.accept(&mut lease, number as usize, ACCEPT_BURST);
@@ -90,14 +84,14 @@ impl Shard {
         burst: usize,
     ) -> bool {
         for _ in 0..burst {
-            if lease.sources[number].is_over {
+            if lease.intake.source(number).is_over {
                 return true;
             }
             if !self.has_room(lease) {
                 self.pause(lease, Paused::AtLimit);
                 return false;
             }
-            let source = &mut lease.sources[number];
+            let source = lease.intake.source_mut(number);
             let service = source.service;
             let accepted = source.accept(self.shared.settings.tcp_keep_alive);
             match accepted.map_err(|error| (error, Mishap::from(error))) {
@@ -116,12 +110,9 @@ impl Shard {
                     tracing::debug!(%error, "a connection failed before it was accepted");
                 }
                 Err((error, Mishap::Ended)) => {
-                    // The kernel would report it as ready for ever.
                     self.home.counters.accept_errors.increment();
-                    let source = &mut lease.sources[number];
-                    source.is_over = true;
-                    let _ = self.home.epoll.remove(&*source);
-                    let service = self.shared.services[source.service as usize].name();
+                    lease.intake.end(number, &self.home.epoll);
+                    let service = self.shared.services[service as usize].name();
                     tracing::error!(%error, service, "a listener was shut down by another process");
                     return true;
                 }
@@ -139,10 +130,8 @@ impl Shard {
 
     /// Accepts what waits in the listeners' queues.
     pub(super) fn accept_all<'s>(self: &'s Arc<Self>, lease: &mut Lease<'s, Core>) {
-        for number in 0..lease.sources.len() {
-            if lease.sources[number].kind == Kind::Connections {
-                self.accept(lease, number, queue_max(self.shared.settings.backlog));
-            }
+        for number in lease.intake.listeners() {
+            self.accept(lease, number, queue_max(self.shared.settings.backlog));
         }
     }
 
@@ -152,8 +141,8 @@ impl Shard {
     pub(super) fn close_sources<'s>(self: &'s Arc<Self>, lease: &mut Lease<'s, Core>) {
         let phase = self.shared.lifecycle.phase();
         let mut number = 0;
-        while number < lease.sources.len() {
-            let (source, now) = (&lease.sources[number], lease.now);
+        while number < lease.intake.len() {
+            let (source, now) = (lease.intake.source(number), lease.agenda.now());
             let listens_on = phase < Phase::Closing
                 && lease.drain.is_some_and(|drain| drain.listens_on(source, now));
             let done = match source.kind {
@@ -166,89 +155,70 @@ impl Shard {
             };
             if done {
                 // Closed right after the last accept, see `listener/closing.rs`.
-                let source = lease.sources.swap_remove(number);
-                let _ = self.home.epoll.remove(&source);
+                lease.intake.close(number, &self.home.epoll);
             } else {
                 number += 1;
             }
         }
-        if lease.sources.is_empty() && !std::mem::replace(&mut lease.deaf, true) {
+        if lease.intake.take_end() {
             self.shared.lifecycle.stop_listening();
         }
     }
 
     fn pause(&self, lease: &mut Lease<'_, Core>, why: Paused) {
-        let core = &mut **lease;
-        if core.paused.is_none() {
-            for source in core.sources.iter().filter(|source| source.kind == Kind::Connections) {
-                let _ = self.home.epoll.remove(source);
+        let is_news = lease.intake.pause(why, &self.home.epoll);
+        match why {
+            Paused::AtLimit if is_news => {
+                self.home.counters.paused_at_limit.increment();
+                tracing::debug!(shard = self.number, "at the connection limit: clients wait");
+                // None of ours is idle; those of other shards may be.
+                self.shared.mailboxes.tell_others(self.number, Note::MakeRoom);
             }
-        }
-        if core.paused != Some(why) {
-            match why {
-                Paused::AtLimit => {
-                    self.home.counters.paused_at_limit.increment();
-                    tracing::debug!(shard = self.number, "at the connection limit: clients wait");
-                }
-                Paused::OutOfResources => self.home.counters.paused_out_of_resources.increment(),
+            Paused::OutOfResources if is_news => {
+                self.home.counters.paused_out_of_resources.increment();
             }
+            Paused::AtLimit | Paused::OutOfResources => {}
         }
-        if core.paused != Some(why) && why == Paused::AtLimit {
-            // None of ours is idle; those of other shards may be.
-            self.shared.mailboxes.tell_others(self.number, Note::MakeRoom);
-        }
-        core.paused = Some(why);
         self.starved.store(true, Ordering::Relaxed);
-        core.wheel.insert(core.now + ticks_ceil(RETRY), Key::RetryAccept);
+        lease.agenda.insert_after(ticks_ceil(RETRY), Key::RetryAccept);
     }
 
     /// Once a pause. At the limit, one ends and the next begins with every connection that closes.
     fn warn_exhausted(&self, lease: &mut Lease<'_, Core>, error: Errno) {
-        if lease.paused != Some(Paused::OutOfResources) {
-            let message_is_out =
-                limited!(warn, "cannot accept: new clients wait until it is over", %error);
-            lease.all_clear_due |= message_is_out;
+        if lease.intake.paused() != Some(Paused::OutOfResources)
+            && limited!(warn, "cannot accept: new clients wait until it is over", %error)
+        {
+            lease.intake.owe_all_clear();
         }
     }
 
     /// A connection was accepted: the shortage, if there was one, is over.
     fn recovered(&self, lease: &mut Lease<'_, Core>) {
-        let core = &mut **lease;
-        if std::mem::take(&mut core.all_clear_due) {
+        if lease.intake.take_all_clear() {
             tracing::info!("accepting again");
         }
-        if core.paused.take().is_some() {
+        if lease.intake.end_pause() {
             self.starved.store(false, Ordering::Relaxed);
-            if core.drain.is_some() {
-                return;
-            }
-            for (source, number) in core.sources.iter().zip(0..) {
-                if source.kind == Kind::Connections && !source.is_over {
-                    let key = Key::Source(number).pack();
-                    let _ = self.home.epoll.add(source, key, source.interest());
-                }
+            if lease.drain.is_none() {
+                lease.intake.listen_again(&self.home.epoll);
             }
         }
     }
 
     /// The retry timer, while accepting is paused.
     pub(super) fn retry_accept<'s>(self: &'s Arc<Self>, lease: &mut Lease<'s, Core>) {
-        if lease.paused.is_none() || lease.drain.is_some() {
+        if lease.intake.paused().is_none() || lease.drain.is_some() {
             return;
         }
-        let sources = 0..lease.sources.len();
-        let connections =
-            |lease: &Lease<'_, Core>, n: usize| lease.sources[n].kind == Kind::Connections;
         // One each: a shortage that goes on is found by the first, which sets the next timer.
-        let over = sources.filter(|&n| connections(lease, n)).collect::<Vec<_>>();
-        if over.into_iter().all(|number| self.accept(lease, number, 1)) {
+        if lease.intake.listeners().into_iter().all(|number| self.accept(lease, number, 1)) {
             self.recovered(lease);
         }
     }
 
     /// A connection of this shard has closed: there may be room.
     pub(super) fn resume_accept_after_close(&self, lease: &mut Lease<'_, Core>) {
-        if lease.paused.is_some() && lease.drain.is_none() {
+        if lease.intake.paused().is_some() && lease.drain.is_none() {
             self.recovered(lease);
         }
     }

@@ -29,10 +29,7 @@ impl Shard {
             return Ok(());
         }
         self.shared.lifecycle.connection_opened();
-        let index = lease.free.pop().unwrap_or_else(|| {
-            lease.fresh += 1;
-            lease.fresh - 1
-        });
+        let index = lease.slots.take();
         let connection = self.slab.get_or_grow(index);
         let key = Key::Connection { index, generation: connection.generation() }.pack();
         let own_thread = self.model == Model::ThreadPerConnection;
@@ -41,12 +38,13 @@ impl Shard {
         let write_limit = service.write_limit();
         let parts = SessionParts { transport, peer, home, key, watch, write_limit };
         let state = State::new(Session::new(parts), service);
-        let mut claim = connection.admit(index, state, lease.now);
+        let mut claim = connection.admit(index, state, lease.agenda.now());
 
         let registered = if own_thread { Ok(()) } else { self.register(&claim.session, key) };
         if let Err(error) = registered {
-            let index = self.end(claim);
-            lease.free.push(index);
+            if let Some(index) = self.end(claim) {
+                lease.slots.free(index);
+            }
             return Err(error);
         }
         match &claim.service {

@@ -13,12 +13,10 @@ use crate::inbox::Note;
 use crate::lease::Lease;
 use crate::model::Model;
 
-/// Instead of an index, where the slot is freed later and by somebody else.
-pub(super) const NO_SLOT: u32 = u32::MAX;
-
 impl Shard {
-    /// Ends a connection from any thread; the caller gives the slot back to the shard.
-    pub(super) fn end(self: &Arc<Self>, mut claim: Claim<'_>) -> u32 {
+    /// Ends a connection from any thread. The caller gives the slot back to the shard, unless there is none:
+    /// a closing hook has it still, and it is freed after the hook.
+    pub(super) fn end(self: &Arc<Self>, mut claim: Claim<'_>) -> Option<u32> {
         self.home.counters.closed.increment();
         self.shared.peers.leave(claim.session.peer_addr());
         // Destructors may block, as hooks may. The event loop has nowhere else to go with them; hooks alone
@@ -26,12 +24,12 @@ impl Shard {
         let elsewhere = self.model != Model::EventLoop && claim.holds_values();
         if claim.opened || elsewhere {
             claim = match self.close_on_pool(claim) {
-                Ok(index) => return index,
+                Ok(()) => return None,
                 Err(claim) => claim,
             };
         }
         self.shared.lifecycle.connection_closed();
-        claim.bury()
+        Some(claim.bury())
     }
 
     pub(super) fn end_with_lease<'s>(
@@ -39,8 +37,9 @@ impl Shard {
         lease: &mut Lease<'s, Core>,
         claim: Claim<'s>,
     ) {
-        let index = self.end(claim);
-        self.free_slot(lease, index);
+        if let Some(index) = self.end(claim) {
+            self.free_slot(lease, index);
+        }
     }
 
     /// Ends the connection in that slot, from a thread without the shard.
@@ -51,8 +50,7 @@ impl Shard {
     }
 
     pub(super) fn finish_claim(self: &Arc<Self>, claim: Claim<'_>) {
-        let index = self.end(claim);
-        if index != NO_SLOT {
+        if let Some(index) = self.end(claim) {
             self.tell_freed(index);
         }
     }
@@ -60,10 +58,7 @@ impl Shard {
     /// Runs `Protocol::closed` on the pool, if it is due, where the connection is ended then and what user
     /// code has left in it is dropped. Gives the claim back if the hook has run already, because the pool is
     /// no more.
-    pub(super) fn close_on_pool<'s>(
-        self: &Arc<Self>,
-        mut claim: Claim<'s>,
-    ) -> Result<u32, Claim<'s>> {
+    fn close_on_pool<'s>(self: &Arc<Self>, mut claim: Claim<'s>) -> Result<(), Claim<'s>> {
         claim.session.shut_down(Shutdown::Both);
         let (shard, index) = (Arc::clone(self), claim.index);
         let job = move || {
@@ -76,7 +71,7 @@ impl Shard {
         match self.shared.pool.submit_essential(job) {
             Ok(()) => {
                 claim.pass_on();
-                Ok(NO_SLOT)
+                Ok(())
             }
             Err(_) => {
                 self.run_close_hook(&mut claim);
@@ -85,23 +80,20 @@ impl Shard {
         }
     }
 
-    pub(super) fn bury(&self, claim: Claim<'_>) {
+    fn bury(&self, claim: Claim<'_>) {
         self.shared.lifecycle.connection_closed();
         self.tell_freed(claim.bury());
     }
 
     /// A slot can be used again.
     pub(super) fn free_slot(&self, lease: &mut Lease<'_, Core>, index: u32) {
-        // A closing hook has it still: it frees the slot itself.
-        if index != NO_SLOT {
-            lease.free.push(index);
-            self.resume_accept_after_close(lease);
-        }
+        lease.slots.free(index);
+        self.resume_accept_after_close(lease);
     }
 
     /// Says that a slot is free. That can wait until the shard runs for another reason, unless clients
     /// wait for the room it makes.
-    pub(super) fn tell_freed(&self, index: u32) {
+    fn tell_freed(&self, index: u32) {
         if self.starved.load(Ordering::Relaxed) {
             self.tell(Note::Freed(index));
         } else {

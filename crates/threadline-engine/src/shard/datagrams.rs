@@ -35,7 +35,7 @@ impl Shard {
         desk: &mut Desk,
     ) -> Turned<'s> {
         for _ in 0..BURST {
-            let Some(source) = lease.sources.get(number) else { break };
+            let Some(source) = lease.intake.get(number) else { break };
             let Service::Datagrams(service) = &self.shared.services[source.service as usize] else {
                 break;
             };

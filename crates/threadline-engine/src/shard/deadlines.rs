@@ -25,10 +25,8 @@ impl Shard {
         lease: &mut Lease<'s, Core>,
         desk: &mut Desk,
     ) {
-        lease.now = self.home.clock.ticks();
-        let now = lease.now;
         let mut fired = std::mem::take(&mut desk.fired);
-        lease.wheel.advance(now, &mut fired);
+        lease.agenda.fire(self.home.clock.ticks(), &mut fired);
         for key in fired.drain(..) {
             match key {
                 Key::Connection { index, generation } => {
@@ -52,7 +50,7 @@ impl Shard {
         generation: u32,
         desk: &mut Desk,
     ) {
-        let now = lease.now;
+        let now = lease.agenda.now();
         let Some(connection) = self.slab.get(index) else { return };
         let scheduled = connection.scheduled.load(Ordering::Relaxed);
         // Of an earlier connection of this slot, or another entry will fire before long.
@@ -72,7 +70,7 @@ impl Shard {
             return;
         };
         connection.scheduled.store(again, Ordering::Relaxed);
-        lease.wheel.insert(again, Key::Connection { index, generation });
+        lease.agenda.insert(again, Key::Connection { index, generation });
     }
 
     /// A note has come: output of a connection has begun to wait.
@@ -91,7 +89,7 @@ impl Shard {
         let owner = if is_parked { Owner::Parked } else { Owner::Busy };
         let linger = ticks_ceil(self.shared.settings.linger);
         if let Some(at) = outbox.look(self.home.clock.ticks(), owner, linger) {
-            lease.wheel.insert(at, Key::Output { index, generation });
+            lease.agenda.insert(at, Key::Output { index, generation });
         }
     }
 
@@ -102,14 +100,15 @@ impl Shard {
         mut claim: Claim<'s>,
         desk: &mut Desk,
     ) {
-        if claim.time_out_calls(lease.now) {
-            return lease.ready.push_back(claim.pass_on());
+        if claim.time_out_calls(lease.agenda.now()) {
+            return lease.batch.push_ready(claim);
         }
-        let over = claim.time_left(lease.now, self.shared.settings.linger) == Some(Duration::ZERO);
+        let over = claim.time_left(lease.agenda.now(), self.shared.settings.linger)
+            == Some(Duration::ZERO);
         match claim.awaits() {
             Awaits::Message if claim.session.has_sender() => self.park(lease, claim),
             // The shard is late: its event waits.
-            Awaits::Message if has_input(&claim) => lease.ready.push_back(claim.pass_on()),
+            Awaits::Message if has_input(&claim) => lease.batch.push_ready(claim),
             Awaits::Message => {
                 self.home.counters.timeouts_idle.increment();
                 tell_closed(&claim, claim.service.idle_for_too_long());
@@ -125,7 +124,7 @@ impl Shard {
                 match self.say_timed_out(phase, &mut claim, desk) {
                     Pause::Over => self.end_with_lease(lease, claim),
                     // The goodbye is written, the rest is lingering.
-                    _ => lease.ready.push_back(claim.pass_on()),
+                    _ => lease.batch.push_ready(claim),
                 }
             }
         }

@@ -15,7 +15,7 @@ use super::key::Key;
 use super::{Core, Shard};
 use crate::connection::{AtDrain, Connection, Ending};
 use crate::lease::Lease;
-use crate::listener::{Kind, Source};
+use crate::listener::Source;
 use crate::service::Service;
 use crate::shared::Phase;
 use crate::sys::{Ticks, ticks_ceil};
@@ -58,14 +58,8 @@ impl Shard {
 
     fn begin_drain<'s>(self: &'s Arc<Self>, lease: &mut Lease<'s, Core>) {
         lease.drain = Some(Drain { began: self.home.clock.ticks(), counted: false });
-        for source in &lease.sources {
-            source.refuse_newcomers();
-            if source.kind == Kind::Connections {
-                let _ = self.home.epoll.remove(source);
-            }
-        }
-        let core = &mut **lease;
-        core.wheel.insert(core.now + ticks_ceil(LISTEN_FOR), Key::Drain);
+        lease.intake.refuse_newcomers(&self.home.epoll);
+        lease.agenda.insert_after(ticks_ceil(LISTEN_FOR), Key::Drain);
         // The queue of a listener is served as well: as far as its clients can tell they are accepted.
         if self.shared.lifecycle.phase() < Phase::Aborting {
             self.accept_all(lease);
@@ -78,8 +72,7 @@ impl Shard {
         self.drain_further(lease);
         let aborts = self.shared.lifecycle.phase() >= Phase::Aborting;
         let next = ticks_ceil(if aborts { ABORT_EVERY } else { LOOK_EVERY });
-        let core = &mut **lease;
-        core.wheel.insert(core.now + next, Key::Drain);
+        lease.agenda.insert_after(next, Key::Drain);
     }
 
     /// Closes what has become idle.
@@ -92,10 +85,10 @@ impl Shard {
         }
         let closing = phase >= Phase::Closing;
         let silence = if closing { 0 } else { ticks_ceil(self.shared.settings.drain_idle) };
-        for index in 0..lease.fresh {
+        for index in lease.slots.used() {
             let Some(connection) = self.slab.get(index) else { continue };
             let last_used = connection.last_used.load(Ordering::Relaxed);
-            if lease.now.saturating_sub(last_used.max(drain.began)) < silence {
+            if lease.agenda.now().saturating_sub(last_used.max(drain.began)) < silence {
                 continue;
             }
             if connection.is_idle() {
@@ -120,12 +113,12 @@ impl Shard {
         let is_stream = matches!(claim.service, Service::Stream(_));
         if claim.session.unread_len() > 0 && claim.ending == Ending::No {
             // Its event is on the way.
-            lease.ready.push_back(claim.pass_on());
+            lease.batch.push_ready(claim);
         } else if is_stream || matches!(claim.ending, Ending::Lingering(_)) {
             self.end_with_lease(lease, claim);
         } else {
             claim.ending = Ending::AfterOutput;
-            lease.ready.push_back(claim.pass_on());
+            lease.batch.push_ready(claim);
         }
     }
 
@@ -143,7 +136,7 @@ impl Shard {
         match connection.rest.call_off_at_drain() {
             AtDrain::Busy => {}
             AtDrain::CalledOff => {
-                connection.last_used.store(lease.now, Ordering::Relaxed);
+                connection.last_used.store(lease.agenda.now(), Ordering::Relaxed);
                 blocked.shut_down(self.number, index, Shutdown::Write);
             }
             AtDrain::Ending => blocked.shut_down(self.number, index, Shutdown::Read),
@@ -155,7 +148,7 @@ impl Shard {
     /// they come back.
     fn abort<'s>(self: &'s Arc<Self>, lease: &mut Lease<'s, Core>) {
         let counted = lease.drain.as_mut().is_some_and(|d| std::mem::replace(&mut d.counted, true));
-        for index in 0..lease.fresh {
+        for index in lease.slots.used() {
             let Some(connection) = self.slab.get(index) else { continue };
             if connection.is_idle() {
                 let Ok(claim) = connection.claim(index) else { continue };

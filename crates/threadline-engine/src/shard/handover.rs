@@ -78,7 +78,7 @@ fn take_over(takeover: &Takeover, desk: &mut Desk) -> Ended {
     shard.home.counters.handoffs.increment();
     let number = shard.calling.load(Ordering::Relaxed);
     if let Some(route) = route::by_number(number) {
-        lease.tally.stalled(&route, shard.shared.settings.proving_streak);
+        lease.sampler.stalled(&route, shard.shared.settings.proving_streak);
     }
     run_contained(shard, lease, desk)
 }

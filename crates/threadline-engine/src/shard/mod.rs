@@ -1,6 +1,12 @@
 //! A shard: one epoll instance, its connections, its timers, its batch of ready events and the
 //! cursor in it. Whoever holds its lease runs its loop.
 //!
+//! What the holder of the lease works with, each with its own methods and without the rest of the shard:
+//! - `batch`: the events, and the connections that wait for another turn
+//! - `agenda`: timers, the alarm, the time
+//! - `intake`: listeners and datagram sockets, and whether the shard accepts
+//! - `slots`: which slots have connections
+//!
 //! The loop, and who runs it:
 //! - `run`: the loop itself
 //! - `handover`: threads that run shards, stand by for one, and take over
@@ -28,6 +34,8 @@
 
 mod accept;
 mod admit;
+mod agenda;
+mod batch;
 mod close;
 mod conversation;
 mod datagrams;
@@ -36,6 +44,7 @@ mod desk;
 mod drain;
 mod handover;
 mod hooks;
+mod intake;
 mod key;
 mod messages;
 mod offload;
@@ -46,11 +55,11 @@ mod refusal;
 mod room;
 mod run;
 mod settle;
+mod slots;
 mod streams;
 mod turn;
 mod upgrade;
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -59,18 +68,21 @@ use std::sync::atomic::{AtomicBool, AtomicU32};
 use crate::connection::{Home, Slab};
 use crate::inbox::Note;
 use crate::lease::{Lease, Leased, Snapshot};
-use crate::listener::Source;
 use crate::model::Model;
-use crate::route::Tally;
 use crate::shared::Shared;
 use crate::spares::Spares;
-use crate::sys::{Alarm, Epoll, Event, Interest, Ticks, Waker};
-use crate::wheel::Wheel;
+use crate::sys::{Epoll, Interest, Waker};
 
-use desk::{BATCH, Desk};
+use agenda::Agenda;
+use batch::Batch;
+use desk::Desk;
 pub(crate) use handover::{Takeover, loop_thread};
+use intake::Intake;
 pub(crate) use key::Key;
+use place::Sampler;
 pub(crate) use plan::Plan;
+use slots::Slots;
+
 pub(crate) struct Shard {
     pub(crate) number: usize,
     /// The engine's, or that of isolated endpoints.
@@ -83,7 +95,6 @@ pub(crate) struct Shard {
     pub(crate) home: Arc<Home>,
     core: Leased<Core>,
     slab: Slab,
-    alarm: Alarm,
     /// A spare is reserved for this shard: it may lend its lease.
     backed: AtomicBool,
     /// The number of the route whose call the lease is lent to; `u32::MAX` if to none.
@@ -96,33 +107,12 @@ pub(crate) struct Shard {
 
 /// What only the lease holder touches.
 pub(crate) struct Core {
-    /// The batch that is being worked through. A successor goes on at `cursor`.
-    events: Vec<Event>,
-    cursor: usize,
-    /// Connections that have more to do, and gave way to others. They are still owned by the shard.
-    ready: VecDeque<u32>,
-    /// Slots to use again; those from `fresh` on were never used.
-    free: Vec<u32>,
-    fresh: u32,
-    wheel: Wheel<Key>,
-    /// When the alarm is set to go off.
-    armed: Option<Ticks>,
-    /// It has gone off. Deadlines are looked at behind the batch, in which their connections may have input.
-    timers_due: bool,
-    /// The time, as of the last wait.
-    now: Ticks,
-    sources: Vec<Source>,
-    /// Accepting is paused, and why.
-    paused: Option<accept::Paused>,
-    /// The log has said that descriptors have run out, and not yet that accepting goes on.
-    all_clear_due: bool,
-    tally: Tally,
-    /// Inline calls until one is timed, and timed calls left after a slow one.
-    sample_in: u32,
-    close_watch: u32,
+    batch: Batch,
+    agenda: Agenda,
+    intake: Intake,
+    slots: Slots,
+    sampler: Sampler,
     drain: Option<drain::Drain>,
-    /// All sources are closed.
-    deaf: bool,
     #[cfg(feature = "testing")]
     probe: run::Probe,
 }
@@ -141,32 +131,20 @@ impl Shard {
     ) -> io::Result<Arc<Shard>> {
         let Plan { number, model, connections_max, sources } = plan;
         let clock = shared.settings.clock.clone();
-        let now = clock.ticks();
-        let epoll = Epoll::new()?;
-        let (waker, alarm) = (Waker::new()?, Alarm::new(clock.clone())?);
+        let (epoll, waker) = (Epoll::new()?, Waker::new()?);
+        let agenda = Agenda::new(clock.clone())?;
         epoll.add(&waker, Key::Waker.pack(), Interest::Source)?;
-        epoll.add(&alarm, Key::Alarm.pack(), Interest::Source)?;
+        epoll.add(agenda.alarm(), Key::Alarm.pack(), Interest::Source)?;
         for (source, number) in sources.iter().zip(0..) {
             epoll.add(source, Key::Source(number).pack(), source.interest())?;
         }
         let core = Core {
-            events: Vec::with_capacity(BATCH),
-            cursor: 0,
-            ready: VecDeque::new(),
-            free: Vec::new(),
-            fresh: 0,
-            wheel: Wheel::new(now),
-            armed: None,
-            timers_due: false,
-            now,
-            sources,
-            paused: None,
-            all_clear_due: false,
-            tally: Tally::default(),
-            sample_in: 0,
-            close_watch: 0,
+            batch: Batch::new(),
+            agenda,
+            intake: Intake::new(sources),
+            slots: Slots::default(),
+            sampler: Sampler::default(),
             drain: None,
-            deaf: false,
             #[cfg(feature = "testing")]
             probe: run::Probe::default(),
         };
@@ -179,7 +157,6 @@ impl Shard {
             slab: Slab::new(connections_max.min(Key::CONNECTIONS_MAX)),
             shared,
             spares,
-            alarm,
             backed: AtomicBool::new(false),
             calling: AtomicU32::new(u32::MAX),
             holder: AtomicU32::new(0),

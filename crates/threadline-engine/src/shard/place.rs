@@ -6,7 +6,7 @@ use super::{Core, Shard};
 use crate::connection::Connection;
 use crate::lease::{Lease, Loan};
 use crate::model::Model;
-use crate::route::{Route, Trial};
+use crate::route::{Route, Tally, Trial};
 use crate::turn::{Place, Waiting};
 
 /// One inline call in so many is timed, to find handlers that are slow but never slow enough for the
@@ -14,6 +14,40 @@ use crate::turn::{Place, Waiting};
 const SAMPLE_EVERY: u32 = 64;
 /// After a slow sample every call is timed for a while, so that the tally sees a rate.
 const CLOSE_WATCH: u32 = 64;
+
+/// What a shard knows of its inline calls, and which of them it times.
+#[derive(Debug, Default)]
+pub(super) struct Sampler {
+    tally: Tally,
+    /// Inline calls until one is timed.
+    sample_in: u32,
+    /// Timed calls left after a slow one.
+    close_watch: u32,
+}
+
+impl Sampler {
+    /// An inline call of the route begins. Says whether to time it.
+    fn count(&mut self, route: &Route) -> bool {
+        self.tally.count(route);
+        let is_timed = self.sample_in == 0;
+        self.sample_in = self.sample_in.saturating_sub(1);
+        is_timed
+    }
+
+    /// A call of the route has stalled: the shard was taken over in it, or a sample was slow.
+    pub(super) fn stalled(&mut self, route: &Route, streak: u32) {
+        self.tally.stalled(route, streak);
+    }
+
+    /// The end of a call that was timed.
+    fn end_sample(&mut self, slow: bool) {
+        if slow {
+            self.close_watch = CLOSE_WATCH;
+        }
+        self.close_watch = self.close_watch.saturating_sub(1);
+        self.sample_in = if self.close_watch > 0 { 0 } else { SAMPLE_EVERY };
+    }
+}
 
 /// On a shard's thread.
 pub(super) struct OnShard<'s> {
@@ -44,11 +78,9 @@ impl<'s> OnShard<'s> {
         let settings = &self.shard.shared.settings;
         let slow = began.elapsed() >= settings.proving_limit;
         if slow {
-            lease.tally.stalled(route, settings.proving_streak);
-            lease.close_watch = CLOSE_WATCH;
+            lease.sampler.stalled(route, settings.proving_streak);
         }
-        lease.close_watch = lease.close_watch.saturating_sub(1);
-        lease.sample_in = if lease.close_watch > 0 { 0 } else { SAMPLE_EVERY };
+        lease.sampler.end_sample(slow);
     }
 }
 
@@ -79,10 +111,8 @@ impl Place for OnShard<'_> {
             Model::Pool | Model::ThreadPerConnection => return false,
         }
         self.shard.home.counters.calls_inline.increment_alone();
-        lease.tally.count(route);
-        match lease.sample_in {
-            0 => self.timed = Some(now()),
-            left => lease.sample_in = left - 1,
+        if lease.sampler.count(route) {
+            self.timed = Some(now());
         }
         self.shard.calling(Some(route));
         self.loan = self.lease.take().map(Lease::lend);
@@ -93,7 +123,7 @@ impl Place for OnShard<'_> {
         let Some(loan) = self.loan.take() else {
             // The event loop model: the call may have taken long, and deadlines begin behind it.
             if let Some(lease) = &mut self.lease {
-                lease.now = self.shard.home.clock.ticks();
+                lease.agenda.set_now(self.shard.home.clock.ticks());
             }
             return;
         };

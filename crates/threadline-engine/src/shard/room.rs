@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::close::NO_SLOT;
 use super::{Core, Shard};
 use crate::connection::Connection;
 use crate::lease::Lease;
@@ -21,7 +20,7 @@ const EVICT_BURST: usize = 32;
 impl Shard {
     pub(super) fn has_room<'s>(self: &'s Arc<Self>, lease: &mut Lease<'s, Core>) -> bool {
         let below = || self.shared.lifecycle.connections() < self.connections_max;
-        let slot = !lease.free.is_empty() || lease.fresh < self.slab.capacity();
+        let slot = lease.slots.has_free(self.slab.capacity());
         (slot && below()) || (self.evict(lease) > 0 && below())
     }
 
@@ -46,9 +45,8 @@ impl Shard {
             self.home.counters.evicted.increment();
             let peer = claim.session.peer_addr();
             tracing::debug!(peer = peer.map(display), "closed to make room: it was idle longest");
-            let index = self.end(claim);
-            if index != NO_SLOT {
-                lease.free.push(index);
+            if let Some(index) = self.end(claim) {
+                lease.slots.free(index);
             }
             evicted += 1;
         }
@@ -62,8 +60,8 @@ impl Shard {
         count: usize,
         is_idle: impl Fn(&Connection) -> bool,
     ) -> Vec<u32> {
-        let oldest_kept = lease.now.saturating_sub(ticks_ceil(EVICT_AFTER));
-        let mut idle: Vec<(Ticks, u32)> = (0..lease.fresh)
+        let oldest_kept = lease.agenda.now().saturating_sub(ticks_ceil(EVICT_AFTER));
+        let mut idle: Vec<(Ticks, u32)> = (lease.slots.used())
             .filter_map(|index| {
                 let connection = self.slab.get(index).filter(|connection| is_idle(connection))?;
                 let last_used = connection.last_used.load(Ordering::Relaxed);

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::key::Key;
 use super::turn::Turned;
-use super::{BATCH, Core, Desk, Shard};
+use super::{Core, Desk, Shard};
 use crate::contained::Contained;
 use crate::inbox::Note;
 use crate::lease::Lease;
@@ -70,7 +70,7 @@ fn run<'s>(shard: &'s Arc<Shard>, mut lease: Lease<'s, Core>, desk: &mut Desk) -
     shard.holder.store(ThreadNumber::current().raw(), Ordering::Relaxed);
     shard.heed_blocking();
     loop {
-        while let Some(event) = lease.next_event() {
+        while let Some(event) = lease.batch.next_event() {
             #[cfg(feature = "testing")]
             if event.key != Key::Waker.pack() {
                 shard.home.probes.note_move();
@@ -81,17 +81,14 @@ fn run<'s>(shard: &'s Arc<Shard>, mut lease: Lease<'s, Core>, desk: &mut Desk) -
             }
         }
         if !shard.home.inbox.is_empty() {
-            lease = match shard.read_notes(lease, desk) {
-                Some(kept) => kept,
-                None => return Ended::Lost,
-            };
+            shard.read_notes(&mut lease, desk);
         }
-        if std::mem::take(&mut lease.timers_due) {
+        if lease.agenda.take_due() {
             shard.fire_timers(&mut lease, desk);
         }
         // As many as there are now: those that give way again wait for the next round.
-        for _ in 0..lease.ready.len() {
-            let Some(index) = lease.ready.pop_front() else { break };
+        for _ in 0..lease.batch.ready_len() {
+            let Some(index) = lease.batch.pop_ready() else { break };
             #[cfg(feature = "testing")]
             shard.home.probes.note_move();
             match shard.resume(lease, index, desk) {
@@ -108,38 +105,23 @@ fn run<'s>(shard: &'s Arc<Shard>, mut lease: Lease<'s, Core>, desk: &mut Desk) -
     }
 }
 
-impl Core {
-    fn next_event(&mut self) -> Option<Event> {
-        let event = self.events.get(self.cursor).copied();
-        // Moved on before the event is served: a successor goes on with the next one.
-        self.cursor += 1;
-        event
-    }
-}
-
 impl Shard {
     /// Gets the next batch of events, and sleeps for it if there is nothing else to do.
     fn wait(&self, lease: &mut Lease<'_, Core>, desk: &mut Desk) {
-        self.set_alarm(lease);
-        let busy = !lease.ready.is_empty();
+        lease.agenda.set_alarm();
+        let busy = lease.batch.ready_len() > 0;
         #[cfg(feature = "testing")]
         let busy = busy || lease.probe != Probe::None;
         let result = lease.poll(
             || busy || !self.home.inbox.is_empty(),
-            |core, sleep| {
-                core.cursor = 0;
-                self.home.epoll.wait(&mut desk.events, &mut core.events, sleep)
-            },
+            |core, sleep| core.batch.refill(&self.home.epoll, &mut desk.events, sleep),
         );
         if let Err(error) = result {
             // Only a bug can cause this (EBADF, EFAULT, EINVAL); do not let it spin silently.
             limited!(error, "epoll_wait failed", %error, shard = self.number);
             thread::sleep(Duration::from_millis(100));
         }
-        debug_assert!(lease.events.len() <= BATCH);
-        lease.now = self.home.clock.ticks();
-        let now = lease.now;
-        lease.wheel.catch_up(now);
+        lease.agenda.wake_up(self.home.clock.ticks());
         if self.model == Model::Adaptive {
             self.shared.bell.ring();
         }
@@ -158,9 +140,7 @@ impl Shard {
             }
             Key::Source(number) => self.serve_source(lease, number, desk),
             Key::Alarm => {
-                self.alarm.hush();
-                lease.armed = None;
-                lease.timers_due = true;
+                lease.agenda.went_off();
                 Some(lease)
             }
             Key::Waker => {
@@ -173,11 +153,7 @@ impl Shard {
         }
     }
 
-    fn read_notes<'s>(
-        self: &'s Arc<Self>,
-        mut lease: Lease<'s, Core>,
-        desk: &mut Desk,
-    ) -> Turned<'s> {
+    fn read_notes<'s>(self: &'s Arc<Self>, lease: &mut Lease<'s, Core>, desk: &mut Desk) {
         let mut notes = std::mem::take(&mut desk.notes);
         self.home.inbox.take(&mut notes);
         for note in notes.drain(..) {
@@ -187,50 +163,32 @@ impl Shard {
             }
             match note {
                 // Served in the loop's own time, not in the middle of the mail.
-                Note::Returned(index) => {
-                    lease.ready.push_back(index);
-                }
-                Note::Freed(index) => self.free_slot(&mut lease, index),
-                Note::OutputWaits(key) => self.watch_output(&mut lease, key),
-                Note::Answered(key) => self.note_answer(&mut lease, key),
+                Note::Returned(index) => lease.batch.push_returned(index),
+                Note::Freed(index) => self.free_slot(lease, index),
+                Note::OutputWaits(key) => self.watch_output(lease, key),
+                Note::Answered(key) => self.note_answer(lease, key),
                 Note::MakeRoom => {
-                    self.evict(&mut lease);
+                    self.evict(lease);
                 }
-                Note::Phase => self.phase_changed(&mut lease),
+                Note::Phase => self.phase_changed(lease),
                 #[cfg(feature = "testing")]
                 Note::Probe => lease.probe = Probe::Seen,
             }
         }
         desk.notes = notes;
-        Some(lease)
     }
 
     /// Between two batches: gets on with the probe of a test, if there is one.
     #[cfg(feature = "testing")]
     fn look_at_probe(&self, lease: &mut Lease<'_, Core>) {
-        // A full batch may not be all there is.
-        let is_all = lease.ready.is_empty() && lease.events.len() < BATCH;
         match lease.probe {
             Probe::None => {}
             Probe::Seen => lease.probe = Probe::Polled,
-            Probe::Polled if is_all => {
+            Probe::Polled if lease.batch.is_all() => {
                 lease.probe = Probe::None;
                 self.home.probes.answer();
             }
             Probe::Polled => {}
-        }
-    }
-
-    /// Sets the alarm for the wheel's next entry, if that is earlier than what it is set to.
-    fn set_alarm(&self, lease: &mut Lease<'_, Core>) {
-        let Some(due) = lease.wheel.next_due() else { return };
-        if lease.armed.is_none_or(|armed| due < armed) {
-            match self.alarm.set(due) {
-                Ok(()) => lease.armed = Some(due),
-                Err(error) => {
-                    limited!(error, "cannot set a timer", %error);
-                }
-            }
         }
     }
 }

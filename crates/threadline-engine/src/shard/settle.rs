@@ -28,7 +28,7 @@ impl Shard {
         };
         match pause {
             Pause::Parked => self.park(lease, claim),
-            Pause::Yield => lease.ready.push_back(claim.pass_on()),
+            Pause::Yield => lease.batch.push_ready(claim),
             Pause::Over | Pause::Offload | Pause::Upgrade => self.end_with_lease(lease, claim),
         }
     }
@@ -71,7 +71,7 @@ impl Shard {
         let wait = if is_plainly_idle(&claim) {
             claim.idle_limit()
         } else {
-            let left = claim.time_left(lease.now, self.shared.settings.linger);
+            let left = claim.time_left(lease.agenda.now(), self.shared.settings.linger);
             left.map(|left| ticks_ceil(left).max(1))
         };
         self.park_for(lease, wait, claim);
@@ -84,7 +84,7 @@ impl Shard {
         wait: Option<Ticks>,
         claim: Claim<'s>,
     ) {
-        let now = lease.now;
+        let now = lease.agenda.now();
         let connection = claim.connection();
         connection.last_used.store(now, Ordering::Relaxed);
         let deadline = wait.map_or(Ticks::MAX, |wait| now + wait);
@@ -95,7 +95,7 @@ impl Shard {
         if wait.is_some() && (scheduled == 0 || deadline < scheduled) {
             connection.scheduled.store(deadline, Ordering::Relaxed);
             let key = Key::Connection { index: claim.index, generation: connection.generation() };
-            lease.wheel.insert(deadline, key);
+            lease.agenda.insert(deadline, key);
         }
         claim.park_with_lease();
     }

@@ -58,7 +58,7 @@ impl Shard {
         let Key::Connection { index, generation } = Key::unpack(key) else { return };
         let connection = self.slab.get(index).filter(|slot| slot.generation() == generation);
         if let Some(Ok(claim)) = connection.map(|connection| connection.claim(index)) {
-            lease.ready.push_back(claim.pass_on());
+            lease.batch.push_ready(claim);
         }
     }
 
