@@ -6,7 +6,7 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
@@ -29,6 +29,27 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) struct Takeover {
     pub(crate) shard: Arc<Shard>,
     seen: Snapshot,
+}
+
+/// What other threads see of the lease's holder, and what it needs to lend the lease.
+#[derive(Debug)]
+pub(super) struct Lending {
+    /// A spare is reserved for this shard: it may lend its lease.
+    backed: AtomicBool,
+    /// The number of the route whose call the lease is lent to; `u32::MAX` if to none.
+    calling: AtomicU32,
+    /// The thread that holds the lease, or has lent it.
+    holder: AtomicU32,
+}
+
+impl Lending {
+    pub(super) fn new() -> Self {
+        Lending {
+            backed: AtomicBool::new(false),
+            calling: AtomicU32::new(u32::MAX),
+            holder: AtomicU32::new(0),
+        }
+    }
 }
 
 /// A thread that starts with a shard of its own.
@@ -76,7 +97,7 @@ fn take_over(takeover: &Takeover, desk: &mut Desk) -> Ended {
         return Ended::Lost;
     };
     shard.home.counters.handoffs.increment();
-    let number = shard.calling.load(Ordering::Relaxed);
+    let number = shard.lending.calling.load(Ordering::Relaxed);
     if let Some(route) = route::by_number(number) {
         lease.sampler.stalled(&route, shard.shared.settings.proving_streak);
     }
@@ -86,7 +107,7 @@ fn take_over(takeover: &Takeover, desk: &mut Desk) -> Ended {
 impl Shard {
     /// Whether the lease may be lent: a spare is reserved, or could be just now.
     pub(super) fn is_backed(&self) -> bool {
-        self.backed.load(Ordering::Relaxed) || self.back()
+        self.lending.backed.load(Ordering::Relaxed) || self.back()
     }
 
     #[cold]
@@ -97,13 +118,14 @@ impl Shard {
             limited!(warn, "no spare thread can be started: calls go to the pool", %error);
             false
         });
-        self.backed.store(reserved, Ordering::Relaxed);
+        self.lending.backed.store(reserved, Ordering::Relaxed);
         reserved
     }
 
-    /// From here on the shard is handed on at once when user code on this thread says that it is about to block,
-    /// instead of when the monitor notices.
-    pub(super) fn heed_blocking(self: &Arc<Self>) {
+    /// This thread holds the lease from now on. If user code on it says that it is about to block, the shard
+    /// is handed on at once, instead of when the monitor notices.
+    pub(super) fn begin_to_hold(self: &Arc<Self>) {
+        self.lending.holder.store(ThreadNumber::current().raw(), Ordering::Relaxed);
         if self.model == Model::Adaptive {
             OWN.set(Arc::downgrade(self));
             threadline_pool::set_hook(Some(hand_on_own));
@@ -112,18 +134,18 @@ impl Shard {
 
     /// Publishes which route the lease is about to be lent to, if it is one.
     pub(super) fn calling(&self, route: Option<&Route>) {
-        self.calling.store(route.map_or(u32::MAX, Route::number), Ordering::Relaxed);
+        self.lending.calling.store(route.map_or(u32::MAX, Route::number), Ordering::Relaxed);
     }
 
     /// Monitor: the thread that holds the lease, or has lent it.
     pub(crate) fn holder(&self) -> ThreadNumber {
-        ThreadNumber::from_raw(self.holder.load(Ordering::Relaxed))
+        ThreadNumber::from_raw(self.lending.holder.load(Ordering::Relaxed))
     }
 
     /// Monitor: gives the shard of a stalled call to the spare that is reserved for it.
     pub(crate) fn hand_on(self: &Arc<Self>, seen: Snapshot) -> bool {
         // Without a reservation the shard has not been lent since the last takeover.
-        let backed = self.backed.swap(false, Ordering::Relaxed);
+        let backed = self.lending.backed.swap(false, Ordering::Relaxed);
         if backed {
             self.spares.hand_over(Takeover { shard: Arc::clone(self), seen });
         }

@@ -63,7 +63,7 @@ mod upgrade;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::sync::atomic::AtomicBool;
 
 use crate::connection::{Home, Slab};
 use crate::inbox::Note;
@@ -76,6 +76,7 @@ use crate::sys::{Epoll, Interest, Waker};
 use agenda::Agenda;
 use batch::Batch;
 use desk::Desk;
+use handover::Lending;
 pub(crate) use handover::{Takeover, loop_thread};
 use intake::Intake;
 pub(crate) use key::Key;
@@ -95,12 +96,7 @@ pub(crate) struct Shard {
     pub(crate) home: Arc<Home>,
     core: Leased<Core>,
     slab: Slab,
-    /// A spare is reserved for this shard: it may lend its lease.
-    backed: AtomicBool,
-    /// The number of the route whose call the lease is lent to; `u32::MAX` if to none.
-    calling: AtomicU32,
-    /// The thread that holds the lease, or has lent it.
-    holder: AtomicU32,
+    lending: Lending,
     /// Accepting is paused. Written by the lease holder.
     starved: AtomicBool,
 }
@@ -157,9 +153,7 @@ impl Shard {
             slab: Slab::new(connections_max.min(Key::CONNECTIONS_MAX)),
             shared,
             spares,
-            backed: AtomicBool::new(false),
-            calling: AtomicU32::new(u32::MAX),
-            holder: AtomicU32::new(0),
+            lending: Lending::new(),
             starved: AtomicBool::new(false),
         }))
     }

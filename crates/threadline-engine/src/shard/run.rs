@@ -4,7 +4,6 @@
 
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
@@ -17,7 +16,7 @@ use crate::lease::Lease;
 use crate::log::limited;
 use crate::model::Model;
 use crate::shared::Phase;
-use crate::sys::{Event, Readiness, ThreadNumber};
+use crate::sys::{Event, Readiness};
 
 /// How far the shard is with a test's question whether it has served all that was ready.
 #[cfg(feature = "testing")]
@@ -67,8 +66,7 @@ pub(super) fn run_contained<'s>(
 }
 
 fn run<'s>(shard: &'s Arc<Shard>, mut lease: Lease<'s, Core>, desk: &mut Desk) -> Ended {
-    shard.holder.store(ThreadNumber::current().raw(), Ordering::Relaxed);
-    shard.heed_blocking();
+    shard.begin_to_hold();
     loop {
         while let Some(event) = lease.batch.next_event() {
             #[cfg(feature = "testing")]
