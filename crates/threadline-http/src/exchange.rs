@@ -16,8 +16,7 @@ use threadline_engine::{CallError, Route, Session, Turn};
 
 use crate::body::Push;
 use crate::deferred::{Awaited, Late};
-use crate::response::Response;
-use crate::upgrade::UpgradeHandler;
+use crate::response::{Response, UpgradeHandler};
 
 /// See [`Turn`]: the methods are its own.
 pub(crate) trait Exchange {

@@ -2,16 +2,17 @@
 //!
 //! Framing, `Date` and `Connection` are not here: the service writes them. Status and fields are checked
 //! when the response is written, in one place (`write.rs`); a bad one becomes a 500 and a line in the log.
+//! What becomes of an upgrade is in `upgrade.rs`, and of what a response stands for in `selected.rs`.
 
 use std::borrow::Cow;
 use std::fmt;
+use std::io;
 
+use threadline_engine::Connection;
 use threadline_proto::response::Status;
 
 use crate::body::{Body, Kind};
 use crate::header_value::HeaderValue;
-use crate::selected::Selected;
-use crate::upgrade::Upgrade;
 
 /// What plain text is sent as.
 pub(crate) const TEXT: &str = "text/plain; charset=utf-8";
@@ -50,6 +51,40 @@ pub struct Response {
     pub(crate) upgrade: Option<Box<Upgrade>>,
     /// Of a 304 or a 206: what the layers around cannot see of it.
     pub(crate) selected: Option<Box<Selected>>,
+}
+
+/// A protocol, and what speaks it.
+pub(crate) struct Upgrade {
+    pub(crate) protocol: Cow<'static, str>,
+    /// `None` where the protocol is only named.
+    pub(crate) handler: Option<Box<UpgradeHandler>>,
+}
+
+/// Has the connection to itself.
+pub(crate) type UpgradeHandler = dyn FnOnce(Connection) -> io::Result<()> + Send;
+
+impl Upgrade {
+    /// Whether the connection is to go on in the protocol.
+    pub(crate) fn is_offered(&self) -> bool {
+        self.handler.is_some()
+    }
+}
+
+impl fmt::Debug for Upgrade {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upgrade").field("protocol", &self.protocol).finish_non_exhaustive()
+    }
+}
+
+/// The representation that a 304 or a 206 is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Selected {
+    pub(crate) media_type: Option<Cow<'static, str>>,
+    /// In bytes, where that is known.
+    pub(crate) len: Option<u64>,
+    /// Whether its bytes must stay as they are: coded already, with a digest in its fields, or by
+    /// `Cache-Control: no-transform`.
+    pub(crate) is_fixed: bool,
 }
 
 /// 200 without content.

@@ -5,24 +5,11 @@
 //! changes these for some content cannot see what that content is: a 304 has none, and the media type of
 //! several parts is not that of the whole. Never sent.
 
-use std::borrow::Cow;
-
 use threadline_proto::response::Status;
 
 use crate::header_value::HeaderValue;
 use crate::middleware::fields::has_element;
-use crate::response::Response;
-
-/// The representation that a 304 or a 206 is about.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Selected {
-    pub(crate) media_type: Option<Cow<'static, str>>,
-    /// In bytes, where that is known.
-    pub(crate) len: Option<u64>,
-    /// Whether its bytes must stay as they are: coded already, with a digest in its fields, or by
-    /// `Cache-Control: no-transform`.
-    pub(crate) is_fixed: bool,
-}
+use crate::response::{Response, Selected};
 
 impl Response {
     /// Tells the layers around what it stands for.

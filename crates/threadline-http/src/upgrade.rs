@@ -1,37 +1,13 @@
 //! Going on in another protocol on the same connection (RFC 9110 §7.8).
 
 use std::borrow::Cow;
-use std::fmt;
 use std::io;
 
 use threadline_engine::Connection;
 use threadline_proto::response::Status;
 
 use crate::request::Request;
-use crate::response::Response;
-
-/// A protocol, and what speaks it.
-pub(crate) struct Upgrade {
-    pub(crate) protocol: Cow<'static, str>,
-    /// `None` where the protocol is only named.
-    handler: Option<Box<UpgradeHandler>>,
-}
-
-/// Has the connection to itself.
-pub(crate) type UpgradeHandler = dyn FnOnce(Connection) -> io::Result<()> + Send;
-
-impl Upgrade {
-    /// Whether the connection is to go on in the protocol.
-    pub(crate) fn is_offered(&self) -> bool {
-        self.handler.is_some()
-    }
-}
-
-impl fmt::Debug for Upgrade {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Upgrade").field("protocol", &self.protocol).finish_non_exhaustive()
-    }
-}
+use crate::response::{Response, Upgrade, UpgradeHandler};
 
 impl Response {
     /// Goes on in another protocol: `101`, and then `handler` has the connection to itself. It runs on a

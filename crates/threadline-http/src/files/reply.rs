@@ -16,8 +16,8 @@ use super::range::{Selection, select};
 use crate::conditional::{Access, Conditions, Validators, Verdict};
 use crate::date;
 use crate::request::Request;
-use crate::response::Response;
-use crate::selected::{CodedAround, Selected};
+use crate::response::{Response, Selected};
+use crate::selected::CodedAround;
 use crate::{Body, Status};
 
 /// How a file is described, apart from itself.

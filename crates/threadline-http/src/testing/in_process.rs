@@ -22,9 +22,8 @@ use super::Transport;
 use crate::body::Push;
 use crate::deferred::{self, Awaited, Late};
 use crate::exchange::{Exchange, Line};
-use crate::response::Response;
+use crate::response::{Response, UpgradeHandler};
 use crate::service::HttpService;
-use crate::upgrade::UpgradeHandler;
 
 /// A service without an engine.
 #[derive(Debug)]

@@ -6,8 +6,11 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::plan::JobId;
 use super::timetable::{Now, Slot};
+
+/// Numbers jobs in the order they were added; jobs due at the same moment start in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct JobId(pub(super) u64);
 
 /// The wall clock may be set at any time, and nobody says so. While a job waits for it, it is looked
 /// at this often: a step forward is noticed that much late at most, and one idle wake-up a minute

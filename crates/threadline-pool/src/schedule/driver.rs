@@ -9,11 +9,12 @@ use std::io;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::agenda::JobId;
 use super::clock::Clock;
 use super::handle::{JobHandle, JobInfo};
 use super::held::{Held, Panics};
 use super::history::{Record, RunOutcome};
-use super::plan::{Due, Ending, JobId, Plan, Remains, Spec};
+use super::plan::{Due, Ending, Plan, Remains, Spec};
 use super::run::{self, Excused, Run, Waiter, Work};
 use super::state::{Job, State, Thread};
 use super::timetable::Now;

@@ -7,9 +7,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::agenda::JobId;
 use super::driver::Shared;
 use super::history::{History, Record};
-use super::plan::JobId;
 
 /// A job of a [`Scheduler`](super::Scheduler). Dropping it detaches it: the job goes on, and
 /// [`Scheduler::find`](super::Scheduler::find) has it again. A clone is another handle.

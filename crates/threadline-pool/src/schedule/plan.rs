@@ -8,13 +8,9 @@ use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::agenda::{Agenda, Cause};
+use super::agenda::{Agenda, Cause, JobId};
 use super::jitter::Random;
 use super::timetable::{Now, Slot, Timetable};
-
-/// Numbers jobs in the order they were added; jobs due at the same moment start in this order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct JobId(pub(super) u64);
 
 /// Whether a job may start while a run of it goes on.
 ///

@@ -7,10 +7,10 @@ use std::cell::RefCell;
 use std::mem::replace;
 use std::sync::{Arc, OnceLock};
 
+use super::agenda::JobId;
 use super::driver::Shared;
 use super::held::{Held, Panics};
 use super::history::{Record, RunOutcome};
-use super::plan::JobId;
 use crate::RejectReason;
 use crate::contained::{self, Payload};
 use crate::primitive::{Mutex, lock, thread_local};

@@ -7,9 +7,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::agenda::JobId;
 use super::handle::JobInfo;
 use super::history::Record;
-use super::plan::{Due, JobId, Plan};
+use super::plan::{Due, Plan};
 use super::run::Work;
 use super::timetable::Now;
 

@@ -16,8 +16,8 @@ use crate::middleware::compression::{Coding, Effort};
 use crate::middleware::fields::add_vary;
 use crate::middleware::layer::{Middleware, Next};
 use crate::request::Request;
-use crate::response::Response;
-use crate::selected::{CodedAround, Selected};
+use crate::response::{Response, Selected};
+use crate::selected::CodedAround;
 
 /// Middleware that compresses responses for clients that want it (`Accept-Encoding` with its
 /// weights, RFC 9110 §12.5.3).

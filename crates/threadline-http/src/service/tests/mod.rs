@@ -27,7 +27,7 @@ use super::*;
 use crate::body::Push;
 use crate::deferred::{Awaited, Late};
 use crate::exchange::Line;
-use crate::upgrade::UpgradeHandler;
+use crate::response::UpgradeHandler;
 use crate::{Path, Request, Router};
 
 /// A turn whose every answer is set beforehand.
