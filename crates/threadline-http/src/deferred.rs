@@ -12,11 +12,10 @@ use threadline_engine::{NotAwaited, Route};
 use threadline_proto::request::Version;
 use threadline_proto::response::Status;
 
-use crate::body::{Body, Kind};
 use crate::fault::internal_error;
 use crate::handler::IntoResponse;
 use crate::request::Request;
-use crate::response::Response;
+use crate::response::{Aside, Response};
 use crate::write::Manner;
 
 /// A response that comes later: what a handler returns to let go of its thread without having answered.
@@ -94,7 +93,7 @@ impl fmt::Debug for Deferred {
 impl IntoResponse for Deferred {
     fn into_response(self) -> Response {
         let pending = Pending { begin: self.0, then: Vec::new() };
-        Response::new(Status::OK).with_body(Body(Kind::Pending(Box::new(pending))))
+        Response { aside: Some(Box::new(Aside::Pending(pending))), ..Response::new(Status::OK) }
     }
 }
 
@@ -121,11 +120,17 @@ impl fmt::Debug for Reply {
     }
 }
 
-/// What stands for the content of a response that comes later.
+/// What is known of a response that comes later.
 pub(crate) struct Pending {
     pub(crate) begin: Begin,
     /// What layers have done to the placeholder, and want done to the response.
     pub(crate) then: Vec<Then>,
+}
+
+impl fmt::Debug for Pending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Pending")
+    }
 }
 
 /// A change of a response.
@@ -195,7 +200,7 @@ impl Response {
 
     /// Whether it is a placeholder for a response that comes later.
     pub fn is_deferred(&self) -> bool {
-        matches!(self.body.0, Kind::Pending(_))
+        matches!(self.aside.as_deref(), Some(Aside::Pending(_)))
     }
 
     /// Has `finish` see the response and its request, at once or when a deferred reply comes: `layer` is copied
@@ -218,10 +223,22 @@ impl Response {
 
     #[inline]
     pub(crate) fn pending(&mut self) -> Option<&mut Pending> {
-        match &mut self.body.0 {
-            Kind::Pending(pending) => Some(pending),
-            _ => None,
+        match self.aside.as_deref_mut()? {
+            Aside::Pending(pending) => Some(pending),
+            Aside::Upgrade(_) | Aside::Selected(_) => None,
         }
+    }
+
+    pub(crate) fn take_pending(&mut self) -> Option<Pending> {
+        match *self.aside.take_if(|aside| matches!(**aside, Aside::Pending(_)))? {
+            Aside::Pending(pending) => Some(pending),
+            Aside::Upgrade(_) | Aside::Selected(_) => None,
+        }
+    }
+
+    /// Another body makes it another response: the one that was to come is not waited for.
+    pub(crate) fn forget_pending(&mut self) {
+        drop(self.take_pending());
     }
 
     /// Remembers a change, if the response comes later.

@@ -69,14 +69,14 @@ impl Response {
     /// Whether its status can be sent. One comparison, for nearly every response.
     #[inline]
     pub(crate) fn has_sound_status(&self) -> bool {
-        (self.status.is_final() && self.upgrade.is_none()) || self.status_fault().is_none()
+        (self.status.is_final() && self.aside.is_none()) || self.status_fault().is_none()
     }
 
     /// What is wrong with its status.
     #[cold]
     pub(crate) fn status_fault(&self) -> Option<Fault> {
         let status = self.status;
-        match &self.upgrade {
+        match self.other_protocol() {
             Some(_) if status == Status::SWITCHING_PROTOCOLS => None,
             Some(upgrade) if upgrade.is_offered() => Some(Fault::Upgrade(status)),
             // The protocol is only named, as by a 426.

@@ -12,6 +12,7 @@ use threadline_engine::Connection;
 use threadline_proto::response::Status;
 
 use crate::body::{Body, Kind};
+use crate::deferred::Pending;
 use crate::header_value::HeaderValue;
 
 /// What plain text is sent as.
@@ -47,10 +48,19 @@ pub struct Response {
     pub(crate) headers: Vec<(Cow<'static, str>, HeaderValue)>,
     pub(crate) body: Body,
     pub(crate) close: bool,
-    /// Another protocol, in which the connection is to go on. Boxed: hardly any response has one.
-    pub(crate) upgrade: Option<Box<Upgrade>>,
+    /// What it is beyond that. Boxed, and one for all: hardly any response has one.
+    pub(crate) aside: Option<Box<Aside>>,
+}
+
+/// What a response is beyond a head and content.
+#[derive(Debug)]
+pub(crate) enum Aside {
+    /// Another protocol, in which the connection is to go on.
+    Upgrade(Upgrade),
     /// Of a 304 or a 206: what the layers around cannot see of it.
-    pub(crate) selected: Option<Box<Selected>>,
+    Selected(Selected),
+    /// It is not there yet: all else is a placeholder.
+    Pending(Pending),
 }
 
 /// A protocol, and what speaks it.
@@ -102,15 +112,7 @@ impl Response {
 
     /// The common part, without anything that would be made only to be replaced.
     const fn with(status: Status, content_type: Option<HeaderValue>, body: Body) -> Self {
-        Response {
-            status,
-            content_type,
-            headers: Vec::new(),
-            body,
-            close: false,
-            upgrade: None,
-            selected: None,
-        }
+        Response { status, content_type, headers: Vec::new(), body, close: false, aside: None }
     }
 
     /// 200 with plain text.
@@ -216,7 +218,7 @@ impl Response {
 
     /// Sets the body; the media type stays what it was.
     pub fn with_body(mut self, body: impl Into<Body>) -> Self {
-        self.body = body.into();
+        self.set_body(body);
         self
     }
 
@@ -263,6 +265,7 @@ impl Response {
 
     /// Takes the body out; the response is left without content.
     pub fn take_body(&mut self) -> Body {
+        self.forget_pending();
         std::mem::take(&mut self.body)
     }
 
@@ -273,11 +276,12 @@ impl Response {
         let Kind::Bytes(content) = &self.body.0 else { return false };
         let fits = self.status == Status::OK
             || (self.status.is_final() && (content.is_empty() || !self.status.omits_content()));
-        fits && self.upgrade.is_none() && !self.close
+        fits && self.aside.is_none() && !self.close
     }
 
     /// Puts another body in place of this one.
     pub fn set_body(&mut self, body: impl Into<Body>) {
+        self.forget_pending();
         self.body = body.into();
     }
 

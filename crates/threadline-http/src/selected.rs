@@ -9,13 +9,22 @@ use threadline_proto::response::Status;
 
 use crate::header_value::HeaderValue;
 use crate::middleware::fields::has_element;
-use crate::response::{Response, Selected};
+use crate::response::{Aside, Response, Selected};
 
 impl Response {
     /// Tells the layers around what it stands for.
     pub(crate) fn with_selected(mut self, selected: Selected) -> Self {
-        self.selected = Some(Box::new(selected));
+        self.aside = Some(Box::new(Aside::Selected(selected)));
         self
+    }
+
+    /// What it stands for, if it has been told.
+    #[cfg(any(feature = "gzip", feature = "brotli", feature = "zstd"))]
+    pub(crate) fn selected(&self) -> Option<&Selected> {
+        match self.aside.as_deref()? {
+            Aside::Selected(selected) => Some(selected),
+            Aside::Upgrade(_) | Aside::Pending(_) => None,
+        }
     }
 
     /// What the response, if it is whole, is.

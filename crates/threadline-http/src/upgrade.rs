@@ -7,7 +7,7 @@ use threadline_engine::Connection;
 use threadline_proto::response::Status;
 
 use crate::request::Request;
-use crate::response::{Response, Upgrade, UpgradeHandler};
+use crate::response::{Aside, Response, Upgrade, UpgradeHandler};
 
 impl Response {
     /// Goes on in another protocol: `101`, and then `handler` has the connection to itself. It runs on a
@@ -39,7 +39,16 @@ impl Response {
         handler: impl FnOnce(Connection) -> io::Result<()> + Send + 'static,
     ) -> Self {
         let upgrade = Upgrade { protocol: protocol.into(), handler: Some(Box::new(handler)) };
-        Response { upgrade: Some(Box::new(upgrade)), ..Response::new(Status::SWITCHING_PROTOCOLS) }
+        let aside = Some(Box::new(Aside::Upgrade(upgrade)));
+        Response { aside, ..Response::new(Status::SWITCHING_PROTOCOLS) }
+    }
+
+    /// The other protocol, if there is one.
+    pub(crate) fn other_protocol(&self) -> Option<&Upgrade> {
+        match self.aside.as_deref()? {
+            Aside::Upgrade(upgrade) => Some(upgrade),
+            Aside::Selected(_) | Aside::Pending(_) => None,
+        }
     }
 
     /// What its handler is for, if the connection is to go on in its protocol. Is another response if the
@@ -50,12 +59,13 @@ impl Response {
         mut asked: impl Iterator<Item = &'n str>,
         closes: bool,
     ) -> Option<Box<UpgradeHandler>> {
-        let upgrade = self.upgrade.as_mut()?;
+        let Aside::Upgrade(upgrade) = self.aside.as_deref_mut()? else { return None };
         let (handler, protocol) = (upgrade.handler.take()?, upgrade.protocol.clone());
         if !asked.any(|name| name.eq_ignore_ascii_case(&protocol)) {
             let hint = format_args!("ask for an upgrade to {protocol} here");
             *self = self.replaced_by(Response::error(Status::UPGRADE_REQUIRED, hint));
-            self.upgrade = Some(Box::new(Upgrade { protocol, handler: None }));
+            let named = Upgrade { protocol, handler: None };
+            self.aside = Some(Box::new(Aside::Upgrade(named)));
             return None;
         }
         if closes {

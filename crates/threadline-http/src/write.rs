@@ -225,8 +225,6 @@ impl<L: Line> Responder<'_, L> {
             }
             Kind::Reader { reader, len: Some(len) } => self.copy(reader, len)?,
             Kind::Reader { reader, len: None } => self.copy_to_end(reader, chunked)?,
-            // Taken out before; a response that comes later cannot come later still.
-            Kind::Pending(_) => {}
             Kind::Push(Start(start)) => {
                 self.flush()?;
                 let framing = if chunked { PushFraming::Chunked } else { PushFraming::UntilClose };
@@ -347,7 +345,7 @@ fn write_head<'r>(
     if let Some(media_type) = &response.content_type {
         writer.content_type(media_type.as_bytes()).map_err(|error| ("content-type", error))?;
     }
-    if let Some(upgrade) = &response.upgrade {
+    if let Some(upgrade) = response.other_protocol() {
         writer.upgrade(&upgrade.protocol).map_err(|error| ("upgrade", error))?;
     }
     for (name, value) in &response.headers {

@@ -11,7 +11,6 @@ use std::io::{self, Cursor, Read, Seek, SeekFrom};
 use std::ops::Range;
 
 use crate::body::{BodySender, Start};
-use crate::deferred::Pending;
 
 /// The content of a response. Made with `Body::from` a string or bytes (static ones are not copied),
 /// or from something that is read while it is sent.
@@ -38,8 +37,6 @@ pub(crate) enum Kind {
     Push(Start),
     /// A part of a file.
     File { file: File, range: Range<u64> },
-    /// Not there yet, and nor is the rest of the response.
-    Pending(Box<Pending>),
 }
 
 impl Default for Kind {
@@ -119,7 +116,7 @@ impl Body {
         match &self.0 {
             Kind::Bytes(bytes) => Some(bytes.len() as u64),
             Kind::Reader { len, .. } => *len,
-            Kind::Push(_) | Kind::Pending(_) => None,
+            Kind::Push(_) => None,
             Kind::File { range, .. } => Some(range.end.saturating_sub(range.start)),
         }
     }
@@ -154,17 +151,12 @@ impl Body {
     /// Something that reads it, for middleware that changes content on its way.
     ///
     /// # Errors
-    /// If a file's part cannot be found; [`io::ErrorKind::Unsupported`] for a pushed body, and for that
-    /// of a deferred response.
+    /// If a file's part cannot be found; [`io::ErrorKind::Unsupported`] for a pushed body.
     pub fn into_reader(self) -> io::Result<Box<dyn Read + Send>> {
         Ok(match self.0 {
             Kind::Bytes(bytes) => Box::new(Cursor::new(bytes)),
             Kind::Reader { reader, len: Some(len) } => Box::new(reader.take(len)),
             Kind::Reader { reader, len: None } => reader,
-            Kind::Pending(_) => {
-                let message = "a deferred response has no body yet: see `Response::when_ready`";
-                return Err(io::Error::new(io::ErrorKind::Unsupported, message));
-            }
             Kind::Push(_) => {
                 let message = "a pushed body cannot be read: it is made later";
                 return Err(io::Error::new(io::ErrorKind::Unsupported, message));
@@ -183,7 +175,6 @@ impl fmt::Debug for Body {
             Kind::Bytes(bytes) => write!(f, "Body({} bytes)", bytes.len()),
             Kind::Reader { len, .. } => write!(f, "Body(reader of {len:?})"),
             Kind::Push(_) => f.write_str("Body(pushed)"),
-            Kind::Pending(_) => f.write_str("Body(deferred)"),
             Kind::File { range, .. } => write!(f, "Body(file {range:?})"),
         }
     }

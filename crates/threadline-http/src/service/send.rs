@@ -9,7 +9,7 @@ use threadline_engine::{CallError, Route};
 use threadline_proto::request::Version;
 
 use super::HttpService;
-use crate::body::{Body, Kind};
+use crate::body::Body;
 use crate::deferred::{Late, Reply};
 use crate::exchange::{Exchange, Line};
 use crate::fault::internal_error;
@@ -55,7 +55,7 @@ impl Sending<'_> {
         if response.is_deferred() {
             return self.defer(response, asked, line);
         }
-        let upgrade = match &response.upgrade {
+        let upgrade = match response.other_protocol() {
             Some(_) if response.has_sound_status() => {
                 response.settle_upgrade(asked, manner.closes())
             }
@@ -96,7 +96,7 @@ impl Sending<'_> {
         asked: impl Iterator<Item = &'n str>,
         line: &mut L,
     ) -> After {
-        let Kind::Pending(pending) = response.take_body().0 else { return self.manner.after() };
+        let Some(pending) = response.take_pending() else { return self.manner.after() };
         let late = Late {
             route: Arc::clone(self.route),
             manner: self.manner,

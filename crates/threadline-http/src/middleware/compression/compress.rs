@@ -105,15 +105,15 @@ impl Compression {
 
     /// What the response is, or stands for. `None` if it has no content that could be compressed.
     fn selected(&self, request: &Request<'_>, response: &Response) -> Option<Selected> {
-        if let Some(selected) = &response.selected {
-            return Some(Selected::clone(selected));
+        if let Some(selected) = response.selected() {
+            return Some(selected.clone());
         }
         let selected = response.as_selected();
         match response.status() {
             Status::PARTIAL_CONTENT => Some(Selected { len: whole_len(response), ..selected }),
             Status::NOT_MODIFIED => Some(Selected { len: None, ..selected }),
             status if status.omits_content() => None,
-            _ if matches!(response.body().0, Kind::Push(_) | Kind::Pending(_)) => None,
+            _ if matches!(response.body().0, Kind::Push(_)) => None,
             // Its handler declares the length that the content of `GET` has.
             _ if request.method() == Method::Head && response.body().is_empty() => {
                 let len = response.header("content-length")?.parse().ok();
