@@ -234,11 +234,22 @@ impl Calls {
     }
 
     /// How many have no answer yet, or one that has not been written.
-    pub(super) fn len(&self) -> usize {
+    fn len(&self) -> usize {
         let queue = self.queue.lock();
         queue.open.len() + queue.answered.len()
     }
 
+    #[cold]
+    fn is_open(&self) -> bool {
+        self.len() > 0
+    }
+
+    #[cold]
+    fn are_as_many_as(&self, count: usize) -> bool {
+        self.len() >= count
+    }
+
+    #[cold]
     pub(super) fn has_answer(&self) -> bool {
         !self.queue.lock().answered.is_empty()
     }
@@ -351,17 +362,25 @@ impl Session {
         self.calls.get_or_insert_with(|| Calls::new(Arc::clone(home), key))
     }
 
+    /// Whether it may have calls that have been deferred: all that most connections are asked.
+    #[inline(always)]
+    pub(crate) fn may_have_calls(&self) -> bool {
+        self.calls.is_some()
+    }
+
     /// Whether calls have been deferred whose replies are not written.
+    #[inline(always)]
     pub(crate) fn has_calls(&self) -> bool {
-        self.calls.as_ref().is_some_and(|calls| calls.len() > 0)
+        self.calls.as_ref().is_some_and(|calls| calls.is_open())
     }
 
     /// Whether further messages have to wait for answers.
     #[inline(always)]
     pub(crate) fn is_held_up(&self, calls_max: impl FnOnce() -> usize) -> bool {
-        self.calls.as_ref().is_some_and(|calls| calls.len() >= calls_max())
+        self.calls.as_ref().is_some_and(|calls| calls.are_as_many_as(calls_max()))
     }
 
+    #[inline(always)]
     pub(crate) fn has_answer(&self) -> bool {
         self.calls.as_ref().is_some_and(|calls| calls.has_answer())
     }

@@ -23,6 +23,10 @@ impl Shard {
         pause: Pause,
         desk: &mut Desk,
     ) {
+        // What nearly every turn ends with.
+        if pause == Pause::Parked {
+            return self.park(lease, claim);
+        }
         let Some((claim, pause)) = self.send_to_pool(claim, pause, desk) else {
             return;
         };
@@ -102,8 +106,9 @@ impl Shard {
 }
 
 /// Nothing is under way: only the idle deadline applies.
+#[inline(always)]
 fn is_plainly_idle(state: &State) -> bool {
     let session = &state.session;
-    let waits = session.output_waits() || session.has_calls();
+    let waits = session.output_waits() || session.may_have_calls();
     state.phase.is_none() && state.ending == Ending::No && !waits
 }
