@@ -1,6 +1,6 @@
 //! Calls whose replies come later: open, answered, and back at the connection.
 //!
-//! A handler that has called [`Session::defer`] returns, and its connection is parked. Whoever has the
+//! A handler that has called [`Session::defer`](crate::Session::defer) returns, and its connection is parked. Whoever has the
 //! [`Deferred`] answers from any thread: the answer waits here, and the shard is told, as of an event. The
 //! connection's next owner gives it to the protocol, which writes the reply where it belongs, in its own
 //! time and between whole messages. So an answer needs no thread, and nothing is written by two.
@@ -15,14 +15,12 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 
 use super::home::Home;
-use super::outbox::Watch;
-use super::session::Session;
 use crate::contained::Contained;
 use crate::inbox::Note;
 use crate::sys::{Resting, Ticks, ticks_long};
 
 /// The right, and the duty, to answer a call that has been detached from its connection. Made by
-/// [`Session::defer`].
+/// [`Session::defer`](crate::Session::defer).
 ///
 /// It can be sent to any thread, and holds none: meanwhile the connection is parked. If it is dropped
 /// without an answer, the protocol tells the client that there is none (HTTP: 500), and if it takes longer
@@ -54,6 +52,12 @@ pub struct Deferred<T> {
     answer: PhantomData<fn(T)>,
 }
 
+impl<T> Deferred<T> {
+    pub(super) fn new(id: u64, calls: &Arc<Calls>) -> Self {
+        Deferred { id, calls: Arc::downgrade(calls), answer: PhantomData }
+    }
+}
+
 /// The connection does not wait for the answer any more: it has ended, or the deadline is over. The answer
 /// comes back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,7 +81,7 @@ pub struct Answer {
 
 /// See [`Answer::outcome`].
 pub enum Outcome {
-    /// This is the answer, of the type that [`Session::defer`] was called with.
+    /// This is the answer, of the type that [`Session::defer`](crate::Session::defer) was called with.
     Answered(Box<dyn Any + Send>),
     /// The [`Deferred`] was dropped without an answer.
     Dropped,
@@ -89,13 +93,13 @@ pub enum Outcome {
 type Value = Contained<Box<dyn Any + Send>>;
 
 impl Answer {
-    /// What was kept with the call by [`Session::defer_with`], if it is a `C`. It is there once.
+    /// What was kept with the call by [`Session::defer_with`](crate::Session::defer_with), if it is a `C`. It is there once.
     pub fn take_context<C: Any>(&mut self) -> Option<C> {
         let context = self.context.take_if(|context| (***context).is::<C>())?;
         context.into_inner().downcast().ok().map(|context| *context)
     }
 
-    /// What was kept with the call by [`Session::defer_with`], if it is a `C` and is still there.
+    /// What was kept with the call by [`Session::defer_with`](crate::Session::defer_with), if it is a `C` and is still there.
     pub fn context<C: Any>(&self) -> Option<&C> {
         (***self.context.as_ref()?).downcast_ref()
     }
@@ -220,7 +224,7 @@ impl Calls {
         calls
     }
 
-    fn open(&self, context: Value) -> u64 {
+    pub(super) fn open(&self, context: Value) -> u64 {
         let mut queue = self.queue.lock();
         let id = queue.next;
         queue.next += 1;
@@ -240,12 +244,12 @@ impl Calls {
     }
 
     #[cold]
-    fn is_open(&self) -> bool {
+    pub(super) fn is_open(&self) -> bool {
         self.len() > 0
     }
 
     #[cold]
-    fn are_as_many_as(&self, count: usize) -> bool {
+    pub(super) fn are_as_many_as(&self, count: usize) -> bool {
         self.len() >= count
     }
 
@@ -332,98 +336,5 @@ impl Calls {
 impl crate::testing::Sleeper for Calls {
     fn time_has_passed(&self) {
         self.wake();
-    }
-}
-
-impl Session {
-    /// Detaches the call of this message from its connection: the handler returns, and the reply comes
-    /// later, from any thread. What the handler itself returns is sent as usual. `T` is what the protocol
-    /// takes for a reply: a `String` for [`Lines`](crate::Lines), a `Vec<u8>` for
-    /// [`Frames`](crate::Frames).
-    ///
-    /// Until then the connection is parked, and further messages wait, so that replies keep their order
-    /// (a protocol with [`Protocol::deferred_max`](crate::Protocol::deferred_max) above 1 has its own rules).
-    /// Under [`Model::ThreadPerConnection`](crate::Model) the connection's thread waits with it.
-    pub fn defer<T: Send + 'static>(&mut self) -> Deferred<T> {
-        self.defer_with(())
-    }
-
-    /// As [`Session::defer`], for protocols: `context` comes back with the
-    /// [`Answer`].
-    pub fn defer_with<T: Send + 'static>(&mut self, context: impl Any + Send) -> Deferred<T> {
-        let calls = self.calls_or_new();
-        let id = calls.open(Contained::new(Box::new(context)));
-        Deferred { id, calls: Arc::downgrade(calls), answer: PhantomData }
-    }
-
-    /// The connection's calls that have been deferred, for its own thread.
-    pub(crate) fn calls_or_new(&mut self) -> &Arc<Calls> {
-        let (home, key) = (&self.home, self.key);
-        self.calls.get_or_insert_with(|| Calls::new(Arc::clone(home), key))
-    }
-
-    /// Whether it may have calls that have been deferred: all that most connections are asked.
-    #[inline(always)]
-    pub(crate) fn may_have_calls(&self) -> bool {
-        self.calls.is_some()
-    }
-
-    /// Whether calls have been deferred whose replies are not written.
-    #[inline(always)]
-    pub(crate) fn has_calls(&self) -> bool {
-        self.calls.as_ref().is_some_and(|calls| calls.is_open())
-    }
-
-    /// Whether further messages have to wait for answers.
-    #[inline(always)]
-    pub(crate) fn is_held_up(&self, calls_max: impl FnOnce() -> usize) -> bool {
-        self.calls.as_ref().is_some_and(|calls| calls.are_as_many_as(calls_max()))
-    }
-
-    #[inline(always)]
-    pub(crate) fn has_answer(&self) -> bool {
-        self.calls.as_ref().is_some_and(|calls| calls.has_answer())
-    }
-
-    pub(crate) fn take_answer(&self) -> Option<Answer> {
-        self.calls.as_ref()?.take_answer()
-    }
-
-    /// Gives the memory for deferred calls back, once there is none.
-    pub(crate) fn forget_calls(&mut self) {
-        if self.watch == Watch::Input {
-            self.calls.take_if(|calls| calls.len() == 0);
-        }
-    }
-
-    /// Nobody waits for the answers any more.
-    pub(crate) fn cancel_calls(&mut self) {
-        if let Some(calls) = &self.calls {
-            drop(calls.cancel());
-        }
-    }
-
-    /// The connection's own thread: waits for an answer.
-    pub(crate) fn wait_for_answer(&self, limit: Duration) {
-        if let Some(calls) = &self.calls {
-            calls.wait(limit);
-        }
-    }
-
-    pub(crate) fn put_back(&self, answer: Answer) {
-        if let Some(calls) = &self.calls {
-            calls.put_back(answer);
-        }
-    }
-
-    /// How much longer the call that has waited longest may go on; `None` if there is none, or no limit.
-    pub(crate) fn call_time_left(&self, now: Ticks, limit: Option<Duration>) -> Option<Duration> {
-        self.calls.as_ref()?.time_left(now, limit?)
-    }
-
-    /// Ends the calls whose time is over. Says whether there was one.
-    pub(crate) fn time_out_calls(&self, now: Ticks, limit: Option<Duration>) -> bool {
-        let limit = limit.unwrap_or(Duration::MAX);
-        self.calls.as_ref().is_some_and(|calls| calls.time_out(now, limit))
     }
 }

@@ -5,6 +5,7 @@
 //! [`Claim`] is the only way to a connection's state; whose turn it is, `ownership.rs` decides.
 
 mod calls;
+mod deferring;
 mod home;
 mod outbox;
 mod ownership;

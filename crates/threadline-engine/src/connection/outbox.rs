@@ -21,11 +21,14 @@ use parking_lot::Mutex;
 
 use super::home::Home;
 use super::sender::{Held, SendError, Sender, SlowReceiver};
-use super::waiting::LOOKS;
 use crate::inbox::Note;
 use crate::shared::Blockable;
 use crate::sys::{Clock, Interest, Ticks};
 use crate::transport::{PART, REPLY_PART, Sent, Transport, send_file};
+
+/// How often, within a write deadline, it is looked whether the peer has taken anything. A stall is
+/// noticed late by one part of that many.
+pub(super) const LOOKS: u32 = 8;
 
 /// How much may wait for a slow receiver before its [`SlowReceiver`] policy applies: 256 KB.
 const LIMIT_DEFAULT: usize = 256 * 1024;

@@ -13,17 +13,13 @@ use std::time::Duration;
 
 use threadline_pool::about_to_block;
 
-use super::outbox::{Content, Outbox};
+use super::outbox::{Content, LOOKS, Outbox};
 use super::session::Session;
 use super::socket::Socket;
 use crate::sys::Clock;
 use crate::transport::{
     Need, REPLY_PART, Received, Sent, Transport, send_file, tell_unreadable, to_start,
 };
-
-/// How often, within a write deadline, it is looked whether the peer has taken anything. A stall is
-/// noticed late by one part of that many.
-pub(crate) const LOOKS: u32 = 8;
 
 /// The shortest wait: `poll` counts in milliseconds or more.
 const WAIT_MIN: Duration = Duration::from_millis(1);

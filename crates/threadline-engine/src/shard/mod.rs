@@ -6,6 +6,7 @@
 //! - `agenda`: timers, the alarm, the time
 //! - `intake`: listeners and datagram sockets, and whether the shard accepts
 //! - `slots`: which slots have connections
+//! - `sampler`: which inline calls are timed, and what was seen of them
 //!
 //! The loop, and who runs it:
 //! - `run`: the loop itself
@@ -54,6 +55,7 @@ mod plan;
 mod refusal;
 mod room;
 mod run;
+mod sampler;
 mod settle;
 mod slots;
 mod streams;
@@ -80,8 +82,8 @@ use handover::Lending;
 pub(crate) use handover::{Takeover, loop_thread};
 use intake::Intake;
 pub(crate) use key::Key;
-use place::Sampler;
 pub(crate) use plan::Plan;
+use sampler::Sampler;
 use slots::Slots;
 
 pub(crate) struct Shard {

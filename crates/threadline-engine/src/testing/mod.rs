@@ -41,6 +41,7 @@
 mod clock;
 mod network;
 mod peer;
+mod probes;
 mod settle;
 
 pub use clock::Clock;
@@ -48,7 +49,7 @@ pub(crate) use clock::Sleeper;
 pub use network::Network;
 pub(crate) use network::{Backlog, Share};
 pub use peer::Peer;
-pub(crate) use settle::Probes;
+pub(crate) use probes::Probes;
 
 use std::time::Duration;
 

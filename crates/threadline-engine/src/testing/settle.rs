@@ -1,10 +1,7 @@
 //! Waiting until an engine has nothing more to do.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
-
-use parking_lot::{Condvar, Mutex};
 
 use super::{Clock, PATIENCE};
 use crate::engine::Engine;
@@ -107,45 +104,5 @@ impl Engine {
                 assert!(Instant::now() < until, "shard {number} is still busy after {PATIENCE:?}");
             }
         }
-    }
-}
-
-/// How often a wait for a shard looks whether the engine has stopped.
-const LOOK: Duration = Duration::from_millis(10);
-
-/// What a shard tells of how far it is.
-#[derive(Debug, Default)]
-pub(crate) struct Probes {
-    /// Probes that it has answered: all that was ready when they came has been served.
-    answered: Mutex<u64>,
-    changed: Condvar,
-    /// Events, notes and connections that it has served.
-    moves: AtomicU64,
-}
-
-impl Probes {
-    pub(crate) fn note_move(&self) {
-        self.moves.fetch_add(1, Ordering::SeqCst);
-    }
-
-    pub(crate) fn answer(&self) {
-        *self.answered.lock() += 1;
-        self.changed.notify_all();
-    }
-
-    fn moves(&self) -> u64 {
-        self.moves.load(Ordering::SeqCst)
-    }
-
-    fn answered(&self) -> u64 {
-        *self.answered.lock()
-    }
-
-    fn is_answered_since(&self, seen: u64) -> bool {
-        let mut answered = self.answered.lock();
-        if *answered == seen {
-            self.changed.wait_for(&mut answered, LOOK);
-        }
-        *answered > seen
     }
 }
