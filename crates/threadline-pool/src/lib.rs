@@ -16,6 +16,7 @@
 mod blocking;
 mod builder;
 pub mod contained;
+mod counter;
 mod histogram;
 mod hooks;
 mod lobby;

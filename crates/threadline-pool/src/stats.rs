@@ -1,8 +1,9 @@
 //! What the pool counts, for metrics and for tests of the promises.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use crate::RejectReason;
+use crate::counter::{LockedCounter, SharedCounter};
 use crate::lobby::Lobby;
 use crate::queue::Queue;
 use crate::roster::Roster;
@@ -111,38 +112,6 @@ pub(crate) struct PerJob {
     pub(crate) submitted: LockedCounter,
     queue_len: AtomicUsize,
     queue_len_peak: AtomicUsize,
-}
-
-/// Written under one lock only, which saves a read-modify-write.
-#[derive(Default)]
-pub(crate) struct LockedCounter(AtomicU64);
-
-impl LockedCounter {
-    pub(crate) fn increment(&self) {
-        self.add(1);
-    }
-
-    pub(crate) fn add(&self, n: usize) {
-        self.0.store(self.0.load(Relaxed) + n as u64, Relaxed);
-    }
-
-    pub(crate) fn read(&self) -> u64 {
-        self.0.load(Relaxed)
-    }
-}
-
-/// Written by anybody at any time.
-#[derive(Default)]
-pub(crate) struct SharedCounter(AtomicU64);
-
-impl SharedCounter {
-    pub(crate) fn increment(&self) {
-        self.0.fetch_add(1, Relaxed);
-    }
-
-    fn read(&self) -> u64 {
-        self.0.load(Relaxed)
-    }
 }
 
 impl Counters {

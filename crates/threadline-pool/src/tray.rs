@@ -9,9 +9,9 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+use crate::counter::LockedCounter;
 use crate::primitive::{self, Mutex, MutexGuard};
 use crate::queue::{Queue, Waiting};
-use crate::stats::LockedCounter;
 
 /// Starts on a cache line of its own: submitters write the ones before it.
 #[repr(align(64))]

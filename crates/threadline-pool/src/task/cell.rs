@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
 
-use super::spawn::Work;
 use super::token::CancelToken;
 use super::{JoinError, panics};
 use crate::contained;
@@ -44,6 +43,13 @@ pub(crate) trait Watcher: Send + Sync {
 }
 
 type Callback = Box<dyn FnOnce(Ended) + Send>;
+
+/// What a task does, whatever the shape of its closure.
+pub(super) trait Work: Send {
+    type Output: Send;
+
+    fn work(self) -> Self::Output;
+}
 
 /// Only the queued job and the code that spawned it know the closure's type.
 pub(super) struct Cell<W: Work> {

@@ -3,8 +3,7 @@
 use loom::sync::Arc;
 use loom::thread;
 
-use super::cell::{Cell, Ended, Joined};
-use super::spawn::Work;
+use super::cell::{Cell, Ended, Joined, Work};
 use super::{JoinError, Task};
 use crate::primitive::{Mutex, lock};
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::cell::Cell;
+use super::cell::{Cell, Work};
 use super::handle::Queued;
 use super::token::CancelToken;
 use super::{Task, panics};
@@ -46,13 +46,6 @@ impl ThreadPool {
         let refused = |Rejected { job: Asked { job, .. }, reason }| Rejected { job, reason };
         queue(self, Cell::new(work, Some(token))).map_err(refused)
     }
-}
-
-/// What a task does, whatever the shape of its closure.
-pub(super) trait Work: Send {
-    type Output: Send;
-
-    fn work(self) -> Self::Output;
 }
 
 struct Plain<F>(F);

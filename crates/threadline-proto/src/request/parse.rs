@@ -7,28 +7,12 @@
 
 use crate::request::fields::Findings;
 use crate::request::headers::Field;
-use crate::request::request_line::RequestLine;
+use crate::request::request_line::{RequestLine, Stop};
 use crate::request::{
     Form, Head, HeaderSlots, Headers, Limits, ParseError, Parsed, Target, Version, host,
 };
 use crate::scan;
 use crate::token::trim;
-
-/// Why reading stops before the end of a head.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stop {
-    /// A rule is broken.
-    Refused(ParseError),
-    /// The bytes end here, and nothing is wrong so far. If there are more than a head may have,
-    /// this is.
-    Short(ParseError),
-}
-
-impl From<ParseError> for Stop {
-    fn from(error: ParseError) -> Self {
-        Stop::Refused(error)
-    }
-}
 
 impl Stop {
     #[cold]

@@ -1,9 +1,24 @@
 //! The words of the request line (RFC 9112 §3), each with the byte that ends it.
 
 use crate::Method;
-use crate::request::parse::Stop;
 use crate::request::{ParseError, Version};
 use crate::scan;
+
+/// Why reading stops before the end of a head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// A rule is broken.
+    Refused(ParseError),
+    /// The bytes end here, and nothing is wrong so far. If there are more than a head may have,
+    /// this is.
+    Short(ParseError),
+}
+
+impl From<ParseError> for Stop {
+    fn from(error: ParseError) -> Self {
+        Stop::Refused(error)
+    }
+}
 
 /// A request line, taken apart.
 pub(super) struct RequestLine<'i> {
