@@ -26,6 +26,7 @@ use crate::sys::{is_empty, ticks_ceil};
 const ACCEPT_BURST: usize = 64;
 /// How soon accepting is tried again when nothing else says that there is room.
 const RETRY: Duration = Duration::from_millis(200);
+
 /// What an error of accept(2) means for the listener.
 enum Mishap {
     /// That connection has failed, not the listener.

@@ -2,7 +2,7 @@
 //!
 //! A thread starts with a shard of its own or as a spare. It loses its shard when a call has blocked: the
 //! monitor then hands the shard on, or the thread itself does if the code says that it is about to block. A
-//! thread without a shard stands by for another one. Who may take what is decided by the lease.
+//! thread without a shard stands by for another one. The lease decides which thread may take the shard.
 
 use std::cell::RefCell;
 use std::io;

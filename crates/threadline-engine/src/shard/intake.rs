@@ -112,8 +112,8 @@ impl Intake {
         std::mem::take(&mut self.all_clear_due)
     }
 
-    /// The beginning of a drain: new clients are refused, and those in the listeners' queues are only reported
-    /// to who asks for them.
+    /// The beginning of a drain: new clients are refused, and the kernel reports none of those that wait in the
+    /// listeners' queues.
     pub(super) fn refuse_newcomers(&self, epoll: &Epoll) {
         for source in &self.sources {
             source.refuse_newcomers();

@@ -42,7 +42,7 @@ impl Shard {
         }
     }
 
-    /// Has a pool thread go on with the connection. The claim comes back if the pool is full.
+    /// Passes the connection to a pool thread, which runs `work`. The claim comes back if the pool is full.
     pub(super) fn pass_to_pool<'s>(
         self: &Arc<Self>,
         claim: Claim<'s>,
@@ -62,7 +62,7 @@ impl Shard {
         Ok(())
     }
 
-    /// Has a pool thread answer the connection's message, whether or not it has been read yet.
+    /// Passes the connection to a pool thread, which answers its message, whether or not that has been read.
     pub(super) fn pass_message<'s>(
         self: &Arc<Self>,
         claim: Claim<'s>,
@@ -72,8 +72,8 @@ impl Shard {
         self.pass_to_pool(claim, work)
     }
 
-    /// Has a pool thread write the reply of a call that was deferred, even if the pool's queue is full. The
-    /// claim comes back if there is no pool any more.
+    /// Passes the connection to a pool thread, which writes the reply of a call that was deferred, even if the
+    /// pool's queue is full. The claim comes back if there is no pool any more.
     fn pass_answer<'s>(
         self: &Arc<Self>,
         claim: Claim<'s>,
