@@ -7,6 +7,7 @@ mod common;
 mod conversations;
 mod deadlines;
 mod limits;
+mod odd;
 mod output;
 mod ownership;
 mod properties;
