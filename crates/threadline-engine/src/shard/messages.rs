@@ -11,7 +11,7 @@ use super::conversation::{Conversation, Eaten, Pause};
 use crate::connection::State;
 use crate::protocol::{Phase, Protocol, Step};
 use crate::service::Service;
-use crate::transport::Received;
+use crate::transport::{Patience, Received};
 use crate::turn::{Turn, contain_protocol};
 
 /// Replies are written when they have grown to this, even if more messages wait: 256 KB.
@@ -38,8 +38,8 @@ impl Conversation<'_> {
         let most = if self.state.want > 0 { len } else { FIRST_READ.min(len) };
         let buffer = &mut self.desk.input[..most];
         // On a connection's own thread this is where that thread waits.
-        let received =
-            if self.blocking { transport.read_blocking(buffer) } else { transport.read(buffer) };
+        let patience = if self.blocking { Patience::Limit } else { Patience::None };
+        let received = transport.read_with(buffer, patience);
         let range = match received {
             Ok(Received::Data(range)) => range,
             Ok(Received::End) => return self.end_of_input(),

@@ -75,6 +75,15 @@ pub(crate) enum Received {
     Wait(Need),
 }
 
+/// Whether a read waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// It does not.
+    None,
+    /// Up to [`Transport::set_read_limit`].
+    Limit,
+}
+
 /// What a transport waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Need {
@@ -133,10 +142,32 @@ impl Transport {
     /// The connection has failed.
     #[inline(always)]
     pub(crate) fn read(&self, buffer: &mut [u8]) -> io::Result<Received> {
+        self.read_with(buffer, Patience::None)
+    }
+
+    /// Reads what comes next, and waits for it.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::Interrupted`] if a signal has come; otherwise the connection has failed.
+    #[inline(always)]
+    pub(crate) fn read_blocking(&self, buffer: &mut [u8]) -> io::Result<Received> {
+        self.read_with(buffer, Patience::Limit)
+    }
+
+    /// [`Transport::read`] or [`Transport::read_blocking`]. Where both are possible, one call is less code on
+    /// the fast path than two.
+    ///
+    /// # Errors
+    /// As theirs.
+    #[inline(always)]
+    pub(crate) fn read_with(&self, buffer: &mut [u8], patience: Patience) -> io::Result<Received> {
         match self {
-            Transport::Plain(plain) => plain.read(buffer),
+            Transport::Plain(plain) => plain.read(buffer, patience),
             #[cfg(feature = "testing")]
-            Transport::Scripted(scripted) => scripted.read(buffer),
+            Transport::Scripted(scripted) => match patience {
+                Patience::None => scripted.read(buffer),
+                Patience::Limit => scripted.read_blocking(buffer),
+            },
         }
     }
 
@@ -190,19 +221,6 @@ impl Transport {
             Transport::Plain(plain) => plain.set_write_limit(limit),
             #[cfg(feature = "testing")]
             Transport::Scripted(_) => Ok(()),
-        }
-    }
-
-    /// Reads what comes next, and waits for it.
-    ///
-    /// # Errors
-    /// [`io::ErrorKind::Interrupted`] if a signal has come; otherwise the connection has failed.
-    #[inline(always)]
-    pub(crate) fn read_blocking(&self, buffer: &mut [u8]) -> io::Result<Received> {
-        match self {
-            Transport::Plain(plain) => plain.read_blocking(buffer),
-            #[cfg(feature = "testing")]
-            Transport::Scripted(scripted) => scripted.read_blocking(buffer),
         }
     }
 

@@ -12,7 +12,7 @@ use rustix::net::{RecvFlags, SendFlags};
 use socket2::SockRef;
 
 use super::unsent::unsent_len;
-use super::{Ahead, FileSent, Need, PART, Received, Sent, file};
+use super::{Ahead, FileSent, Need, PART, Patience, Received, Sent, file};
 
 /// A limit of zero would mean none to the kernel.
 const SHORTEST_LIMIT: Duration = Duration::from_millis(1);
@@ -29,14 +29,20 @@ impl Plain {
     }
 
     #[inline(always)]
-    pub(super) fn read(&self, buffer: &mut [u8]) -> io::Result<Received> {
+    pub(super) fn read(&self, buffer: &mut [u8], patience: Patience) -> io::Result<Received> {
+        // MSG_DONTWAIT: some connections are read by others too than the thread for which they block.
+        let flags = match patience {
+            Patience::None => RecvFlags::DONTWAIT,
+            Patience::Limit => RecvFlags::empty(),
+        };
         loop {
             // Not read(2), which costs the kernel its checks for files on the way to the same place.
-            match rustix::net::recv(&self.socket, &mut *buffer, RecvFlags::DONTWAIT) {
+            match rustix::net::recv(&self.socket, &mut *buffer, flags) {
                 Ok((0, _)) => return Ok(Received::End),
                 Ok((count, _)) => return Ok(Received::Data(0..count)),
+                // Also the kernel's word for "timed out".
                 Err(Errno::AGAIN) => return Ok(Received::Wait(Need::Input)),
-                Err(Errno::INTR) => {}
+                Err(Errno::INTR) if patience == Patience::None => {}
                 Err(error) => return Err(error.into()),
             }
         }
@@ -54,17 +60,6 @@ impl Plain {
     pub(super) fn set_write_limit(&self, limit: Option<Duration>) -> io::Result<()> {
         let limit = limit.map(|limit| limit.max(SHORTEST_LIMIT));
         SockRef::from(&self.socket).set_write_timeout(limit)
-    }
-
-    #[inline(always)]
-    pub(super) fn read_blocking(&self, buffer: &mut [u8]) -> io::Result<Received> {
-        match rustix::net::recv(&self.socket, &mut *buffer, RecvFlags::empty()) {
-            Ok((0, _)) => Ok(Received::End),
-            Ok((count, _)) => Ok(Received::Data(0..count)),
-            // The kernel's word for "timed out" on a blocking socket.
-            Err(Errno::AGAIN) => Ok(Received::Wait(Need::Input)),
-            Err(error) => Err(error.into()),
-        }
     }
 
     #[inline(always)]
@@ -220,15 +215,18 @@ mod tests {
     fn a_read_says_what_there_is() {
         let (ours, mut theirs) = pair();
         let mut buffer = [0; 8];
-        assert_eq!(ours.read(&mut buffer).expect("a peer"), Received::Wait(Need::Input));
+        assert_eq!(
+            ours.read(&mut buffer, Patience::None).expect("a peer"),
+            Received::Wait(Need::Input)
+        );
         assert_eq!((ours.ahead(), ours.buffered()), (Ahead::Nothing, 0));
         theirs.write_all(b"abc").expect("writes");
         assert_eq!((ours.ahead(), ours.buffered()), (Ahead::Data, 3));
-        assert_eq!(ours.read(&mut buffer).expect("a peer"), Received::Data(0..3));
+        assert_eq!(ours.read(&mut buffer, Patience::None).expect("a peer"), Received::Data(0..3));
         assert_eq!(&buffer[..3], b"abc");
         drop(theirs);
         assert_eq!(ours.ahead(), Ahead::End);
-        assert_eq!(ours.read(&mut buffer).expect("a peer"), Received::End);
+        assert_eq!(ours.read(&mut buffer, Patience::None).expect("a peer"), Received::End);
     }
 
     /// Whatever the socket does, a plain read does not wait, and a blocking one no longer than said.
@@ -238,12 +236,18 @@ mod tests {
         ours.block().expect("a socket");
         ours.set_read_limit(Some(Duration::ZERO)).expect("a socket");
         let mut buffer = [0; 8];
-        assert_eq!(ours.read_blocking(&mut buffer).expect("a peer"), Received::Wait(Need::Input));
+        assert_eq!(
+            ours.read(&mut buffer, Patience::Limit).expect("a peer"),
+            Received::Wait(Need::Input)
+        );
         ours.set_read_limit(None).expect("a socket");
-        assert_eq!(ours.read(&mut buffer).expect("a peer"), Received::Wait(Need::Input));
+        assert_eq!(
+            ours.read(&mut buffer, Patience::None).expect("a peer"),
+            Received::Wait(Need::Input)
+        );
         theirs.write_all(b"a").expect("writes");
-        assert_eq!(ours.read_blocking(&mut buffer).expect("a peer"), Received::Data(0..1));
+        assert_eq!(ours.read(&mut buffer, Patience::Limit).expect("a peer"), Received::Data(0..1));
         ours.shut_down(Shutdown::Read).expect("a peer");
-        assert_eq!(ours.read_blocking(&mut buffer).expect("a peer"), Received::End);
+        assert_eq!(ours.read(&mut buffer, Patience::Limit).expect("a peer"), Received::End);
     }
 }
