@@ -108,6 +108,30 @@ every_model! {
         assert!(deferred.answer("too late".into()).is_err());
     }
 
+    /// The shard sleeps meanwhile: nobody wakes it because a slot is free.
+    fn an_answer_is_written_although_another_connection_has_just_ended(model) {
+        let (keep, kept) = mpsc::channel();
+        let lines = Lines::new(move |line, session| {
+            if line == "stream" {
+                session.upgrade_to_stream(|_connection| Ok(()));
+                return Some("bye".to_owned());
+            }
+            keep.send(session.defer::<String>()).expect("the test listens");
+            None
+        });
+        let fixture = of_one_shard(model, lines);
+        let waits = fixture.connect();
+        waits.send("later\n");
+        let deferred = kept.recv_timeout(SECOND * 10).expect("a call");
+        let ends = fixture.connect();
+        ends.send("stream\n");
+        ends.expect("bye\n");
+        ends.expect_closed();
+        eventually("its slot is free", || fixture.connections() == 1);
+        deferred.answer("in time".into()).expect("awaited");
+        waits.expect("in time\n");
+    }
+
     fn hooks_run_once_and_around_all_messages(model) {
         let (tell, told) = mpsc::channel();
         let tell_end = tell.clone();
