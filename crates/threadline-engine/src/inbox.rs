@@ -23,7 +23,7 @@ pub(crate) enum Note {
     MakeRoom,
     /// The engine's phase has changed.
     Phase,
-    /// A test asks to be told when all that is ready has been served.
+    /// A test asks the shard to report when it has served everything that is ready.
     #[cfg(feature = "testing")]
     Probe,
 }
@@ -38,18 +38,18 @@ pub(crate) struct Inbox {
 #[derive(Debug, Default)]
 struct Notes {
     list: Vec<Note>,
-    /// Somebody who has left one of them wakes the shard.
+    /// The thread that has left one of them wakes the shard.
     wakes: bool,
 }
 
 impl Inbox {
-    /// Leaves a note. Whether the shard is woken for it is up to the caller.
+    /// Leaves a note. The caller decides whether to wake the shard.
     pub(crate) fn push(&self, note: Note) {
         self.push_to(&mut self.notes.lock(), note);
     }
 
-    /// Leaves a note for which the shard is to be woken. Says whether the caller has to: if not, somebody
-    /// else does.
+    /// Leaves a note for which the shard must be woken. Returns whether the caller has to do that; otherwise
+    /// another thread does.
     pub(crate) fn push_to_wake(&self, note: Note) -> bool {
         let mut notes = self.notes.lock();
         self.push_to(&mut notes, note);

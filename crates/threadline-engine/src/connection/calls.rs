@@ -316,7 +316,7 @@ impl Calls {
         if queue.answered.is_empty() && !queue.woken {
             queue.resting.begin(&self.home.clock);
             self.changed.wait_for(&mut queue, limit);
-            // If its time was over, nobody has woken it.
+            // After a timeout no other thread has reset it.
             queue.resting.end(&self.home.clock);
         }
         queue.woken = false;

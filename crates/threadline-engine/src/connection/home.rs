@@ -39,7 +39,7 @@ impl Home {
         }
     }
 
-    /// Asks the shard to say when it has served all there is.
+    /// Asks the shard to report when it has served everything that is ready.
     #[cfg(feature = "testing")]
     pub(crate) fn probe(&self) {
         self.tell(Note::Probe);

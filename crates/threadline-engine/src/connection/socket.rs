@@ -6,13 +6,13 @@ use std::sync::Arc;
 use super::outbox::Outbox;
 use crate::transport::Transport;
 
-/// A connection's transport, by who may write to it. A session has none once it has handed it to a stream
-/// handler.
+/// A connection's transport, and who may write to it. A session that was handed over to a stream handler has
+/// none.
 #[derive(Debug)]
 pub(crate) enum Socket {
     /// The connection alone: every write goes straight to the transport.
     Own(Transport),
-    /// Shared with what waits to be written, by us or by a [`Sender`](super::Sender).
+    /// Owned by an outbox, which serialises the writes of the connection and its [`Sender`](super::Sender)s.
     Shared(Arc<Outbox>),
 }
 
@@ -25,7 +25,7 @@ impl Socket {
         }
     }
 
-    /// Ends one direction or both. A connection that is gone already needs no end.
+    /// Shuts down one direction or both. Does nothing if the connection has already ended.
     pub(crate) fn shut_down(&self, how: Shutdown) {
         let _ = self.transport().shut_down(how);
     }

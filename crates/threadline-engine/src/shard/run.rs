@@ -18,14 +18,14 @@ use crate::model::Model;
 use crate::shared::Phase;
 use crate::sys::{Event, Readiness};
 
-/// How far the shard is with a test's question whether it has served all that was ready.
+/// Progress of a test's question whether the shard has served everything that is ready.
 #[cfg(feature = "testing")]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Probe {
     #[default]
     None,
     Seen,
-    /// The kernel has been asked for more since.
+    /// epoll has been polled since.
     Polled,
 }
 
@@ -176,7 +176,7 @@ impl Shard {
         desk.notes = notes;
     }
 
-    /// Between two batches: gets on with the probe of a test, if there is one.
+    /// Answers a test's probe, between two batches.
     #[cfg(feature = "testing")]
     fn look_at_probe(&self, lease: &mut Lease<'_, Core>) {
         match lease.probe {

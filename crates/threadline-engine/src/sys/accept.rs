@@ -6,8 +6,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, acceptfrom_with};
 
-/// The next connection of a listening socket, and its peer's address if that is an IP address. Reads and
-/// writes of it do not wait.
+/// Accepts the next connection of a listening socket. The connection is non-blocking. The address is `None` if
+/// the peer's is not an IP address.
 pub(crate) fn accept(listener: impl AsFd) -> Result<(OwnedFd, Option<SocketAddr>), Errno> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let (socket, peer) = acceptfrom_with(listener, flags)?;

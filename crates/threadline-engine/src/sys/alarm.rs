@@ -26,7 +26,7 @@ pub(crate) struct Alarm {
 }
 
 impl Alarm {
-    /// An alarm that goes by `clock`.
+    /// Creates an alarm for times of `clock`.
     pub(crate) fn new(clock: Clock) -> io::Result<Self> {
         let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
         Ok(Alarm { fd: Arc::new(timerfd_create(TimerfdClockId::Monotonic, flags)?), clock })
@@ -53,7 +53,7 @@ impl Alarm {
     }
 }
 
-/// Makes a timerfd readable at that time of the monotonic clock, in nanoseconds.
+/// Sets a timerfd to a time of the monotonic clock, in nanoseconds.
 fn set_timer(timer: &OwnedFd, nanos: u64) -> io::Result<()> {
     let never_again = Timespec { tv_sec: 0, tv_nsec: 0 };
     let at = Timespec {
@@ -65,10 +65,10 @@ fn set_timer(timer: &OwnedFd, nanos: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Has an alarm go off now, whenever it was set to: for clocks that are not the system's.
+/// Makes a timerfd readable now, for clocks other than the system's.
 #[cfg(feature = "testing")]
 pub(crate) fn ring(timer: &OwnedFd) -> io::Result<()> {
-    // A time that has passed; 0 would switch it off.
+    // Any time in the past; 0 would disarm the timer.
     set_timer(timer, 1)
 }
 

@@ -20,12 +20,12 @@ const FIRST_TICK: u64 = 1 << 16;
 /// A moment, in ticks, of which the process has read [`FIRST_TICK`] first.
 pub(crate) type Ticks = u32;
 
-/// Where an engine has the time from. Without the feature `testing` there is one clock, of no size.
+/// An engine's source of time. Without the feature `testing` it has one variant and no size.
 #[derive(Debug, Clone, Default)]
 pub(crate) enum Clock {
     #[default]
     System,
-    /// It goes as a test says.
+    /// The clock of a test.
     #[cfg(feature = "testing")]
     Test(crate::testing::Clock),
 }
@@ -52,8 +52,9 @@ impl Clock {
     }
 }
 
-/// How many threads wait under one lock, so that a test knows when nothing more comes of them. Kept by those
-/// who wait and those who wake them; without a test's clock it has no size and does nothing.
+/// The number of threads that wait under one lock, for [`Engine::settle`](crate::Engine). Waiting threads
+/// increment it, and a thread that wakes them resets it. Without the feature `testing` it has no size and does
+/// nothing.
 #[derive(Debug, Default)]
 pub(crate) struct Resting {
     #[cfg(feature = "testing")]
@@ -72,7 +73,8 @@ impl Resting {
         let _ = clock;
     }
 
-    /// All of them are about to be woken. Before they are, or they would seem to wait still.
+    /// The calling thread is about to wake all of them. Must come before the wake-up: otherwise they would
+    /// still count as waiting.
     #[inline]
     pub(crate) fn end(&mut self, clock: &Clock) {
         #[cfg(feature = "testing")]
@@ -83,7 +85,7 @@ impl Resting {
     }
 }
 
-/// The tick of a clock that began so long ago.
+/// The tick of a clock after `elapsed`.
 #[cfg(feature = "testing")]
 fn ticks_after(elapsed: Duration) -> Ticks {
     (FIRST_TICK + elapsed.as_nanos() as u64 / TICK_NANOS) as Ticks

@@ -1,7 +1,7 @@
-//! A clock that goes when a test says so.
+//! A clock that a test advances.
 //!
-//! It wakes whoever may wait for a time to come: the shards, by the alarms that they have set, and threads that
-//! are blocked on a connection.
+//! Advancing it fires the alarms of shards that are due, and wakes the threads that block on a connection with
+//! a limit.
 
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -13,10 +13,10 @@ use parking_lot::Mutex;
 use crate::settings::Settings;
 use crate::sys::{Clock as EngineClock, Ticks, ring};
 
-/// The time of an engine under test. It stands still until [`Clock::advance`]. Clones are the same clock.
+/// The clock of an engine under test. It only moves by [`Clock::advance`]. Clones share the time.
 ///
-/// Deadlines go by it: those of connections and of a drain. What does not: the handlers' own waits, the
-/// monitor, and how long calls take, by which routes are proved.
+/// The deadlines of connections and of a drain use it. Waits of handlers, the monitor and the durations of
+/// calls, by which routes are proved, use real time.
 #[derive(Debug, Clone, Default)]
 pub struct Clock {
     time: Arc<Time>,
@@ -24,13 +24,13 @@ pub struct Clock {
 
 #[derive(Debug)]
 struct Time {
-    /// What [`Clock::instant`] counts from.
+    /// The clock's origin.
     start: Instant,
-    /// Nanoseconds since then.
+    /// Nanoseconds since the origin.
     elapsed: AtomicU64,
-    /// Threads that wait for bytes, room or an answer, and do nothing meanwhile.
+    /// The number of threads that wait for bytes, for room or for an answer.
     resting: AtomicUsize,
-    /// Grows with everything that is seen to happen.
+    /// Counts reads, writes, wake-ups and actions of peers, so that `settle` sees activity.
     moves: AtomicU64,
     waiting: Mutex<Waiting>,
 }
@@ -41,9 +41,9 @@ struct Waiting {
     sleepers: Vec<Weak<dyn Sleeper>>,
 }
 
-/// Something that threads wait for, with a limit.
+/// An object that threads wait on, with a limit.
 pub(crate) trait Sleeper: std::fmt::Debug + Send + Sync {
-    /// The time has moved: those who wait look at it anew.
+    /// The time has changed: waiting threads must check their limits again.
     fn time_has_passed(&self);
 }
 
@@ -60,17 +60,17 @@ impl Default for Time {
 }
 
 impl Clock {
-    /// A clock of its own, which stands still.
+    /// A new clock, independent of all others.
     pub fn new() -> Self {
         Clock::default()
     }
 
-    /// Lets time pass. Deadlines that are over come now; what they do is done by the engine's threads, which
-    /// [`Engine::settle`](crate::Engine::settle) waits for. Before a call, `settle` sees to it that what has
-    /// been sent is seen first.
+    /// Advances the time and triggers the deadlines that have passed. The engine's threads handle them
+    /// afterwards: wait with [`Engine::settle`](crate::Engine::settle). Call `settle` before, too, if the engine
+    /// must have seen earlier input first.
     ///
-    /// A deadline that is looked at several times on its way, as that of a write, needs the time to pass
-    /// step by step: [`Engine::pass`](crate::Engine::pass).
+    /// Some deadlines, such as that of a write, are checked several times before they pass. They need small
+    /// steps: see [`Engine::pass`](crate::Engine::pass).
     pub fn advance(&self, by: Duration) {
         let nanos = u64::try_from(by.as_nanos()).unwrap_or(u64::MAX);
         self.time.elapsed.fetch_add(nanos, Ordering::SeqCst);
@@ -89,7 +89,7 @@ impl Clock {
         sleepers.iter().filter_map(Weak::upgrade).for_each(|sleeper| sleeper.time_has_passed());
     }
 
-    /// How much time has passed since the clock was made.
+    /// The time since the clock was created.
     pub fn elapsed(&self) -> Duration {
         Duration::from_nanos(self.time.elapsed.load(Ordering::SeqCst))
     }
@@ -98,11 +98,11 @@ impl Clock {
         self.time.start + self.elapsed()
     }
 
-    /// Has an alarm go off at that time, and at no other that it was set to before.
+    /// Sets an alarm to a time. This replaces its earlier setting.
     pub(crate) fn set_alarm(&self, alarm: &Arc<OwnedFd>, due: Ticks) {
         let mut waiting = self.time.waiting.lock();
         waiting.alarms.retain(|(other, _)| !std::ptr::eq(other.as_ptr(), Arc::as_ptr(alarm)));
-        // Under the lock: the time may have moved just now, and nobody looks again.
+        // Compared under the lock: `advance` may have moved the time before the alarm is in the list.
         if due <= EngineClock::Test(self.clone()).ticks() {
             ring(alarm).expect("a timer");
         } else {
@@ -110,28 +110,28 @@ impl Clock {
         }
     }
 
-    /// Tells `sleeper` whenever the time moves, as long as it lives.
+    /// Notifies `sleeper` whenever the time changes, as long as it exists.
     pub(crate) fn wake_with_time(&self, sleeper: Weak<dyn Sleeper>) {
         self.time.waiting.lock().sleepers.push(sleeper);
     }
 
-    /// So many threads wait from here on.
+    /// `count` threads begin to wait.
     pub(crate) fn rest(&self, count: usize) {
         self.time.resting.fetch_add(count, Ordering::SeqCst);
     }
 
-    /// So many threads that waited are woken.
+    /// `count` waiting threads are about to be woken.
     pub(crate) fn wake(&self, count: usize) {
         self.note_move();
         self.time.resting.fetch_sub(count, Ordering::SeqCst);
     }
 
-    /// How many threads rest.
+    /// The number of waiting threads.
     pub(super) fn resting(&self) -> usize {
         self.time.resting.load(Ordering::SeqCst)
     }
 
-    /// Something has happened.
+    /// Counts an action.
     pub(crate) fn note_move(&self) {
         self.time.moves.fetch_add(1, Ordering::SeqCst);
     }
@@ -142,7 +142,7 @@ impl Clock {
 }
 
 impl Settings {
-    /// Lets the engine go by a test's clock.
+    /// Makes the engine use a test's clock.
     pub fn with_clock(mut self, clock: &Clock) -> Self {
         self.clock = EngineClock::Test(clock.clone());
         self
@@ -156,7 +156,7 @@ mod tests {
 
     fn goes_off(alarm: &Alarm) -> bool {
         use rustix::event::{PollFd, PollFlags, Timespec, poll};
-        // A timer that is rung is due at once, but by the kernel's own clock.
+        // The kernel fires the timer at once, but asynchronously.
         let patience = Timespec { tv_sec: 10, tv_nsec: 0 };
         poll(&mut [PollFd::new(alarm, PollFlags::IN)], Some(&patience)) == Ok(1)
     }

@@ -1,12 +1,12 @@
-//! Connections and time that a test scripts: for tests of engines, protocols and handlers. Needs the feature
+//! Simulated connections and time, for tests of the engine, of protocols and of handlers. Needs the feature
 //! `testing`.
 //!
-//! The engine runs as it always does: its shards, threads, epoll and eventfds are real. What is not are the
-//! bytes and the time. A [`Network`] makes [`Listener`](crate::Listener)s whose clients are [`Peer`]s of the
-//! test: a peer says how its bytes are cut, when a read or write of the engine would block, is interrupted or
-//! fails, and how much room for output there is. A [`Clock`] goes only when the test says so, and then the
-//! engine's deadlines come. [`Engine::settle`](crate::Engine::settle) returns when nothing moves any more.
-//! So a test of a deadline of a minute takes none.
+//! The engine under test is real: shards, threads, epoll. Its connections and its time are simulated. A
+//! [`Network`] creates [`Listener`](crate::Listener)s without sockets; their clients are [`Peer`]s. A peer
+//! decides how its bytes are cut into reads, when a read or write of the engine would block, is interrupted or
+//! fails, and how much room for output there is. A [`Clock`] only moves when the test advances it.
+//! [`Engine::settle`](crate::Engine::settle) waits until the engine has nothing left to do. So a test of a
+//! deadline of one minute takes milliseconds.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -26,7 +26,7 @@
 //! let peer = network.connect();
 //! peer.send_pieces(["on", "e\ntwo", "\n"]);
 //! peer.expect("one\ntwo\n");
-//! // It is idle now, for longer than the default deadline.
+//! // The connection is idle for longer than the default deadline.
 //! engine.settle();
 //! clock.advance(Duration::from_secs(90));
 //! peer.expect_end();
@@ -35,8 +35,7 @@
 //! # }
 //! ```
 //!
-//! What fails fails loudly: waits of a peer and of `settle` panic after 10 s of real time and say what they
-//! have waited for.
+//! The waits of a peer and of `settle` panic after 10 s of real time, with a message that names what is missing.
 
 mod clock;
 mod network;
@@ -53,5 +52,5 @@ pub(crate) use probes::Probes;
 
 use std::time::Duration;
 
-/// Longer than anything takes in a test that does not hang.
+/// The real time after which a wait is a failure.
 const PATIENCE: Duration = Duration::from_secs(10);

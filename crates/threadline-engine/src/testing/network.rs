@@ -1,4 +1,4 @@
-//! Listeners whose clients are made by a test.
+//! Listeners without sockets, and connecting to them.
 
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -14,17 +14,17 @@ use super::{Clock, Peer};
 use crate::listener::Listener;
 use crate::transport::{Link, Scripted, Transport};
 
-/// Where a test's listeners and clients are. Clones are the same network.
+/// A simulated network: listeners for an engine, and peers that connect to them. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Network {
     clock: Clock,
     listeners: Arc<Mutex<Vec<Arc<Backlog>>>>,
-    /// Of the peer that was connected last.
+    /// The port of the last peer.
     port: Arc<AtomicU16>,
 }
 
 impl Network {
-    /// One without listeners. Its connections wait by `clock`, which is to be the engine's too.
+    /// A network without listeners. `clock` must be the clock of the engine.
     pub fn new(clock: &Clock) -> Self {
         let (clock, port) = (clock.clone(), Arc::new(AtomicU16::new(1024)));
         Network { clock, listeners: Arc::default(), port }
@@ -41,7 +41,7 @@ impl Network {
         Listener::scripted(backlog, address)
     }
 
-    /// Connects to the first listener, on its shards in turn.
+    /// Connects to the first listener. Connections are spread over the shards in turn.
     ///
     /// # Panics
     /// If no engine serves it.
@@ -57,7 +57,7 @@ impl Network {
         self.try_connect_to(port).expect("an engine serves the listener")
     }
 
-    /// As [`Network::connect`]; `None` if the engine does not take clients any more, or not yet.
+    /// As [`Network::connect`]; `None` if the engine does not accept clients any more, or not yet.
     pub fn try_connect(&self) -> Option<Peer> {
         self.try_connect_to(1)
     }
@@ -76,7 +76,7 @@ impl Network {
         is_taken.then(|| Peer::new(link, from))
     }
 
-    /// Lets the next accept(2) on the first listener fail with an error of the system, by its number.
+    /// Makes an accept(2) on the first listener fail with this error number. Calls queue up like clients.
     ///
     /// # Panics
     /// If no engine serves it.
@@ -117,7 +117,7 @@ enum Arrival {
 }
 
 impl Backlog {
-    /// Puts it in the queue of the shard whose turn it is. False if all refuse it.
+    /// Adds to the queue of the next shard. Returns false if all queues are closed.
     fn arrive(&self, arrival: Arrival) -> bool {
         let mut queues = self.queues.lock();
         let count = queues.len();
@@ -129,7 +129,7 @@ impl Backlog {
         true
     }
 
-    /// The shares of so many shards.
+    /// Creates the queues of `shards` shards.
     pub(crate) fn share(self: Arc<Self>, shards: usize) -> Vec<Share> {
         let queue = || Queue {
             ready: Arc::new(
@@ -151,7 +151,7 @@ pub(crate) struct Share {
 }
 
 impl Share {
-    /// Readable while somebody waits.
+    /// A descriptor that is readable while the queue is not empty.
     pub(crate) fn ready(&self) -> Arc<OwnedFd> {
         Arc::clone(&self.backlog.queues.lock()[self.at].ready)
     }
@@ -180,7 +180,7 @@ impl Drop for Share {
     fn drop(&mut self) {
         let mut queues = self.backlog.queues.lock();
         queues[self.at].refuses = true;
-        // As a listener that is closed resets who waits in it.
+        // A closed listener resets the connections in its queue.
         let lost = std::mem::take(&mut queues[self.at].arrivals);
         drop(queues);
         drop(lost);

@@ -1,4 +1,4 @@
-//! A client that a test plays.
+//! Simulated clients.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,10 +9,11 @@ use parking_lot::MutexGuard;
 use super::PATIENCE;
 use crate::transport::{Link, Script};
 
-/// The other end of a connection: what it sends and takes, and how the engine's reads and writes go.
+/// The client's end of a simulated connection. It sends and takes bytes, and controls how the engine's reads
+/// and writes behave.
 ///
-/// What it sends is there at once, each piece for a read of its own. What the engine writes is kept until it
-/// is taken; that makes no room by itself ([`Peer::room`]). Dropping it closes the connection.
+/// What the engine writes is kept until the test takes it. Taking makes no room: see [`Peer::room`]. Dropping
+/// the peer closes the connection.
 #[derive(Debug)]
 pub struct Peer {
     link: Arc<Link>,
@@ -24,72 +25,72 @@ impl Peer {
         Peer { link, address }
     }
 
-    /// Where it has connected from: no two peers of a network have the same.
+    /// The peer's address, which is unique in its network.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Sends one piece: the engine may read it at once, or in parts, but nothing behind it with it. After its
-    /// own end, or the engine's, it is lost.
+    /// Sends one piece. A read of the engine never returns bytes of two pieces. Bytes are lost if either end
+    /// has already closed this direction.
     pub fn send(&self, bytes: impl AsRef<[u8]>) {
         self.send_pieces([bytes]);
     }
 
-    /// Sends pieces, each of which is read by itself.
+    /// Sends several pieces, as [`Peer::send`] for each.
     pub fn send_pieces(&self, pieces: impl IntoIterator<Item = impl AsRef<[u8]>>) {
         self.change(|script| pieces.into_iter().for_each(|piece| script.send(piece.as_ref())));
     }
 
-    /// No read of the engine gets more than `most` bytes from here on.
+    /// Limits the engine's reads to `most` bytes each, from now on.
     ///
     /// # Panics
-    /// If that is 0.
+    /// If `most` is 0.
     pub fn reads_at_most(&self, most: usize) {
         assert!(most > 0, "a read gets at least one byte");
         self.change(|script| script.read_max = most);
     }
 
-    /// The next `count` reads of the engine find nothing although there is something (`EAGAIN`). Each is
-    /// followed by a new event. Reads that wait do not do that.
+    /// Makes the next `count` non-blocking reads of the engine fail with `EAGAIN` despite input. A new event
+    /// follows each.
     pub fn stall_reads(&self, count: usize) {
         self.change(|script| script.stalls += count);
     }
 
-    /// The next `count` calls of the engine that wait are interrupted (`EINTR`).
+    /// Interrupts the next `count` blocking calls of the engine on this connection (`EINTR`).
     pub fn interrupt(&self, count: usize) {
         self.change(|script| script.interrupts += count);
     }
 
-    /// Has room for `count` bytes more, and then no more until this is called again. At first there is room
-    /// for everything; `usize::MAX` is that, too.
+    /// Sets how many bytes the engine can write from now on before a write would block. Initially, and with
+    /// `usize::MAX`, there is no bound.
     pub fn room(&self, count: usize) {
         self.change(|script| script.set_room(count));
     }
 
-    /// Has the engine send files by reading and writing them, as over TLS.
+    /// Disables sending files by the kernel: the engine reads and writes them, as over TLS.
     pub fn no_files(&self) {
         self.change(|script| script.sends_files = false);
     }
 
-    /// Closes its sending side.
+    /// Closes the peer's sending side.
     pub fn close_write(&self) {
         self.change(Script::end_input);
     }
 
-    /// Closes the connection: the engine reads what is on the way, then the end; its writes fail.
+    /// Closes the connection. The engine can read what was sent before, then the end; its writes fail.
     pub fn close(&self) {
         self.change(Script::close);
     }
 
-    /// Resets the connection: what is on the way is lost, and the engine's next read or write says so.
+    /// Resets the connection. Unread bytes are lost; the engine's next read or write fails.
     pub fn reset(&self) {
         self.change(Script::reset);
     }
 
-    /// Takes exactly `count` bytes of what the engine has written, and waits for them.
+    /// Waits for `count` bytes and takes them.
     ///
     /// # Panics
-    /// If they do not come, or the end comes first.
+    /// If they do not come within 10 s, or the end comes first.
     pub fn take(&self, count: usize) -> Vec<u8> {
         let enough = |script: &Script| script.output.len() >= count || script.output_ended();
         let mut script = self.wait(&format!("{count} bytes"), enough);
@@ -102,10 +103,10 @@ impl Peer {
         self.taken(&mut script, count)
     }
 
-    /// Takes the bytes that come next, which must be these.
+    /// Waits for exactly these bytes and takes them.
     ///
     /// # Panics
-    /// If they are not, or do not come.
+    /// If other bytes come, or none within 10 s.
     #[track_caller]
     pub fn expect(&self, bytes: impl AsRef<[u8]>) {
         let bytes = bytes.as_ref();
@@ -119,20 +120,20 @@ impl Peer {
         self.taken(&mut script, bytes.len());
     }
 
-    /// Takes all until the engine closes its sending side.
+    /// Waits until the engine closes its sending side, and takes all bytes before it.
     ///
     /// # Panics
-    /// If it does not.
+    /// If the end does not come within 10 s.
     pub fn take_to_end(&self) -> Vec<u8> {
         let mut script = self.wait("the end", Script::output_ended);
         let count = script.output.len();
         self.taken(&mut script, count)
     }
 
-    /// Waits until the engine has closed its sending side, with nothing before it.
+    /// Waits until the engine closes its sending side.
     ///
     /// # Panics
-    /// If it does not, or something comes.
+    /// If bytes come first, or the end does not come within 10 s.
     #[track_caller]
     pub fn expect_end(&self) {
         let is_clear = |script: &Script| script.output_ended() || !script.output.is_empty();
@@ -140,28 +141,28 @@ impl Peer {
         assert!(script.output.is_empty(), "{} came instead of the end", shown(&script.output));
     }
 
-    /// Waits until the engine has let go of the connection.
+    /// Waits until the engine has released the connection.
     ///
     /// # Panics
-    /// If it does not.
+    /// If it does not within 10 s.
     #[track_caller]
     pub fn expect_closed(&self) {
         drop(self.wait("the close", Script::is_dropped));
     }
 
-    /// Takes what there is at this moment, at most `most` bytes.
+    /// Takes the bytes that are there now, at most `most`.
     pub fn take_now(&self, most: usize) -> Vec<u8> {
         let mut script = self.link.lock();
         let count = script.output.len().min(most);
         self.taken(&mut script, count)
     }
 
-    /// How many bytes the engine has written that were not taken.
+    /// The number of bytes that the engine has written and the test has not taken.
     pub fn untaken_len(&self) -> usize {
         self.link.lock().output.len()
     }
 
-    /// How many bytes the engine has not read.
+    /// The number of sent bytes that the engine has not read.
     pub fn unread_len(&self) -> usize {
         self.link.lock().unread_len()
     }
@@ -171,7 +172,7 @@ impl Peer {
         self.link.lock().output_ended()
     }
 
-    /// Whether the engine has let go of the connection.
+    /// Whether the engine has released the connection.
     pub fn is_closed(&self) -> bool {
         self.link.lock().is_dropped()
     }
@@ -211,7 +212,7 @@ impl Drop for Peer {
     }
 }
 
-/// The first bytes, as text where they are.
+/// The first bytes, escaped, for messages.
 fn shown(bytes: &[u8]) -> String {
     const MOST: usize = 200;
     let rest = if bytes.len() > MOST { "…" } else { "" };

@@ -1,4 +1,4 @@
-//! Waiting until an engine has nothing more to do.
+//! Waiting until an engine has nothing left to do.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,15 +10,15 @@ use crate::shared::Phase;
 use crate::sys::Clock as EngineClock;
 
 impl Engine {
-    /// Waits until nothing moves any more: the shards have served every event, deadline and note that there
-    /// was, and every thread of the engine that has a connection waits for its peer or for an answer. From
-    /// here on only the test can make something happen.
+    /// Waits until the engine is quiescent: the shards have served every event, deadline and note, the pool's
+    /// queue is empty, and each thread that serves a connection waits for its peer or for an answer. Then only
+    /// the test can cause further activity.
     ///
-    /// A handler that waits for something else, such as a channel, keeps the engine busy:
-    /// [`Engine::settle_shards`] leaves it alone.
+    /// A handler that waits for something else, such as a channel, keeps the engine busy: use
+    /// [`Engine::settle_shards`] there.
     ///
     /// # Panics
-    /// If the engine does not go by a [`Clock`] of a test, or is still busy after 10 s.
+    /// If the engine does not use a test's [`Clock`], or is still busy after 10 s.
     pub fn settle(&self) {
         self.settle_with(|engine, clock| {
             let pool = engine.shared.pool.stats();
@@ -30,7 +30,7 @@ impl Engine {
         });
     }
 
-    /// As [`Engine::settle`], for the shards alone: handlers may run elsewhere, or wait.
+    /// As [`Engine::settle`], for the shards only. Handlers may be running on other threads.
     ///
     /// # Panics
     /// As [`Engine::settle`].
@@ -38,7 +38,7 @@ impl Engine {
         self.settle_with(|_, _| true);
     }
 
-    /// Lets so much time pass in steps of at most `step`, and settles after each.
+    /// Advances the clock by `time` in steps of at most `step`, and settles after each step.
     ///
     /// # Panics
     /// As [`Engine::settle`]; if `step` is zero.
@@ -88,7 +88,7 @@ impl Engine {
         clock.moves() + self.shards.iter().map(|shard| shard.home.probes.moves()).sum::<u64>()
     }
 
-    /// Has each shard serve what there is.
+    /// Waits until each shard has served everything that is ready.
     fn probe_shards(&self, until: Instant) {
         let probes = self.shards.iter().map(|shard| {
             let seen = shard.home.probes.answered();

@@ -1,5 +1,5 @@
-//! Sending files, over transports that can do it in the kernel and those that cannot, and the errors of
-//! files that cannot be read to their end.
+//! Sending files: by the kernel where the transport supports it, otherwise by reading and writing. Also the
+//! errors of files that cannot be read to their end.
 
 use std::fmt;
 use std::fs::File;
@@ -11,10 +11,10 @@ use std::path::PathBuf;
 use super::{FileSent, PART, Sent, Transport};
 use crate::log::limited;
 
-/// What is read at once of a file that the transport cannot send by itself: 64 KB.
+/// Size of a piece where the file is read and written: 64 KB.
 const PIECE: usize = 64 * 1024;
 
-/// Sends what there is room for right now of a file, from `offset` on, which moves; at most a [`PART`].
+/// Sends as much of a file as there is room for, at most a [`PART`], and advances `offset`.
 ///
 /// # Errors
 /// The connection has failed, or the file cannot be read to its end ([`tell_unreadable`]).
@@ -32,7 +32,7 @@ pub(crate) fn send_file(
     }
 }
 
-/// Reads a file piece by piece and writes it. What is read and not written is read again.
+/// Reads a file in pieces and writes them. Bytes that were read but not written are read again next time.
 fn send_pieces(
     file: &File,
     offset: &mut u64,
@@ -108,7 +108,7 @@ mod tests {
         File::from(rustix::fs::memfd_create("file", MemfdFlags::CLOEXEC).expect("a file"))
     }
 
-    /// A reader that keeps up has the whole file, in parts that are not too large.
+    /// A fast reader gets the whole file, at most a part per call.
     #[test]
     fn a_fast_reader_gets_a_part_at_a_time() {
         const LEN: u64 = 64 << 20;
@@ -134,7 +134,7 @@ mod tests {
         assert_eq!(reader.join().expect("reader"), LEN);
     }
 
-    /// However little is taken of each piece.
+    /// For several sizes of partial writes.
     #[test]
     fn a_file_that_is_sent_in_pieces_arrives_as_it_is() {
         let content: Vec<u8> = (0..PART * 2 + 777).map(|at| (at % 251) as u8).collect();
@@ -161,7 +161,7 @@ mod tests {
         }
     }
 
-    /// Of some of its files procfs has no pages that could be sent.
+    /// sendfile(2) fails with EINVAL for some files of procfs.
     #[test]
     fn what_the_kernel_cannot_send_is_read_and_written() {
         let (ours, mut theirs) = UnixStream::pair().expect("a pair of sockets");

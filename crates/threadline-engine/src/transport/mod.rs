@@ -1,41 +1,38 @@
-//! A connection's bytes. Nothing else in the engine makes a system call on a connected stream.
+//! Reading and writing of connected streams. The rest of the engine makes no system call on them.
 //!
-//! # Reading and writing
-//! All methods take `&self`. One thread at a time reads and one at a time writes, and these may be two
-//! threads at once: the connection's owner reads, an [`Outbox`](crate::connection::Outbox) orders the
-//! writes. [`Transport::shut_down`] and the questions may come from any thread at any time.
+//! # Contract
+//! All methods take `&self`. At most one thread reads and at most one thread writes; these may be different
+//! threads at the same time. The connection's owner reads; an [`Outbox`](crate::connection::Outbox) serialises
+//! the writes. All other methods may be called from any thread at any time.
 //!
-//! * [`Transport::read`] never waits and never ends with `EINTR`. It says where in the caller's buffer the
-//!   bytes are, that the peer sends no more, or what has to happen before there is more. After
-//!   [`Received::Wait`] there will be a new readiness event; before it none is promised, since events are
-//!   edge-triggered. So a reader stops at `Wait`, or where [`Transport::is_emptied_by`] spares it that read.
-//! * [`Transport::read_blocking`] waits, after [`Transport::block`], up to [`Transport::set_read_limit`].
-//!   `EINTR` comes back to the caller, who knows how much of its time is left. One system call on a plain
-//!   socket. It is for connections with a thread of their own.
-//! * [`Transport::write`] never waits. It takes less than all of its bytes only if there is no room, or more
-//!   than `most` were given; in the first case an event follows once there is room.
-//! * [`Transport::write_file`] sends a file from the page cache. A transport that has to see the bytes, or a
-//!   file system that cannot do it, answers [`FileSent::Unsupported`]; [`send_file`] then reads the file in
-//!   parts and writes them.
-//! * [`Transport::wait`] blocks until there is input or room, or a limit is reached.
-//! * [`Transport::shut_down`] never waits. `Shutdown::Write` ends our side for the peer to read as the end of
-//!   input ([`Transport::close_write`]); `Shutdown::Both` is also how another thread reaches one that is
-//!   blocked here.
-//! * The descriptor ([`AsFd`]) is for registering with epoll, and for stream handlers who ask for it. Nothing
-//!   in the engine reads or writes it elsewhere.
+//! * [`Transport::read`] never blocks and never returns `EINTR`. It returns the range of the bytes in the
+//!   caller's buffer, the end of input, or what it waits for. Readiness is edge-triggered: after
+//!   [`Received::Wait`] the transport raises a new event, before it raises none. A reader therefore reads until
+//!   `Wait`, or until [`Transport::is_emptied_by`] shows that the next read would return it.
+//! * [`Transport::read_blocking`] blocks for at most [`Transport::set_read_limit`]; [`Transport::block`] enables
+//!   it. It returns `EINTR` to the caller, which computes the remaining time. It is one system call on a plain
+//!   socket, and is meant for connections that have a thread of their own.
+//! * [`Transport::write`] never blocks. It writes fewer bytes than `most` allows only if there is no room; the
+//!   transport then raises an event when there is room again.
+//! * [`Transport::write_file`] sends a file from the page cache. A transport that needs the bytes, or a file
+//!   system without support, returns [`FileSent::Unsupported`]; [`send_file`] then reads the file in parts and
+//!   writes them.
+//! * [`Transport::wait`] blocks until there is input or room, or until its limit.
+//! * [`Transport::shut_down`] never blocks. `Shutdown::Write` sends the end of our output
+//!   ([`Transport::close_write`]). `Shutdown::Both` also ends calls that block in another thread.
+//! * The descriptor ([`AsFd`]) is for registration with epoll, and for stream handlers that ask for it.
 //!
-//! # What is to come
-//! **TLS** becomes a variant. Its one state serves both directions and is locked for one record at a time,
-//! never while the caller waits, so that one thread can read and another write. A record is decrypted in place
-//! in the caller's buffer: that is why [`Received::Data`] is a range. What does not fit the buffer stays with
-//! the transport and counts as [`Transport::buffered`]. Reading may have to write first (key update,
-//! handshake), which is [`Need::Room`]. `write_file` is unsupported there, unless the kernel does TLS.
+//! # Later transports
+//! **TLS** is another variant. One state serves both directions; a lock protects it for one record at a time,
+//! never during a wait, so that one thread can read while another writes. Records are decrypted in place in
+//! the caller's buffer, which is why [`Received::Data`] is a range. Plaintext that does not fit the buffer
+//! stays in the transport and counts for [`Transport::buffered`]. A read may have to write first (key update,
+//! handshake): it returns [`Need::Room`]. `write_file` is unsupported, unless the kernel encrypts.
 //!
-//! **io_uring** tells of completion instead of readiness. Its transport owns the buffers of the receives that
-//! are under way: a completion is the readiness event, `read` gives what a completed receive has left and
-//! `Wait` once that is used up and the next receive is queued. `write` queues a send and counts what is under
-//! way as taken, up to a bound; its end is the event that says that there is room. The descriptor is then for
-//! registering only.
+//! **io_uring** reports completion instead of readiness. Its transport owns the buffers of pending receives.
+//! A completion is the readiness event; `read` returns what a completed receive has left, and `Wait` once that
+//! is used up and the next receive is queued. `write` queues a send and counts its bytes as written, up to a
+//! bound; the completion of a send is the event for room. The descriptor only serves for registration.
 
 mod file;
 mod plain;
@@ -55,68 +52,68 @@ use plain::Plain;
 #[cfg(feature = "testing")]
 pub(crate) use scripted::{Link, Script, Scripted};
 
-/// The bytes of one connection. An enum, so that a read or write of a plain socket is no virtual call.
+/// The transport of one connection. An enum: a plain socket costs no virtual call.
 #[derive(Debug)]
 pub(crate) enum Transport {
     Plain(Plain),
-    /// The other end is a test.
+    /// A test plays the peer.
     #[cfg(feature = "testing")]
     Scripted(Box<Scripted>),
 }
 
-/// What came of a read.
+/// Result of a read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Received {
-    /// Bytes, at this place in the buffer; at least one, if the buffer has room.
+    /// The bytes at this range of the buffer; at least one, unless the buffer is empty.
     Data(Range<usize>),
-    /// The peer sends no more.
+    /// The end of input.
     End,
-    /// No more for now. Of a blocking read: its limit has passed.
+    /// No bytes yet. From a blocking read: its limit has passed.
     Wait(Need),
 }
 
-/// Whether a read waits.
+/// Whether a read blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Patience {
-    /// It does not.
+    /// It returns at once.
     None,
-    /// Up to [`Transport::set_read_limit`].
+    /// It blocks for at most [`Transport::set_read_limit`].
     Limit,
 }
 
 /// What a transport waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Need {
-    /// Bytes, or the end, of the peer.
+    /// Bytes of the peer, or the end of input.
     Input,
     /// Room for output.
     Room,
 }
 
-/// What became of a write.
+/// Result of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sent {
-    /// The transport has all of it.
+    /// All bytes are written.
     All,
-    /// This many bytes are sent, and no more for now.
+    /// Only this many bytes are written.
     Part(usize),
 }
 
-/// What became of a part of a file.
+/// Result of writing a part of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FileSent {
     Sent(Sent),
-    /// The bytes have to be read and written one by one.
+    /// The caller has to read the file and write its bytes.
     Unsupported,
 }
 
-/// What the next read would find.
+/// What the next read would return.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ahead {
     Data,
     /// The end of input, or an error.
     End,
-    /// Nothing for now.
+    /// No bytes yet.
     Nothing,
 }
 
@@ -131,12 +128,12 @@ pub(crate) const PART: usize = 256 * 1024;
 pub(crate) const REPLY_PART: usize = 4 << 20;
 
 impl Transport {
-    /// A connected stream socket that does not block.
+    /// Wraps a connected, non-blocking stream socket.
     pub(crate) fn plain(socket: impl Into<OwnedFd>) -> Self {
         Transport::Plain(Plain::new(socket.into()))
     }
 
-    /// Reads what has come, without waiting.
+    /// Reads without blocking.
     ///
     /// # Errors
     /// The connection has failed.
@@ -145,7 +142,7 @@ impl Transport {
         self.read_with(buffer, Patience::None)
     }
 
-    /// Reads what comes next, and waits for it.
+    /// Reads; blocks until there are bytes or the limit has passed.
     ///
     /// # Errors
     /// [`io::ErrorKind::Interrupted`] if a signal has come; otherwise the connection has failed.
@@ -154,11 +151,11 @@ impl Transport {
         self.read_with(buffer, Patience::Limit)
     }
 
-    /// [`Transport::read`] or [`Transport::read_blocking`]. Where both are possible, one call is less code on
+    /// [`Transport::read`] or [`Transport::read_blocking`], chosen at run time: one inlined call is less code on
     /// the fast path than two.
     ///
     /// # Errors
-    /// As theirs.
+    /// As for these two.
     #[inline(always)]
     pub(crate) fn read_with(&self, buffer: &mut [u8], patience: Patience) -> io::Result<Received> {
         match self {
@@ -171,8 +168,8 @@ impl Transport {
         }
     }
 
-    /// Whether a read that gave so many bytes, of the `room` that there was, has taken all there was. What
-    /// comes later makes a new event; but the event of the peer's close may have come before that read.
+    /// Whether a read of `count` bytes into a buffer of `room` bytes has taken all input. Later input raises a
+    /// new event; the event of a peer's close may already have been raised before the read.
     #[inline(always)]
     pub(crate) fn is_emptied_by(&self, count: usize, room: usize) -> bool {
         match self {
@@ -182,7 +179,7 @@ impl Transport {
         }
     }
 
-    /// Lets [`Transport::read_blocking`] wait from here on.
+    /// Enables [`Transport::read_blocking`].
     ///
     /// # Errors
     /// The system's.
@@ -194,8 +191,8 @@ impl Transport {
         }
     }
 
-    /// How long a blocking read may take from now on; `None`: for ever. 1 ms at least. A system call, so the
-    /// caller sets it only where it changes.
+    /// Sets the limit of a blocking read: at least 1 ms; `None` means no limit. This is a system call: callers
+    /// make it only when the limit changes.
     ///
     /// # Errors
     /// The system's.
@@ -210,9 +207,8 @@ impl Transport {
         }
     }
 
-    /// How long a write that blocks may take from now on; `None`: for ever. 1 ms at least. None of the writes
-    /// here blocks, but that of a file by sendfile(2) after [`Transport::block`], and what a stream handler
-    /// does with the descriptor.
+    /// Sets the limit of a blocking write: at least 1 ms; `None` means no limit. It applies to sendfile(2) after
+    /// [`Transport::block`], and to writes that a stream handler makes on the descriptor itself.
     ///
     /// # Errors
     /// The system's.
@@ -224,7 +220,7 @@ impl Transport {
         }
     }
 
-    /// Writes what there is room for right now, at most so many bytes.
+    /// Writes the bytes that there is room for, at most `most`.
     ///
     /// # Errors
     /// The connection has failed.
@@ -237,8 +233,8 @@ impl Transport {
         }
     }
 
-    /// Writes what there is room for right now of a file, from `offset` on, which moves; at most a [`PART`].
-    /// For [`send_file`], which can do without it.
+    /// Writes as much of a file as there is room for, at most a [`PART`], and advances `offset`. [`send_file`] has
+    /// a fallback where this is unsupported.
     ///
     /// # Errors
     /// The connection has failed, or the file cannot be read.
@@ -250,15 +246,15 @@ impl Transport {
         }
     }
 
-    /// Closes our side: the peer reads the end of input once it has read what was written.
+    /// Sends the end of our output: the peer reads it after all bytes that were written.
     pub(crate) fn close_write(&self) {
         let _ = self.shut_down(Shutdown::Write);
     }
 
-    /// Ends one direction or both, also for threads that are blocked here: their reads end.
+    /// Shuts down one direction or both. Calls that block in other threads return.
     ///
     /// # Errors
-    /// The connection is gone already.
+    /// The connection has already ended.
     pub(crate) fn shut_down(&self, how: Shutdown) -> io::Result<()> {
         match self {
             Transport::Plain(plain) => plain.shut_down(how),
@@ -270,7 +266,7 @@ impl Transport {
         }
     }
 
-    /// How many bytes can be read without waiting.
+    /// The number of bytes that can be read without blocking.
     pub(crate) fn buffered(&self) -> u64 {
         match self {
             Transport::Plain(plain) => plain.buffered(),
@@ -279,7 +275,7 @@ impl Transport {
         }
     }
 
-    /// What the next read would find; takes nothing.
+    /// What the next read would return. Consumes nothing.
     pub(crate) fn ahead(&self) -> Ahead {
         match self {
             Transport::Plain(plain) => plain.ahead(),
@@ -288,7 +284,7 @@ impl Transport {
         }
     }
 
-    /// Whether the peer sends no more, on transports whose events do not say so; false on the others.
+    /// Whether the peer has closed its side, for transports whose events do not carry that; false for others.
     #[inline(always)]
     pub(crate) fn has_hung_up(&self) -> bool {
         match self {
@@ -298,8 +294,8 @@ impl Transport {
         }
     }
 
-    /// How many of the bytes that were written the peer's system has not taken yet, as far as that is known:
-    /// it falls while the peer reads, long before there is room.
+    /// The number of written bytes that the peer's system has not taken yet; 0 if unknown. It falls while the
+    /// peer reads, long before there is room again.
     pub(crate) fn untaken_len(&self) -> usize {
         match self {
             Transport::Plain(plain) => plain.untaken_len(),
@@ -308,7 +304,7 @@ impl Transport {
         }
     }
 
-    /// Whether there is room for output at this moment, or the connection has failed, which a write will say.
+    /// Whether there is room for output now, or the connection has failed, which a write then reports.
     pub(crate) fn has_room(&self) -> bool {
         match self {
             Transport::Plain(plain) => plain.has_room(),
@@ -317,7 +313,7 @@ impl Transport {
         }
     }
 
-    /// Whether the connection has failed, or both sides are closed.
+    /// Whether the connection has failed or both directions are closed.
     pub(crate) fn has_failed(&self) -> bool {
         match self {
             Transport::Plain(plain) => plain.has_failed(),
@@ -326,8 +322,8 @@ impl Transport {
         }
     }
 
-    /// Blocks until there is input (or its end) or room for output, or the connection has failed. False if
-    /// `limit` has passed first; `None` waits for ever.
+    /// Blocks until there is input (or its end) or room for output, or until the connection fails. Returns
+    /// false if `limit` has passed first; `None` means no limit.
     ///
     /// # Errors
     /// [`io::ErrorKind::Interrupted`] if a signal has come; otherwise the system's.
@@ -339,7 +335,7 @@ impl Transport {
         }
     }
 
-    /// The address that the peer connected to; `None` if that is no IP address.
+    /// The address that the peer connected to; `None` if it is not an IP address.
     pub(crate) fn local_addr(&self) -> Option<SocketAddr> {
         match self {
             Transport::Plain(plain) => plain.local_addr(),
@@ -359,8 +355,8 @@ impl AsFd for Transport {
     }
 }
 
-/// Moves what was read to the start of the buffer, for readers whose buffers belong to user code. Returns
-/// the number of bytes.
+/// Moves the bytes that were read to the start of the buffer, and returns their number. For buffers of user
+/// code.
 pub(crate) fn to_start(buffer: &mut [u8], read: Range<usize>) -> usize {
     let count = read.len();
     if read.start > 0 {

@@ -1,4 +1,4 @@
-//! A plain socket: the kernel is the transport.
+//! Plain sockets.
 
 use std::fs::File;
 use std::io;
@@ -30,17 +30,17 @@ impl Plain {
 
     #[inline(always)]
     pub(super) fn read(&self, buffer: &mut [u8], patience: Patience) -> io::Result<Received> {
-        // MSG_DONTWAIT: some connections are read by others too than the thread for which they block.
+        // MSG_DONTWAIT, because the socket itself may be blocking.
         let flags = match patience {
             Patience::None => RecvFlags::DONTWAIT,
             Patience::Limit => RecvFlags::empty(),
         };
         loop {
-            // Not read(2), which costs the kernel its checks for files on the way to the same place.
+            // recv(2) is cheaper than read(2), which checks for files first.
             match rustix::net::recv(&self.socket, &mut *buffer, flags) {
                 Ok((0, _)) => return Ok(Received::End),
                 Ok((count, _)) => return Ok(Received::Data(0..count)),
-                // Also the kernel's word for "timed out".
+                // A blocking read reports its timeout by EAGAIN, too.
                 Err(Errno::AGAIN) => return Ok(Received::Wait(Need::Input)),
                 Err(Errno::INTR) if patience == Patience::None => {}
                 Err(error) => return Err(error.into()),
@@ -93,7 +93,7 @@ impl Plain {
                 Ok(0) => return Err(file::unreadable(file, io::ErrorKind::UnexpectedEof.into())),
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => break,
-                // Not every file system can do it (sendfile(2), "NOTES").
+                // Some file systems do not support it (sendfile(2), "NOTES").
                 Err(Errno::INVAL | Errno::NOSYS) if *offset == begin => {
                     return Ok(FileSent::Unsupported);
                 }
@@ -137,7 +137,7 @@ impl Plain {
     }
 
     pub(super) fn has_failed(&self) -> bool {
-        // ERR and HUP are always looked for.
+        // poll(2) always reports ERR and HUP.
         self.is_now(PollFlags::empty())
     }
 
@@ -181,7 +181,7 @@ fn is_of_peer(error: Errno) -> bool {
     )
 }
 
-/// The kernel's form of a time.
+/// Converts a duration for the kernel.
 fn timespec(time: Duration) -> Timespec {
     Timespec {
         tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
@@ -196,7 +196,7 @@ mod tests {
 
     use super::*;
 
-    /// Ours, which does not block, and theirs.
+    /// A non-blocking socket and its peer.
     fn pair() -> (Plain, UnixStream) {
         let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
         ours.set_nonblocking(true).expect("a socket");
@@ -229,7 +229,7 @@ mod tests {
         assert_eq!(ours.read(&mut buffer, Patience::None).expect("a peer"), Received::End);
     }
 
-    /// Whatever the socket does, a plain read does not wait, and a blocking one no longer than said.
+    /// Also on a blocking socket, `Patience::None` returns at once.
     #[test]
     fn a_blocking_read_waits_as_long_as_said() {
         let (ours, mut theirs) = pair();

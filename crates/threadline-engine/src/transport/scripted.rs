@@ -1,9 +1,8 @@
-//! A connection whose other end is a test: see [`testing`](crate::testing).
+//! Connections whose peer is a test: see [`testing`](crate::testing).
 //!
-//! Both ends share a [`Link`]: the engine's is a [`Scripted`] transport, the test's a
-//! [`Peer`](crate::testing::Peer). An eventfd is what the engine registers with epoll; each of its edges says
-//! "input" and "room" alike. So events here are vaguer than those of sockets, which the contract of transports
-//! allows: what there is, is found out by reading and writing.
+//! Both ends share a [`Link`]. The engine has a [`Scripted`] transport, the test has a
+//! [`Peer`](crate::testing::Peer). The engine registers an eventfd with epoll. Each of its edges reports input
+//! and room at the same time, whichever has changed; the contract of transports allows such spurious events.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -27,49 +26,49 @@ pub(crate) struct Scripted {
     link: Arc<Link>,
 }
 
-/// What both ends share.
+/// The shared state of both ends.
 #[derive(Debug)]
 pub(crate) struct Link {
     ready: OwnedFd,
     clock: Clock,
     local: SocketAddr,
     script: Mutex<Script>,
-    /// For the engine's threads: anything in the script has changed, or the time has.
+    /// Signals the engine's threads: the script or the time has changed.
     changed: Condvar,
-    /// For the test: the engine has done something.
+    /// Signals the test: the engine has written or closed.
     answered: Condvar,
 }
 
-/// The state of a connection, and what is to happen on it.
+/// The state of a connection, and the disturbances that the test has ordered.
 #[derive(Debug)]
 pub(crate) struct Script {
-    /// Pieces that the peer has sent; a read gets no more than the first.
+    /// Pieces that the peer has sent. A read never crosses the end of a piece.
     input: VecDeque<VecDeque<u8>>,
-    /// The peer sends no more.
+    /// The peer has closed its sending side.
     input_ended: bool,
-    /// What a read gets at most.
+    /// The most bytes that a read returns.
     pub(crate) read_max: usize,
-    /// So many reads find nothing, although there is something.
+    /// The number of reads that will return `Wait` despite input.
     pub(crate) stalls: usize,
-    /// So many calls that wait are interrupted.
+    /// The number of blocking calls that will return `EINTR`.
     pub(crate) interrupts: usize,
-    /// The connection has failed, and the engine has not been told.
+    /// An error that the engine has not seen yet.
     failure: Option<io::ErrorKind>,
-    /// The peer is gone, in whatever way.
+    /// The peer has closed or reset the connection.
     gone: bool,
-    /// What the engine has written and the peer has not taken.
+    /// Bytes that the engine has written and the peer has not taken.
     pub(crate) output: Vec<u8>,
-    /// How much more the engine may write; `usize::MAX` for ever.
+    /// The number of bytes that the engine may still write; `usize::MAX` means no bound.
     room: usize,
-    /// Whether files are sent without the engine reading them.
+    /// Whether `write_file` is supported.
     pub(crate) sends_files: bool,
-    /// The engine has closed its sides.
+    /// Directions that the engine has shut down.
     write_shut: bool,
     read_shut: bool,
     /// The engine has dropped its end.
     dropped: bool,
     read_limit: Option<Duration>,
-    /// Threads of the engine that wait.
+    /// Threads of the engine that block on this connection.
     resting: Resting,
 }
 
@@ -104,7 +103,7 @@ impl Script {
         self.room > 0 || self.gone || self.write_shut
     }
 
-    /// How many bytes of so many can be written.
+    /// The number of bytes, of `count`, that can be written.
     fn admit(&mut self, count: usize) -> io::Result<usize> {
         if let Some(failure) = self.failure.take() {
             return Err(failure.into());
@@ -119,7 +118,7 @@ impl Script {
         Ok(count)
     }
 
-    /// Whether the engine has ended its output.
+    /// Whether the engine has closed its sending side.
     pub(crate) fn output_ended(&self) -> bool {
         self.write_shut || self.dropped
     }
@@ -139,12 +138,12 @@ impl Script {
         self.input_ended = true;
     }
 
-    /// The peer is gone; what it has sent can still be read.
+    /// The peer closes the connection. The engine can still read what was sent before.
     pub(crate) fn close(&mut self) {
         (self.input_ended, self.gone) = (true, true);
     }
 
-    /// The connection has failed: what was on its way is lost.
+    /// The peer resets the connection. Unread input is lost.
     pub(crate) fn reset(&mut self) {
         self.close();
         self.input.clear();
@@ -155,7 +154,7 @@ impl Script {
         self.room = room;
     }
 
-    /// How many bytes the engine has not read.
+    /// The number of bytes that the engine has not read.
     pub(crate) fn unread_len(&self) -> usize {
         self.input.iter().map(VecDeque::len).sum()
     }
@@ -198,13 +197,13 @@ impl Link {
         self.script.lock()
     }
 
-    /// Waits for a change. The time counts as one.
+    /// Waits until the script or the time changes.
     fn wait(&self, script: &mut MutexGuard<'_, Script>) {
         script.resting.begin(&self.clock);
         self.changed.wait(script);
     }
 
-    /// As a peer waits: in real time, and not for ever. False once that is over.
+    /// Waits for the engine, in real time. Returns false after `limit`.
     pub(crate) fn wait_as_peer(
         &self,
         script: &mut MutexGuard<'_, Script>,
@@ -213,10 +212,10 @@ impl Link {
         !self.answered.wait_for(script, limit).timed_out()
     }
 
-    /// Something has changed for the engine: an edge, and its threads look again.
+    /// Raises an event and wakes the threads that block here.
     pub(crate) fn tell_engine(&self, script: &mut Script) {
-        // A write is an edge for those who are registered for input, a read for output. Last is a write, since
-        // epoll asks what there is when it tells of an edge.
+        // A write to an eventfd is an edge for input, a read is one for output. The last call is a write because
+        // epoll checks again, when it reports an edge, whether the descriptor is readable.
         let _ = rustix::io::write(&self.ready, &1u64.to_ne_bytes());
         let _ = rustix::io::read(&self.ready, &mut [0; 8]);
         let _ = rustix::io::write(&self.ready, &1u64.to_ne_bytes());
@@ -228,7 +227,7 @@ impl Link {
         self.changed.notify_all();
     }
 
-    /// The engine has written or ended something.
+    /// Wakes the test after the engine has written or closed.
     fn tell_peer(&self) {
         self.note_move();
         self.answered.notify_all();
@@ -252,7 +251,7 @@ impl Link {
 
 impl Sleeper for Link {
     fn time_has_passed(&self) {
-        // A thread that is about to wait has the lock, and has seen the time before it moved.
+        // Under the lock: a thread that has read the time but does not wait yet holds it.
         self.wake_engine(&mut self.script.lock());
     }
 }
@@ -267,7 +266,7 @@ impl Scripted {
         self.link.note_move();
         if script.stalls > 0 && script.ahead() != Ahead::Nothing {
             script.stalls -= 1;
-            // There will be an event, as there always is after this answer.
+            // The contract promises an event after `Wait`.
             self.link.tell_engine(&mut script);
             return Ok(Received::Wait(Need::Input));
         }
@@ -333,7 +332,7 @@ impl Scripted {
         let mut script = self.link.lock();
         script.read_shut |= how != Shutdown::Write;
         script.write_shut |= how != Shutdown::Read;
-        // As the kernel does: whoever waits on either end is told.
+        // Both ends are notified, as by the kernel.
         self.link.tell_engine(&mut script);
         self.link.tell_peer();
     }

@@ -1,4 +1,4 @@
-//! An engine whose clients and time are the test's.
+//! An engine with simulated clients and time, and helpers.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -42,7 +42,7 @@ pub(crate) use every_model;
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
-/// Longer than anything takes that is not broken.
+/// The real time after which a wait is a failure.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) struct Fixture {
@@ -51,7 +51,7 @@ pub(crate) struct Fixture {
     pub(crate) clock: Clock,
 }
 
-/// Two shards, whatever the machine has.
+/// Settings with two shards.
 pub(crate) fn settings(model: Model) -> Settings {
     let mut settings = Settings::default();
     (settings.model, settings.shards) = (model, 2);
@@ -92,17 +92,17 @@ impl Fixture {
         self.engine.counts()
     }
 
-    /// Lets time pass in steps that no deadline here is too short for.
+    /// Lets time pass, in steps that are short compared with the deadlines of these tests.
     pub(crate) fn pass(&self, time: Duration) {
         self.engine.pass(time, (time / 16).max(Duration::from_millis(100)));
     }
 
-    /// Lets all but a twentieth of a deadline pass: it must not come. Deadlines may be late, never early.
+    /// Lets 95 % of a deadline pass. It must not come yet: deadlines may be late, never early.
     pub(crate) fn pass_nearly(&self, limit: Duration) {
         self.pass(limit * 19 / 20);
     }
 
-    /// Lets the rest of a deadline pass, and as much as it may be late.
+    /// Lets the rest of a deadline pass, and the time by which it may be late.
     pub(crate) fn pass_over(&self, limit: Duration) {
         self.pass(limit / 20 + limit / 4 + SECOND / 10);
     }
@@ -112,7 +112,7 @@ impl Fixture {
     }
 }
 
-/// Waits until something can be seen that other threads bring about.
+/// Waits until other threads have brought about a condition.
 pub(crate) fn eventually(what: &str, is_there: impl Fn() -> bool) {
     let until = Instant::now() + PATIENCE;
     while !is_there() {

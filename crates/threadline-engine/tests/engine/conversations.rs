@@ -1,4 +1,4 @@
-//! However bytes come and go, each message gets its reply, in order, and every connection its end.
+//! Messages get their replies in order, and connections end, however the bytes arrive and leave.
 
 use threadline_engine::testing::Peer;
 use threadline_engine::{Frames, Lines, Model};
@@ -6,14 +6,14 @@ use threadline_engine::{Frames, Lines, Model};
 use crate::common::{Fixture, every_model, messages, settings};
 use crate::toy::{Toy, message, reply};
 
-/// What is sent and what is to come back, of a protocol.
+/// A protocol, bytes to send and the expected replies.
 struct Exchange {
     fixture: Fixture,
     sent: Vec<u8>,
     replies: Vec<u8>,
 }
 
-/// Three short messages, an empty one among them, of each protocol.
+/// Three short messages of each protocol, one of them empty.
 fn exchanges(model: Model) -> [Exchange; 3] {
     let lines = Lines::new(|line, _| Some(line.to_uppercase()));
     let frames = Frames::new(|frame, _| Some(frame.to_ascii_uppercase()));
@@ -41,7 +41,7 @@ fn toy(model: Model) -> Fixture {
     messages(settings(model), Toy::new())
 }
 
-/// The replies, and the end after the peer's own.
+/// Expects the replies, and the end after the peer has closed its side.
 fn expect_all(peer: &Peer, replies: &[u8]) {
     peer.expect(replies);
     peer.close_write();
@@ -129,10 +129,10 @@ every_model! {
         peer.send_pieces((0..200).map(|number| message(&format!("{number:03}"))));
         fixture.engine.settle();
         assert_eq!(peer.untaken_len(), 4, "as much as there is room for");
-        // 5 bytes each; a turn's messages are answered, and what is not looked at stays on the way.
+        // The engine answers at most one turn's messages and does not read the rest.
         assert!(peer.unread_len() > 0, "the rest waits");
         for number in 0..200 {
-            // One byte at a time, whatever the engine makes of it.
+            // One byte at a time.
             for byte in reply(&format!("{number:03}")).as_bytes() {
                 peer.room(1);
                 peer.expect([*byte]);

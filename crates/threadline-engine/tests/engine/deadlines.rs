@@ -1,4 +1,4 @@
-//! Every deadline comes when it is due, not before, and by what it counts. None is waited for.
+//! Every deadline comes when it is due and not before, in simulated time.
 
 use std::io::{Read, Write};
 use std::sync::mpsc;
@@ -13,7 +13,7 @@ fn toy(model: Model, timeouts: Timeouts) -> Fixture {
     messages(settings(model), Toy::new().timeouts(timeouts))
 }
 
-/// One deadline and no other.
+/// Timeouts of which only those set by `set` are enabled.
 fn only(set: impl FnOnce(&mut Timeouts)) -> Timeouts {
     let mut timeouts = Timeouts {
         head: None,
@@ -69,7 +69,7 @@ every_model! {
         let (silent, begun) = (fixture.connect(), fixture.connect());
         begun.send("1");
         fixture.pass_nearly(limit);
-        // More of it gives it no more time.
+        // Further bytes do not extend the deadline.
         begun.send("2");
         fixture.engine.settle();
         assert_eq!(begun.untaken_len(), 0);
@@ -155,7 +155,7 @@ every_model! {
         fixture.engine.settle();
         for byte in b"7:A" {
             fixture.pass(limit * 2 / 3);
-            // Without making room: the peer has it, and the engine does not know of more.
+            // This makes no room: the engine only sees that the peer has taken a byte.
             peer.expect([*byte]);
         }
         fixture.pass(limit * 2 / 3);
@@ -207,7 +207,7 @@ every_model! {
 
     fn a_streams_first_byte_has_its_time_and_no_thread(model) {
         if model == Model::ThreadPerConnection {
-            // There it has a thread from the start, and its reads have their own time.
+            // Under this model the stream has a thread from the start.
             return;
         }
         let limit = 75 * SECOND;
@@ -256,7 +256,7 @@ every_model! {
         assert_eq!(told.recv_timeout(SECOND * 10), Ok(timed_out));
         fixture.pass(limit * 3 / 4);
         assert!(told.try_recv().is_err());
-        // What the peer takes gives it more time.
+        // A byte that the peer takes extends the deadline.
         peer.take(1);
         fixture.pass(limit / 2);
         assert!(told.try_recv().is_err());
@@ -278,7 +278,7 @@ every_model! {
             eventually("what is idle is closed", || {
                 clock.advance(Duration::from_millis(50));
                 engine.settle();
-                // Our side first; then the peer's silence.
+                // The engine closes its side first, and the connection after a silence.
                 idle.is_closed()
             });
             assert!(clock.elapsed() < 4 * SECOND, "long before the deadline");

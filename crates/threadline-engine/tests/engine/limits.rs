@@ -1,4 +1,4 @@
-//! Too many connections, too few descriptors: those who are there go on, others wait or are told.
+//! At the limits of connections and descriptors, existing clients go on, and new ones wait or are refused.
 
 use std::sync::Arc;
 

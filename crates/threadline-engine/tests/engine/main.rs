@@ -1,7 +1,7 @@
-//! The engine on scripted connections and a clock of the test: see `threadline_engine::testing`.
+//! Tests of the engine with simulated connections and time: see `threadline_engine::testing`.
 //!
-//! Real threads and shards; no sockets, no waiting for deadlines. What needs a kernel's own behaviour is
-//! tested over sockets in `crates/threadline/tests/service`.
+//! Threads and shards are real. There are no sockets, and no test waits for a deadline in real time. Tests that
+//! need the kernel's own behaviour are in `crates/threadline/tests/service`.
 
 mod common;
 mod conversations;

@@ -1,5 +1,4 @@
-//! What only some protocols do: messages that their handler reads itself, replies that go on, writes that
-//! wait, and protocols that are wrong.
+//! Protocols that read the rest of a message themselves, write and block, or push; and faulty protocols.
 
 use std::io;
 use std::sync::mpsc::{self, Receiver};
@@ -20,11 +19,11 @@ struct Odd {
     timeouts: Timeouts,
 }
 
-/// How long its handlers wait for the peer.
+/// The limit of each wait for the peer.
 const LIMIT: std::time::Duration = SECOND.saturating_mul(20);
 
 impl Odd {
-    /// Runs code that waits for the peer, where that is possible.
+    /// Runs code that may block on the peer, if the thread allows it.
     fn wait_for_peer(
         &self,
         turn: &mut Turn<'_>,
@@ -139,7 +138,7 @@ every_model! {
         peer.expect("one\nOk(())\n");
         peer.send("xt\nbody 2\n12after\n");
         peer.expect("next\nOk(())\nafter\n");
-        // While it is waited for, in parts and with nothing to read in between.
+        // The handler blocks between the parts.
         peer.send("body 4\n");
         for piece in ["12", "34last\n"] {
             fixture.engine.settle();

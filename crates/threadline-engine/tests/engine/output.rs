@@ -1,15 +1,16 @@
-//! What waits to be sent: replies, pushes and files, for peers that read slowly or not at all.
+//! Output that waits: replies, pushes and files for peers that read slowly or not at all.
 
 use std::fs::File;
 use std::io::Write;
 use std::ops::Range;
 use std::sync::mpsc::{self, Receiver};
 
+use threadline_engine::testing::Peer;
 use threadline_engine::{Lines, SendError, Sender, SlowReceiver};
 
 use crate::common::{Fixture, SECOND, every_model, messages, settings};
 
-/// Lines in upper case; the test gets a sender to each connection that asks for one by `join`.
+/// Replies in upper case. For the line `join` the test gets a sender to the connection.
 fn pushing() -> (Lines, Receiver<Sender>) {
     let (tell, senders) = mpsc::channel();
     let lines = Lines::new(move |line, session| {
@@ -21,8 +22,12 @@ fn pushing() -> (Lines, Receiver<Sender>) {
     (lines, senders)
 }
 
-fn next(senders: &Receiver<Sender>) -> Sender {
-    senders.recv_timeout(SECOND * 10).expect("a sender")
+/// A peer, and a sender to its connection.
+fn join(fixture: &Fixture, senders: &Receiver<Sender>) -> (Peer, Sender) {
+    let peer = fixture.connect();
+    peer.send("join\n");
+    peer.expect("JOIN\n");
+    (peer, senders.recv_timeout(SECOND * 10).expect("a sender"))
 }
 
 fn file(content: &[u8]) -> File {
@@ -31,7 +36,7 @@ fn file(content: &[u8]) -> File {
     file
 }
 
-/// Answers every line by a part of a file, and says how that went.
+/// Answers every line with itself and a part of a file.
 fn sending(content: Vec<u8>, range: Range<u64>) -> Lines {
     Lines::new(move |line, session| {
         let sent = session.send_file(line.as_bytes(), file(&content), range.clone());
@@ -46,10 +51,7 @@ every_model! {
     fn a_push_reaches_a_connection_whatever_it_waits_for(model) {
         let (lines, senders) = pushing();
         let fixture = messages(settings(model), lines);
-        let peer = fixture.connect();
-        peer.send("join\n");
-        peer.expect("JOIN\n");
-        let sender = next(&senders);
+        let (peer, sender) = join(&fixture, &senders);
         fixture.engine.settle();
         sender.send("parked\n").expect("open");
         peer.expect("parked\n");
@@ -59,7 +61,7 @@ every_model! {
         peer.expect("of a message\n");
         peer.send("of it\n");
         peer.expect("IN THE MIDDLE OF IT\n");
-        // A connection with a sender waits for the service.
+        // The idle deadline does not apply to a connection with a sender.
         fixture.pass(1000 * SECOND);
         sender.send("late\n").expect("open");
         peer.expect("late\n");
@@ -71,10 +73,7 @@ every_model! {
     fn what_is_pushed_waits_for_room_in_order(model) {
         let (lines, senders) = pushing();
         let fixture = messages(settings(model), lines);
-        let peer = fixture.connect();
-        peer.send("join\n");
-        peer.expect("JOIN\n");
-        let sender = next(&senders);
+        let (peer, sender) = join(&fixture, &senders);
         peer.room(2);
         for number in 0..100 {
             sender.send(format!("{number:03}\n")).expect("open");
@@ -98,10 +97,7 @@ every_model! {
         let (lines, senders) = pushing();
         let fixture = messages(settings(model), lines);
         for policy in [SlowReceiver::Close, SlowReceiver::DropOldest] {
-            let peer = fixture.connect();
-            peer.send("join\n");
-            peer.expect("JOIN\n");
-            let sender = next(&senders);
+            let (peer, sender) = join(&fixture, &senders);
             sender.limit(10, policy);
             peer.room(1);
             sender.send("first\n").expect("room");
@@ -129,12 +125,10 @@ every_model! {
         let (lines, senders) = pushing();
         let fixture = messages(settings(model), lines);
         let [finished, closed] = std::array::from_fn(|_| {
-            let peer = fixture.connect();
-            peer.send("join\n");
-            peer.expect("JOIN\n");
+            let (peer, sender) = join(&fixture, &senders);
             fixture.engine.settle();
             peer.room(1);
-            (peer, next(&senders))
+            (peer, sender)
         });
         for (_, sender) in [&finished, &closed] {
             sender.send("last\n").expect("open");
@@ -155,11 +149,9 @@ every_model! {
     fn a_peer_that_stays_after_a_finished_push_is_closed_in_time(model) {
         let (lines, senders) = pushing();
         let fixture = messages(settings(model), lines);
-        let peer = fixture.connect();
-        peer.send("join\n");
-        peer.expect("JOIN\n");
+        let (peer, sender) = join(&fixture, &senders);
         fixture.engine.settle();
-        next(&senders).finish();
+        sender.finish();
         peer.expect_end();
         fixture.engine.settle();
         assert!(!peer.is_closed());

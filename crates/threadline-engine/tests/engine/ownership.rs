@@ -1,4 +1,4 @@
-//! Who has a connection: shards, pool threads, spares and hooks pass it on, and no event is lost on the way.
+//! Shards, pool threads, spares and hooks pass a connection on, and no event is lost.
 
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use std::sync::{Arc, Mutex};
@@ -8,7 +8,7 @@ use threadline_engine::{Endpoint, Hint, Lines, MessageService, Model, Protocol, 
 use crate::common::{Fixture, SECOND, eventually, every_model, messages, settings, start};
 use crate::toy::{Toy, message, reply};
 
-/// Handlers that have begun, each with the means to end it.
+/// The handlers that have begun, each with a channel that lets it continue.
 struct Gate {
     begun: Receiver<(String, SyncSender<()>)>,
 }
@@ -19,7 +19,7 @@ impl Gate {
     }
 }
 
-/// Lines in upper case. Those that begin with `wait` are answered when the test says so.
+/// Replies in upper case. A handler of a line that begins with `wait` blocks until the test lets it continue.
 fn gated(hint: Hint) -> (Lines, Gate) {
     let (tell, begun) = mpsc::channel();
     let tell: Mutex<Sender<(String, SyncSender<()>)>> = Mutex::new(tell);
@@ -50,7 +50,7 @@ every_model! {
         let (_, open) = gate.next();
         peer.send_pieces(["two\nth", "ree\n", "wait 4\nfive\n"]);
         if model != Model::EventLoop {
-            // Its shard has seen the events, and cannot serve them.
+            // The shard has seen the events while another thread has the connection.
             fixture.engine.settle_shards();
         }
         assert_eq!(peer.untaken_len(), 0);
@@ -108,7 +108,7 @@ every_model! {
         assert!(deferred.answer("too late".into()).is_err());
     }
 
-    /// The shard sleeps meanwhile: nobody wakes it because a slot is free.
+    /// The shard sleeps: a freed slot alone does not wake it.
     fn an_answer_is_written_although_another_connection_has_just_ended(model) {
         let (keep, kept) = mpsc::channel();
         let lines = Lines::new(move |line, session| {
@@ -167,7 +167,7 @@ every_model! {
             Some(line.to_uppercase())
         });
         let fixture = messages(settings(model), lines);
-        // With the first message of the new protocol behind the last of the old one, cut anywhere.
+        // The first message of the new protocol follows the last of the old one, with a cut at any place.
         let sent = format!("one\ntoy\n{}{}", message("abc"), message("close"));
         let replies = format!("ONE\nTOY\n{}{}", reply("abc"), reply("close"));
         for cut in 0..=sent.len() {
@@ -242,7 +242,6 @@ fn a_blocked_inline_handler_gives_its_shard_away() {
     let (lines, gate) = gated(Hint::Inline);
     let fixture = of_one_shard(Model::Adaptive, lines);
     let (blocked, other, third) = (fixture.connect(), fixture.connect(), fixture.connect());
-    // One batch: the successor goes on with the rest of it.
     blocked.send("wait\n");
     let (_, open) = gate.next();
     other.send("one\n");
@@ -255,7 +254,7 @@ fn a_blocked_inline_handler_gives_its_shard_away() {
     assert_eq!(blocked.untaken_len(), 0);
     open.send(()).expect("it waits");
     blocked.expect("WAIT\nBEHIND\n");
-    // The first thread is a spare now, the second one has the shard.
+    // The first thread is a spare now, and the second thread runs the shard.
     blocked.send("again\n");
     blocked.expect("AGAIN\n");
 }
@@ -303,7 +302,7 @@ fn without_a_spare_calls_go_to_the_pool() {
 #[test]
 fn a_route_proves_itself_on_the_pool_and_runs_inline_then() {
     let mut settings = settings(Model::Adaptive);
-    // Whatever a busy machine makes of a call, it is fast.
+    // Every call counts as fast, also on a busy machine.
     settings.proving_limit = SECOND * 1000;
     let fixture = messages(settings, Toy::new());
     let peer = fixture.connect();
@@ -336,7 +335,7 @@ fn what_does_not_fit_the_pools_queue_is_refused() {
     assert_eq!(fixture.counts().refused_overload, 1);
 }
 
-/// Parked connections of one protocol become another one, and no thread has to do with them before or after.
+/// Parked connections are upgraded to another message protocol without additional threads.
 #[test]
 fn ten_thousand_connections_become_another_protocol() {
     const COUNT: usize = 10_000;
@@ -367,7 +366,7 @@ fn ten_thousand_connections_become_another_protocol() {
     assert_eq!(fixture.connections(), COUNT);
 }
 
-/// Each connection has an eventfd here.
+/// Each simulated connection has an eventfd.
 fn descriptors_suffice(count: usize) -> bool {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     limit.is_none_or(|limit| limit as usize > count + 1000)

@@ -1,4 +1,4 @@
-//! Whatever happens to the bytes on their way, a connection's replies are those of the undisturbed run.
+//! Cuts, stalls, interrupts and short reads and writes do not change the replies of a connection.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -12,20 +12,20 @@ use crate::toy::{Toy, message, reply};
 
 const CASES: u32 = 48;
 
-/// What happens to a connection.
+/// A generated connection.
 #[derive(Debug, Clone)]
 struct Script {
     contents: Vec<String>,
     cuts: Vec<Index>,
-    /// One for each piece, from the first again when they are used up.
+    /// One for each piece, repeated from the first if there are more pieces.
     happenings: Vec<Happening>,
-    /// How much room there is for output, one after the other; then there is no bound.
+    /// Successive bounds of the room for output; after the last there is no bound.
     rooms: Vec<usize>,
-    /// After so many of the pieces the peer resets the connection.
+    /// The piece before which the peer resets the connection.
     resets_after: Option<Index>,
 }
 
-/// What happens before a piece is sent.
+/// The disturbances before a piece is sent.
 #[derive(Debug, Clone)]
 struct Happening {
     stalls: usize,
@@ -67,7 +67,7 @@ impl Script {
         ends.into_iter().map(piece).collect()
     }
 
-    /// Plays it. What came back, and whether the peer has reset the connection.
+    /// Plays the script. Returns the replies, and whether the peer has reset the connection.
     fn play(&self, fixture: &Fixture, sent: &[u8], replies_len: usize) -> (Vec<u8>, bool) {
         let peer = fixture.connect();
         let mut rooms = self.rooms.iter().copied();
@@ -125,7 +125,7 @@ fn hold(model: threadline_engine::Model, resets: bool) {
     let mut runner = TestRunner::new(Config { cases: CASES, ..Config::default() });
     let held = runner.run(&script(resets), |script| {
         for (fixture, encode) in fixtures.iter().zip(encode) {
-            // These would be the last message of the toy protocol.
+            // These close a connection of the toy protocol.
             let contents =
                 script.contents.iter().filter(|text| !["close", "quit"].contains(&text.as_str()));
             let (sent, replies): (Vec<_>, Vec<_>) = contents.map(|content| encode(content)).unzip();

@@ -1,4 +1,4 @@
-//! A protocol that makes use of everything a step may say, and checks what it is given.
+//! A protocol that uses phases, `want`, `seen` and the memo, and checks what the engine passes to it.
 //!
 //! A message is its content's length in decimal, a colon and the content. The reply is the same with the
 //! content in upper case. `close` and `quit` are the last message of their connection.
@@ -14,11 +14,11 @@ pub(crate) struct Toy {
     timeouts: Timeouts,
 }
 
-/// What is noted of a message that is not whole.
+/// The memo of an incomplete message.
 struct Noted {
-    /// Where its content begins, and how long it is.
+    /// Where the content begins, and its length.
     head: Option<(usize, usize)>,
-    /// How many bytes of it have been looked at.
+    /// The number of bytes that were seen.
     seen: usize,
 }
 
