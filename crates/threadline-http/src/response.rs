@@ -58,6 +58,10 @@ pub(crate) enum Aside {
     /// Another protocol, in which the connection is to go on.
     Upgrade(Upgrade),
     /// Of a 304 or a 206: what the layers around cannot see of it.
+    #[cfg_attr(
+        not(any(feature = "gzip", feature = "brotli", feature = "zstd")),
+        expect(dead_code, reason = "only compression looks at it")
+    )]
     Selected(Selected),
     /// It is not there yet: all else is a placeholder.
     Pending(Pending),
