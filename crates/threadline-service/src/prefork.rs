@@ -55,6 +55,8 @@ const RESERVE_MAX: Duration = Duration::from_millis(500);
 /// How long workers have to end, however short the drain is. One that has nothing in flight needs a moment,
 /// too; the engine's drain gives its threads half of this.
 const END_MIN: Duration = Duration::from_secs(1);
+/// How often workers that have not said that they drain are told again.
+const SAY_AGAIN: Duration = Duration::from_millis(50);
 /// Listeners in one message. The kernel takes 253 descriptors at most (`SCM_MAX_FD`).
 const LISTENERS_A_MESSAGE: usize = 64;
 
@@ -414,7 +416,12 @@ impl Supervisor {
         let least = if limit < END_MIN { END_MIN } else { Duration::ZERO };
         let deadline = Instant::now() + left.saturating_sub(reserve(limit) / 4).max(least);
         while self.any_runs() && Instant::now() < deadline {
-            self.signals.wait_for(deadline.saturating_duration_since(Instant::now()));
+            let left = deadline.saturating_duration_since(Instant::now());
+            let all_drain = self.places.iter_mut().all(|place| place.state.drains());
+            self.signals.wait_for(if all_drain { left } else { left.min(SAY_AGAIN) });
+            // One that was just starting, with SIGTERM ignored as in its parent, has not heard it.
+            let may_have_missed_it = |state: &mut State| !state.drains();
+            self.signal_those(Signal::TERM, may_have_missed_it);
         }
         if self.any_runs() {
             tracing::warn!("some workers have not ended in time: they are killed");
@@ -442,9 +449,14 @@ impl Supervisor {
         self.places.iter().any(|place| matches!(place.state, State::Runs { .. }))
     }
 
-    fn signal_all(&self, signal: Signal) {
-        for place in &self.places {
-            if let State::Runs { child, .. } = &place.state
+    fn signal_all(&mut self, signal: Signal) {
+        self.signal_those(signal, |_| true);
+    }
+
+    fn signal_those(&mut self, signal: Signal, which: impl Fn(&mut State) -> bool) {
+        for place in &mut self.places {
+            if which(&mut place.state)
+                && let State::Runs { child, .. } = &place.state
                 && let Some(pid) = Pid::from_raw(child.id() as i32)
             {
                 // One that has just ended is not waited for yet, so its number is still its own.
@@ -455,6 +467,11 @@ impl Supervisor {
 }
 
 impl State {
+    /// Whether its worker has ended, or has said that it drains.
+    fn drains(&mut self) -> bool {
+        !matches!(self, State::Runs { .. }) || self.told() == Some(Report::Drains)
+    }
+
     /// The last that its worker has told.
     fn told(&mut self) -> Option<Report> {
         let State::Runs { reports, told, .. } = self else { return None };
