@@ -59,6 +59,10 @@ impl TakenSignal {
         action.sa_sigaction = handler();
         // System calls go on; the handler runs on the alternate stack where a thread has one.
         action.sa_flags = libc::SA_RESTART | libc::SA_ONSTACK;
+        // One at a time: an alternate stack has room for one frame, which holds all of the processor's
+        // registers, and signals that come together would be handled one within the other.
+        // SAFETY: the mask is part of `action`, and the call only writes to it.
+        unsafe { libc::sigfillset(&raw mut action.sa_mask) };
         set(signal, &action)?;
         Ok(Some(TakenSignal { signal, before }))
     }
