@@ -130,7 +130,7 @@ impl Line for Session {
     }
 
     fn upgrade(&mut self, handler: Box<UpgradeHandler>) {
-        Session::upgrade_to_stream(self, handler);
+        handler(self);
     }
 
     fn defer(&mut self, late: Late) -> Box<dyn Awaited> {

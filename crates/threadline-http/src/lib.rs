@@ -99,7 +99,7 @@ pub use router::{
 };
 pub use service::HttpService;
 pub use settings::HttpSettings;
-pub use threadline_engine::{Connection, Hint, NotAwaited, Timeouts};
+pub use threadline_engine::{Connection, Hint, MessageService, NotAwaited, Timeouts};
 pub use threadline_proto::Method;
 pub use threadline_proto::body::Limits as ChunkLimits;
 pub use threadline_proto::request::{Headers, Limits, Version};

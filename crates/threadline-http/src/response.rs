@@ -6,9 +6,8 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::io;
 
-use threadline_engine::Connection;
+use threadline_engine::Session;
 use threadline_proto::response::Status;
 
 use crate::body::{Body, Kind};
@@ -74,8 +73,8 @@ pub(crate) struct Upgrade {
     pub(crate) handler: Option<Box<UpgradeHandler>>,
 }
 
-/// Has the connection to itself.
-pub(crate) type UpgradeHandler = dyn FnOnce(Connection) -> io::Result<()> + Send;
+/// Tells a connection what to go on in.
+pub(crate) type UpgradeHandler = dyn FnOnce(&mut Session) + Send;
 
 impl Upgrade {
     /// Whether the connection is to go on in the protocol.

@@ -1,9 +1,10 @@
 //! Going on in another protocol on the same connection (RFC 9110 §7.8).
 
+use std::any::Any;
 use std::borrow::Cow;
 use std::io;
 
-use threadline_engine::Connection;
+use threadline_engine::{Connection, MessageService, Session};
 use threadline_proto::response::Status;
 
 use crate::request::Request;
@@ -38,7 +39,41 @@ impl Response {
         protocol: impl Into<Cow<'static, str>>,
         handler: impl FnOnce(Connection) -> io::Result<()> + Send + 'static,
     ) -> Self {
-        let upgrade = Upgrade { protocol: protocol.into(), handler: Some(Box::new(handler)) };
+        Response::switching(protocol.into(), |session| session.upgrade_to_stream(handler))
+    }
+
+    /// Goes on in messages of another protocol: `101`, and then the connection stays parked between them, so
+    /// that it holds no thread. What has come behind the request is the first that `to` looks at; its deadlines
+    /// and hooks apply from here on. Otherwise as [`Response::upgrade`].
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use threadline_http::{MessageService, Response, Router};
+    /// # use threadline_engine::Lines;
+    ///
+    /// // Lines of text here; a protocol of one's own implements `Protocol`.
+    /// let chat = MessageService::new(Arc::new(Lines::new(|line, _| Some(line.to_uppercase()))));
+    /// let router = Router::new().get("/chat", move || Response::upgrade_to("chat/1", chat.clone()));
+    /// ```
+    pub fn upgrade_to(protocol: impl Into<Cow<'static, str>>, to: MessageService) -> Self {
+        Response::switching(protocol.into(), |session| session.upgrade(to))
+    }
+
+    /// As [`Response::upgrade_to`], with a value that the handlers of the new protocol find in their session
+    /// (`Session::get`): who the user is, which room was asked for.
+    pub fn upgrade_with<T: Any + Send>(
+        protocol: impl Into<Cow<'static, str>>,
+        to: MessageService,
+        value: T,
+    ) -> Self {
+        Response::switching(protocol.into(), |session| session.upgrade_with(to, value))
+    }
+
+    fn switching(
+        protocol: Cow<'static, str>,
+        to: impl FnOnce(&mut Session) + Send + 'static,
+    ) -> Self {
+        let upgrade = Upgrade { protocol, handler: Some(Box::new(to)) };
         let aside = Some(Box::new(Aside::Upgrade(upgrade)));
         Response { aside, ..Response::new(Status::SWITCHING_PROTOCOLS) }
     }

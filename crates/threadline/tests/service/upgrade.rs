@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::common::{ANY, Client, eventually, every_model, server, start};
+use threadline::http::{Path, Response, Router};
 use threadline::protocol::Protocol;
 use threadline::{Frames, Lines, MessageService, Model, Running, Sender, Timeouts};
 
@@ -205,6 +206,42 @@ every_model! {
         let drained = service.drain();
         assert!(drained.complete && drained.aborted == 0, "{drained:?}");
         client.assert_closed();
+    }
+
+    fn http_goes_on_in_messages_and_stays_parked(model) {
+        let lines = Lines::new(|line, session| {
+            let name = session.get::<String>().cloned().unwrap_or_default();
+            Some(format!("{name}{line}"))
+        });
+        let lines = of(lines);
+        let named = lines.clone();
+        let router = Router::new()
+            .get("/lines", move || Response::upgrade_to("lines", lines.clone()))
+            .get("/lines/{name}", move |Path(name): Path<String>| {
+                Response::upgrade_with("lines", named.clone(), format!("{name}: "))
+            });
+        let service = start(server(model).http(ANY, router));
+        let ask = "Host: t\r\nConnection: upgrade\r\nUpgrade: lines\r\n\r\n";
+        let mut clients: Vec<_> = ["/lines", "/lines/ann"]
+            .iter()
+            .map(|path| {
+                let mut client = Client::to(&service);
+                client.send(format!("GET {path} HTTP/1.1\r\n{ask}one\ntwo\n"));
+                assert_eq!(client.line().as_deref(), Some("HTTP/1.1 101 Switching Protocols"));
+                while client.line().is_some_and(|line| !line.is_empty()) {}
+                client
+            })
+            .collect();
+        for line in ["one", "two"] {
+            assert_eq!(clients[0].line().as_deref(), Some(line));
+            assert_eq!(clients[1].line(), Some(format!("ann: {line}")));
+        }
+        eventually("no thread is held", || service.gauges().pool_busy == 0);
+        assert_eq!(clients[1].ask("three"), "ann: three");
+        // A client that does not ask for it is told to.
+        assert_eq!(Client::to(&service).get("/lines").status, 426);
+        let drained = service.drain();
+        assert!(drained.is_clean(), "{drained:?}");
     }
 
     fn a_call_that_is_deferred_may_be_the_last_of_its_protocol(model) {
