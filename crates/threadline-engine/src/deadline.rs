@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::connection::{Ending, State};
 use crate::protocol::{Phase, Timeouts};
-use crate::sys::{Ticks, ticks_long};
+use crate::sys::{Ticks, spent_since};
 
 /// What a connection waits for between two turns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,8 +32,9 @@ impl State {
         match (self.ending, self.phase) {
             (Ending::Pushing(_), _) => Awaits::Output,
             _ if self.session.output_waits() => Awaits::Output,
+            // A message that has begun is not looked at before their answers are out.
+            (Ending::No, _) if self.session.has_calls() => Awaits::Answer,
             (Ending::No, Some(phase)) => Awaits::Rest(phase),
-            (Ending::No, None) if self.session.has_calls() => Awaits::Answer,
             (Ending::No, None) => Awaits::Message,
             (Ending::AfterOutput | Ending::Lingering(_), _) => Awaits::Close,
         }
@@ -42,14 +43,11 @@ impl State {
     /// How much longer it may wait for that: zero if its time is over, `None` if there is no limit.
     pub(crate) fn time_left(&self, now: Ticks, linger: Duration) -> Option<Duration> {
         let timeouts = self.timeouts()?;
-        let spent = ticks_long(now.saturating_sub(self.phase_began));
+        let spent = spent_since(self.phase_began, now);
         match self.awaits() {
             Awaits::Output => None,
             Awaits::Close => Some(linger.saturating_sub(spent)),
-            Awaits::Rest(phase) => {
-                let left = timeouts.left(phase, self.partial.len() as u64, spent);
-                left.into_iter().chain(self.call_time_left(now)).min()
-            }
+            Awaits::Rest(phase) => timeouts.left(phase, self.partial.len() as u64, spent),
             Awaits::Answer => self.call_time_left(now),
             Awaits::Message => timeouts.idle,
         }

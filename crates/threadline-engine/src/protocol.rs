@@ -67,7 +67,7 @@ pub trait Protocol: Send + Sync + 'static {
     /// How many calls of one connection may be deferred at once; while there are as many, further messages
     /// wait. Asked once, when the service is made. 1 by default, which keeps the order of replies. A protocol
     /// that tells replies apart, as HTTP/2 does, can have more: it is given the answers in the order in which
-    /// they come. Under [`Model::ThreadPerConnection`](crate::Model) it is 1.
+    /// they come. [`Step::Close`] ends the connection without those that are still to come. Under [`Model::ThreadPerConnection`](crate::Model) it is 1.
     fn deferred_max(&self) -> usize {
         1
     }

@@ -17,7 +17,7 @@ use parking_lot::{Condvar, Mutex};
 use super::home::Home;
 use crate::contained::Contained;
 use crate::inbox::Note;
-use crate::sys::{Resting, Ticks, ticks_long};
+use crate::sys::{Resting, Ticks, spent_since};
 
 /// The right, and the duty, to answer a call that has been detached from its connection. Made by
 /// [`Session::defer`](crate::Session::defer).
@@ -197,6 +197,8 @@ struct Queue {
     answered: VecDeque<Answer>,
     next: u64,
     woken: bool,
+    /// The connection is about to end.
+    closed: bool,
     resting: Resting,
 }
 
@@ -234,13 +236,14 @@ impl Calls {
     }
 
     fn awaits(&self, id: u64) -> bool {
-        self.queue.lock().open.iter().any(|call| call.id == id)
+        let queue = self.queue.lock();
+        !queue.closed && queue.open.iter().any(|call| call.id == id)
     }
 
     /// How many have no answer yet, or one that has not been written.
     fn len(&self) -> usize {
         let queue = self.queue.lock();
-        queue.open.len() + queue.answered.len()
+        if queue.closed { 0 } else { queue.open.len() + queue.answered.len() }
     }
 
     #[cold]
@@ -255,13 +258,15 @@ impl Calls {
 
     #[cold]
     pub(super) fn has_answer(&self) -> bool {
-        !self.queue.lock().answered.is_empty()
+        let queue = self.queue.lock();
+        !queue.closed && !queue.answered.is_empty()
     }
 
     /// The end of a call; the outcome comes back if it has ended already.
     fn settle(&self, id: u64, outcome: Outcome) -> Result<(), Outcome> {
         let mut queue = self.queue.lock();
-        let Some(at) = queue.open.iter().position(|call| call.id == id) else {
+        let at = queue.open.iter().position(|call| call.id == id);
+        let Some(at) = at.filter(|_| !queue.closed) else {
             return Err(outcome);
         };
         let Open { context, .. } = queue.open.remove(at);
@@ -289,19 +294,25 @@ impl Calls {
     /// How long the call that has waited longest may go on.
     pub(super) fn time_left(&self, now: Ticks, limit: Duration) -> Option<Duration> {
         let began = self.queue.lock().open.first()?.began;
-        Some(limit.saturating_sub(ticks_long(now.saturating_sub(began))))
+        Some(limit.saturating_sub(spent_since(began, now)))
     }
 
     /// Ends the calls whose time is over. Says whether there was one.
     pub(super) fn time_out(&self, now: Ticks, limit: Duration) -> bool {
         let mut queue = self.queue.lock();
-        let is_over = |call: &Open| ticks_long(now.saturating_sub(call.began)) >= limit;
+        let is_over = |call: &Open| spent_since(call.began, now) >= limit;
         let count = queue.open.iter().take_while(|call| is_over(call)).count();
         for Open { context, .. } in queue.open.drain(..count).collect::<Vec<_>>() {
             self.home.counters.timeouts_deferred.increment();
             queue.answered.push_back(Answer { context: Some(context), outcome: Outcome::TimedOut });
         }
         count > 0
+    }
+
+    /// Nobody waits for any of them any more. What belongs to them stays until the connection is gone, since
+    /// it is user code's, and this may be a loop thread.
+    pub(super) fn close(&self) {
+        self.queue.lock().closed = true;
     }
 
     /// Nobody waits for any of them any more. What is returned is user code's.

@@ -18,6 +18,7 @@ impl Session {
     ///
     /// Until then the connection is parked, and further messages wait, so that replies keep their order
     /// (a protocol with [`Protocol::deferred_max`](crate::Protocol::deferred_max) above 1 has its own rules).
+    /// If a handler defers its call twice, each answer is a reply, in the order of the answers.
     /// Under [`Model::ThreadPerConnection`](crate::Model) the connection's thread waits with it.
     pub fn defer<T: Send + 'static>(&mut self) -> Deferred<T> {
         self.defer_with(())
@@ -52,7 +53,9 @@ impl Session {
     /// Whether further messages have to wait for answers.
     #[inline(always)]
     pub(crate) fn is_held_up(&self, calls_max: impl FnOnce() -> usize) -> bool {
-        self.calls.as_ref().is_some_and(|calls| calls.are_as_many_as(calls_max()))
+        // After the last message of a protocol nothing is looked at before all calls have their replies.
+        let max = || if self.is_last_reply() { 1 } else { calls_max() };
+        self.calls.as_ref().is_some_and(|calls| calls.are_as_many_as(max()))
     }
 
     #[inline(always)]
@@ -68,6 +71,13 @@ impl Session {
     pub(crate) fn forget_calls(&mut self) {
         if self.watch == Watch::Input {
             self.calls.take_if(|calls| !calls.is_open());
+        }
+    }
+
+    /// Nobody waits for the answers any more: the connection is about to end.
+    pub(crate) fn close_calls(&self) {
+        if let Some(calls) = &self.calls {
+            calls.close();
         }
     }
 

@@ -142,6 +142,13 @@ impl State {
         self.session.output_waits() || (self.ending == Ending::No && has_begun)
     }
 
+    /// There are no more messages: the connection closes when the output is out. Who still has to answer a
+    /// call need not.
+    pub(crate) fn end_after_output(&mut self) {
+        self.ending = Ending::AfterOutput;
+        self.session.close_calls();
+    }
+
     /// Goes on in another protocol, if that needs no thread. False if it does.
     #[cold]
     pub(crate) fn upgrade_in_place(&mut self) -> bool {

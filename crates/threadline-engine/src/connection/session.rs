@@ -177,7 +177,8 @@ impl Session {
         self.attachment = Some(Contained::new(Box::new(value)));
     }
 
-    /// Closes the connection once the reply to this message is written.
+    /// Closes the connection once the reply to this message is written, and those of calls that are still
+    /// deferred.
     pub fn close_after_reply(&mut self) {
         self.after_reply = AfterReply::Close;
     }
@@ -186,8 +187,8 @@ impl Session {
     /// between messages, and what has come behind this one is looked at by the new protocol. The peer, the
     /// number and the senders stay as they are. The deadlines and hooks become those of the new protocol:
     /// the old one's [`closed`](crate::Protocol::closed) runs, then what [`Session::insert`] has kept is
-    /// dropped, then the new one's [`opened`](crate::Protocol::opened) runs. Calls that are still deferred
-    /// are not waited for.
+    /// dropped, then the new one's [`opened`](crate::Protocol::opened) runs. All of it is after the replies of
+    /// calls that are still deferred.
     ///
     /// ```
     /// use std::sync::Arc;

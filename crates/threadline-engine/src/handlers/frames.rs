@@ -7,8 +7,10 @@ use tracing::field::display;
 
 use crate::connection::Session;
 use crate::contained::Contained;
+use crate::log::limited;
 use crate::protocol::{
-    AfterRefusal, Answer, CallError, Offence, Phase, Protocol, Refusal, Step, Timeouts, Turn,
+    AfterRefusal, Answer, CallError, Offence, Outcome, Phase, Protocol, Refusal, Step, Timeouts,
+    Turn,
 };
 use crate::route::{Hint, Route};
 
@@ -161,7 +163,12 @@ impl Protocol for Frames {
     }
 
     fn answer(&self, answer: &mut Answer, turn: &mut Turn<'_>) -> Step {
-        append(turn.out(), &answer.take::<Vec<u8>>().unwrap_or_default());
+        let frame = answer.take::<Vec<u8>>();
+        if frame.is_none() && matches!(answer.outcome(), Outcome::Answered(_)) {
+            let hint = "`session.defer()` of a frame must be a `Deferred<Vec<u8>>`";
+            limited!(error, route: self.route.name(), "an answer is not a frame", hint);
+        }
+        append(turn.out(), &frame.unwrap_or_default());
         Step::Next { consumed: 0 }
     }
 

@@ -7,7 +7,7 @@ use tracing::field::display;
 
 use crate::connection::Session;
 use crate::contained::Contained;
-use crate::log::Bytes;
+use crate::log::{Bytes, limited};
 use crate::protocol::{
     AfterRefusal, Answer, CallError, Offence, Outcome, Phase, Protocol, Refusal, Step, Timeouts,
     Turn,
@@ -220,7 +220,12 @@ impl Protocol for Lines {
             Some(line) => push_line(turn.out(), &line),
             None => turn.out().extend_from_slice(match answer.outcome() {
                 Outcome::TimedOut => b"error: timed out\n",
-                Outcome::Dropped | Outcome::Answered(_) => b"error: no reply\n",
+                Outcome::Dropped => b"error: no reply\n",
+                Outcome::Answered(_) => {
+                    let hint = "`session.defer()` of a line must be a `Deferred<String>`";
+                    limited!(error, route: self.route.name(), "an answer is not text", hint);
+                    b"error: no reply\n"
+                }
             }),
         }
         Step::Next { consumed: 0 }

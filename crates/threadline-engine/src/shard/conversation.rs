@@ -117,7 +117,7 @@ impl Conversation<'_> {
                 if self.shard.shared.lifecycle.phase().is_closing()
                     && !self.state.is_in_the_middle()
                 {
-                    self.state.ending = Ending::AfterOutput;
+                    self.state.end_after_output();
                     continue;
                 }
                 return Ok(Pause::Parked);
@@ -179,12 +179,12 @@ impl Conversation<'_> {
             Eaten::Upgrade if self.state.upgrade_in_place() => lost.then(|| self.stop_here()),
             Eaten::Upgrade => Some(Pause::Upgrade),
             Eaten::Close => {
-                self.state.ending = Ending::AfterOutput;
+                self.state.end_after_output();
                 None
             }
             // The last sender may have gone before the reply was written.
             Eaten::Push if !self.state.session.begin_push() => {
-                self.state.ending = Ending::AfterOutput;
+                self.state.end_after_output();
                 None
             }
             Eaten::Push => {

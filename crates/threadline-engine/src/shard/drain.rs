@@ -117,7 +117,7 @@ impl Shard {
         } else if is_stream || matches!(claim.ending, Ending::Lingering(_)) {
             self.end_with_lease(lease, claim);
         } else {
-            claim.ending = Ending::AfterOutput;
+            claim.end_after_output();
             lease.batch.push_ready(claim);
         }
     }

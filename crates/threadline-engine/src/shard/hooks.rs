@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::{Core, Shard};
-use crate::connection::{Claim, Ending, State};
+use crate::connection::{Claim, State};
 use crate::lease::Lease;
 use crate::service::Service;
 use crate::turn::contain;
@@ -37,8 +37,9 @@ impl Shard {
         let opened = contain(&self.shared.hooks, || service.protocol().opened(session, &mut out));
         // A session that is half set up serves nobody.
         let failed = opened.is_none() || claim.session.reply(&out).is_err();
-        if failed || claim.session.closes() {
-            claim.ending = Ending::AfterOutput;
+        let closes = claim.session.closes() && !claim.session.has_calls();
+        if failed || closes {
+            claim.end_after_output();
         }
         claim.session.end_turn();
     }

@@ -181,8 +181,14 @@ impl Conversation<'_> {
         self.answer(eaten)
     }
 
+    /// What follows a message whose reply is the connection's last in this protocol. Replies that come later
+    /// come first.
     pub(super) fn last_reply(&self) -> Eaten {
-        if self.state.session.closes() { Eaten::Close } else { Eaten::Upgrade }
+        match &self.state.session {
+            session if session.has_calls() => Eaten::WantMore,
+            session if session.closes() => Eaten::Close,
+            _ => Eaten::Upgrade,
+        }
     }
 
     #[inline(always)]

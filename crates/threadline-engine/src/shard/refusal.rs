@@ -10,7 +10,7 @@ use tracing::field::display;
 use super::conversation::{Conversation, Pause};
 use super::place::OnPool;
 use super::{Desk, Shard};
-use crate::connection::{Ending, State};
+use crate::connection::State;
 use crate::log::{Bytes, limited};
 use crate::protocol::{AfterRefusal, Phase, Refusal};
 use crate::service::Service;
@@ -66,7 +66,7 @@ impl Conversation<'_> {
                 self.state.partial.drain(..consumed.min(self.state.partial.len()));
                 self.between_messages();
             }
-            _ => self.state.ending = Ending::AfterOutput,
+            _ => self.state.end_after_output(),
         }
         match self.write() {
             Ok(()) => Pause::Yield,

@@ -33,11 +33,14 @@ impl Shard {
             return 0;
         }
         let mut evicted = 0;
-        for index in self.longest_idle(lease, EVICT_BURST, Connection::is_idle) {
+        for index in self.longest_idle(lease, usize::MAX, Connection::is_idle) {
+            if evicted == EVICT_BURST {
+                break;
+            }
             let Some(Ok(claim)) = self.slab.get(index).map(|slot| slot.claim(index)) else {
                 continue;
             };
-            // Not idle after all.
+            // Parked, but in the middle of something: there may be many of these, and all of them older.
             if !claim.is_between_messages() {
                 claim.park_with_lease();
                 continue;
@@ -53,7 +56,7 @@ impl Shard {
         evicted
     }
 
-    /// The `count` connections that have been idle longest, of those that have been for a while.
+    /// The `count` connections that have been idle longest, of those that have been for a while: these first.
     fn longest_idle(
         &self,
         lease: &Lease<'_, Core>,
@@ -72,6 +75,7 @@ impl Shard {
             idle.select_nth_unstable(count);
             idle.truncate(count);
         }
+        idle.sort_unstable();
         idle.into_iter().map(|(_, index)| index).collect()
     }
 

@@ -52,7 +52,8 @@ impl Shard {
                 let now = self.home.clock.ticks();
                 let connection = claim.connection();
                 connection.last_used.store(now, Ordering::Relaxed);
-                let deadline = claim.idle_limit().map_or(Ticks::MAX, |idle| now + idle);
+                // A tick more: the one that it is may be nearly over.
+                let deadline = claim.idle_limit().map_or(Ticks::MAX, |idle| now + idle + 1);
                 connection.deadline.store(deadline, Ordering::Relaxed);
                 // The lease holder takes its entry out of the wheel for good only with the connection, so that
                 // one which is seen here stays until it has been looked at again.
@@ -91,7 +92,8 @@ impl Shard {
         let now = lease.agenda.now();
         let connection = claim.connection();
         connection.last_used.store(now, Ordering::Relaxed);
-        let deadline = wait.map_or(Ticks::MAX, |wait| now + wait);
+        // A tick more: the one that it is may be nearly over.
+        let deadline = wait.map_or(Ticks::MAX, |wait| now + wait + 1);
         connection.deadline.store(deadline, Ordering::Relaxed);
         // While the entry in the wheel is not later than the deadline, it need not move: when it
         // fires, the deadline is looked at again.

@@ -31,7 +31,10 @@ impl Shard {
     /// Ends the session of one protocol and begins that of another, or runs a stream handler to its end.
     /// Hooks may ask for one more upgrade.
     pub(super) fn upgrade(&self, claim: &mut Claim<'_>) -> Upgraded {
-        while let Some(upgrade) = claim.session.take_upgrade() {
+        // Replies that come later are of the protocol that they were asked in.
+        while !claim.session.has_calls()
+            && let Some(upgrade) = claim.session.take_upgrade()
+        {
             let (service, attachment) = match upgrade {
                 Upgrade::Messages(service, attachment) => (service, attachment),
                 Upgrade::Stream(successor) => {

@@ -117,6 +117,12 @@ pub(crate) fn ticks_ceil(duration: Duration) -> Ticks {
     ticks.clamp(1, 1 << 30) as Ticks
 }
 
+/// How long it has been since a tick: no longer than it really has, because the tick may have been nearly over
+/// when it was read. No deadline comes early.
+pub(crate) fn spent_since(began: Ticks, now: Ticks) -> Duration {
+    ticks_long(now.saturating_sub(began).saturating_sub(1))
+}
+
 /// How long so many ticks are.
 pub(crate) fn ticks_long(ticks: Ticks) -> Duration {
     Duration::from_nanos(u64::from(ticks) * TICK_NANOS)

@@ -196,6 +196,43 @@ every_model! {
         client.assert_closed();
     }
 
+    fn a_reply_that_is_the_last_may_come_later(model) {
+        let (queue, replies) = mpsc::channel();
+        let queue = Mutex::new(queue);
+        let lines = Lines::new(move |_, session| {
+            let reply: Deferred<String> = session.defer();
+            session.close_after_reply();
+            queue.lock().expect("no panic").send(reply).expect("the test listens");
+            None
+        });
+        let service = start(server(model).lines(ANY, lines));
+        let mut client = Client::to(&service);
+        client.send("a\nnot looked at\n");
+        let reply = replies.recv_timeout(crate::common::PATIENCE).expect("a call");
+        reply.answer("the last".to_owned()).expect("awaited");
+        assert_eq!(client.line().as_deref(), Some("the last"));
+        client.assert_closed();
+        assert!(replies.try_recv().is_err(), "there is no other message");
+    }
+
+    fn idle_connections_make_room_however_many_wait_for_replies(model) {
+        const ALL: usize = 60;
+        let server = server(model).shards(1).settings(|settings| settings.connections_max = ALL);
+        let (service, jobs) = service_of(server, |lines| lines);
+        let mut waiting: Vec<_> = (0..ALL - 10).map(|_| Client::to(&service)).collect();
+        waiting.iter_mut().for_each(|client| client.send("later\n"));
+        let replies: Vec<_> = waiting.iter().map(|_| next(&jobs)).collect();
+        let mut idle: Vec<_> = (0..10).map(|_| Client::to(&service)).collect();
+        idle.iter_mut().for_each(|client| assert_eq!(client.ask("echo"), "echo"));
+        // Room is made by those that have been idle for a second; until then new clients wait.
+        assert_eq!(Client::to(&service).ask("new"), "new");
+        assert!(service.counts().evicted > 0);
+        for (line, reply) in replies {
+            reply.answer(line).expect("awaited: it was in the middle of something");
+        }
+        waiting.iter_mut().for_each(|client| assert_eq!(client.line().as_deref(), Some("later")));
+    }
+
     fn a_panic_of_the_handler_ends_it(model) {
         let held = Arc::new(Mutex::new(None));
         let hold = Arc::clone(&held);
