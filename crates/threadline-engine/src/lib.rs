@@ -60,7 +60,7 @@ mod turn;
 mod wheel;
 
 pub use connection::{
-    Answer, Deferred, NotAwaited, Outcome, SendError, Sender, Session, SlowReceiver,
+    Answer, Deferred, NotAwaited, Outcome, SendError, Sender, Session, SlowReceiver, WhenDrained,
 };
 #[doc(hidden)] // for the protocols of this workspace
 pub use contained::Contained;

@@ -57,6 +57,10 @@ pub(crate) trait Line: Send {
 
     fn send_file(&mut self, head: &[u8], file: File, range: Range<u64>) -> io::Result<()>;
 
+    fn begin_until_close(&mut self);
+
+    fn end_until_close(&mut self);
+
     fn sender(&mut self) -> Box<dyn Push>;
 
     fn upgrade(&mut self, handler: Box<UpgradeHandler>);
@@ -123,6 +127,14 @@ impl Line for Session {
 
     fn send_file(&mut self, head: &[u8], file: File, range: Range<u64>) -> io::Result<()> {
         Session::send_file(self, head, file, range)
+    }
+
+    fn begin_until_close(&mut self) {
+        Session::begin_until_close(self);
+    }
+
+    fn end_until_close(&mut self) {
+        Session::end_until_close(self);
     }
 
     fn sender(&mut self) -> Box<dyn Push> {

@@ -11,7 +11,7 @@ use threadline_proto::Method;
 use threadline_proto::request::{Head, Version};
 use threadline_proto::response::{HeadWriter, HeaderError, Payload, Persistence, Status};
 
-use crate::body::{Body, BodySender, Kind, PushFraming, Start};
+use crate::body::{Body, Extent, Kind, PushFraming};
 use crate::date;
 use crate::exchange::Line;
 use crate::fault::Fault;
@@ -188,7 +188,12 @@ impl<L: Line> Responder<'_, L> {
         if is_whole || body.is_empty() {
             return Ok(self.manner.after());
         }
-        self.send(body, payload)
+        let sent = self.send(body, payload);
+        if sent.is_err() && !self.begun.get() {
+            // What stood there before are earlier responses.
+            self.out.truncate(start);
+        }
+        sent
     }
 
     fn status_fault(&self, response: &Response) -> Option<Fault> {
@@ -216,19 +221,22 @@ impl<L: Line> Responder<'_, L> {
             self.out.extend_from_slice(bytes);
             return Ok(self.manner.after());
         }
-        self.begun.set(true);
         match body.0 {
             Kind::Bytes(_) => {}
             Kind::File { file, range } => {
+                self.begun.set(true);
                 self.line.send_file(self.out, file, range).map_err(Failure::Line)?;
                 self.out.clear();
             }
             Kind::Reader { reader, len: Some(len) } => self.copy(reader, len)?,
             Kind::Reader { reader, len: None } => self.copy_to_end(reader, chunked)?,
-            Kind::Push(Start(start)) => {
+            Kind::Push(start) => {
+                if !chunked && start.extent == Extent::Finite {
+                    self.line.begin_until_close();
+                }
                 self.flush()?;
                 let framing = if chunked { PushFraming::Chunked } else { PushFraming::UntilClose };
-                start(BodySender::new(self.line.sender(), framing));
+                start.begin(self.line.sender(), framing);
                 return Ok(After::Push);
             }
         }
@@ -252,6 +260,9 @@ impl<L: Line> Responder<'_, L> {
     }
 
     fn copy_to_end(&mut self, mut reader: impl Read, chunked: bool) -> Result<(), Failure> {
+        if !chunked {
+            self.line.begin_until_close();
+        }
         // The head goes out before the first piece is there: it may take long.
         self.flush()?;
         let mut piece = [0; PIECE];
@@ -272,11 +283,14 @@ impl<L: Line> Responder<'_, L> {
         }
         if chunked {
             self.out.extend_from_slice(b"0\r\n\r\n");
+        } else {
+            self.line.end_until_close();
         }
         Ok(())
     }
 
     fn flush(&mut self) -> Result<(), Failure> {
+        self.begun.set(true);
         let sent = self.line.send(self.out, self.stall);
         self.out.clear();
         sent.map_err(Failure::Line)

@@ -71,13 +71,17 @@ fn progress(State(listeners): State<Listeners>) -> Response {
     Response::text("").with_body(Body::push(join))
 }
 
-/// One thread for all of them. `send` never blocks, and fails for those that have gone; a response ends when
-/// its sender is dropped.
+/// One thread for all of them. `send` never blocks, and fails for those that have gone. `finish` tells the
+/// client that it has all of it: without that, curl reports an error.
 fn tell(listeners: &Mutex<Vec<(u32, BodySender)>>) {
-    listeners.lock().expect("nobody panics").retain_mut(|(percent, client)| {
+    let mut listeners = listeners.lock().expect("nobody panics");
+    listeners.retain_mut(|(percent, client)| {
         *percent += 10;
-        client.send(format!("{percent} % done\n")).is_ok() && *percent < 100
+        client.send(format!("{percent} % done\n")).is_ok()
     });
+    for (_, client) in listeners.extract_if(.., |(percent, _)| *percent >= 100) {
+        let _ = client.finish();
+    }
 }
 
 #[cfg(test)]

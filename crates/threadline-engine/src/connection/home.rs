@@ -2,6 +2,7 @@
 //! things are counted, the shard's mail, and the connections whose output waits.
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
@@ -20,6 +21,8 @@ pub(crate) struct Home {
     pub(crate) waker: Waker,
     pub(crate) outputs: Outputs,
     pub(crate) clock: Clock,
+    /// The shard drains. Tells senders, and orders nothing else.
+    pub(crate) draining: AtomicBool,
     #[cfg(feature = "testing")]
     pub(crate) probes: crate::testing::Probes,
 }
@@ -34,6 +37,7 @@ impl Home {
             waker,
             outputs: Outputs::default(),
             clock,
+            draining: AtomicBool::new(false),
             #[cfg(feature = "testing")]
             probes: Default::default(),
         }

@@ -30,7 +30,7 @@ pub(crate) use ownership::Claimed;
 use ownership::Ownership;
 use rest::Rest;
 pub(crate) use rest::{AtDrain, WaitsFor};
-pub use sender::{SendError, Sender, SlowReceiver};
+pub use sender::{SendError, Sender, SlowReceiver, WhenDrained};
 pub use session::Session;
 pub(crate) use session::{SessionParts, Successor, Upgrade};
 pub(crate) use socket::Socket;
@@ -138,8 +138,12 @@ impl State {
     /// Whether its end would cut something off: a message that has begun to arrive, a call that has no
     /// answer yet, or a reply that is not out yet.
     pub(crate) fn is_in_the_middle(&self) -> bool {
-        let has_begun = self.phase.is_some() || self.session.has_calls();
-        self.session.output_waits() || (self.ending == Ending::No && has_begun)
+        let has_begun = match self.ending {
+            Ending::No => self.phase.is_some() || self.session.has_calls(),
+            Ending::Pushing(_) => self.session.drain_waits_for_push(),
+            Ending::AfterOutput | Ending::Lingering(_) => false,
+        };
+        has_begun || self.session.output_waits()
     }
 
     /// There are no more messages: the connection closes when the output is out. Who still has to answer a

@@ -14,13 +14,13 @@ use std::fmt;
 use std::fs::File;
 use std::io;
 use std::net::Shutdown;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
 use super::home::Home;
-use super::sender::{Held, SendError, Sender, SlowReceiver};
+use super::sender::{Held, SendError, Sender, SlowReceiver, WhenDrained};
 use crate::inbox::Note;
 use crate::shared::Blockable;
 use crate::sys::{Clock, Interest, Ticks};
@@ -53,6 +53,9 @@ pub(crate) struct Outbox {
     watch: Watch,
     /// How long the peer may take no byte of what waits; `Ticks::MAX`: for ever.
     write_limit: AtomicU32,
+    /// What is sent ends with the connection: any other end than `Queue::finished` is a reset. The transport
+    /// resets on close as long as this is set. Changed under the lock of `queue`.
+    until_close: AtomicBool,
     me: Weak<Outbox>,
     queue: Mutex<Queue>,
 }
@@ -76,6 +79,7 @@ struct Queue {
     handed_over: bool,
     /// Nothing more is pushed: our side closes once nothing waits.
     finished: bool,
+    when_drained: WhenDrained,
     /// It has got a sender in a turn whose replies are not written yet.
     in_turn: bool,
     /// It is as good as finished once there is no sender ([`Step::Push`](crate::Step::Push)).
@@ -243,6 +247,7 @@ impl Outbox {
             retired: false,
             handed_over: false,
             finished: false,
+            when_drained: WhenDrained::default(),
             in_turn: false,
             pushing: false,
             ended: None,
@@ -258,7 +263,8 @@ impl Outbox {
         let (queue, write_limit) = (Mutex::new(queue), AtomicU32::new(write_limit));
         Arc::new_cyclic(|me| {
             let me = Weak::clone(me);
-            Outbox { transport, home, key, watch, write_limit, me, queue }
+            let until_close = AtomicBool::new(false);
+            Outbox { transport, home, key, watch, write_limit, until_close, me, queue }
         })
     }
 
@@ -348,6 +354,21 @@ impl Outbox {
         self.finish_queue(&mut self.queue.lock());
     }
 
+    /// As [`Outbox::finish`], behind `end`, which waits however much waits already.
+    pub(super) fn finish_with(&self, end: &[u8]) -> Result<(), SendError> {
+        let mut queue = self.queue.lock();
+        if queue.is_closed() || queue.finished {
+            return Err(SendError::Closed);
+        }
+        if let Err(error) = self.write_or_queue(&mut queue, end, Origin::Reply) {
+            self.home.counters.count_vanished(&error);
+            self.close_queue(&mut queue);
+            return Err(SendError::Closed);
+        }
+        self.finish_queue(&mut queue);
+        Ok(())
+    }
+
     pub(super) fn last_sender_gone(&self) {
         let mut queue = self.queue.lock();
         // The owner may have made another one meanwhile.
@@ -369,9 +390,75 @@ impl Outbox {
     fn end_if_finished(&self, queue: &mut Queue) {
         let is_out = queue.messages.is_empty() && !queue.in_turn;
         if queue.finished && is_out && queue.ended.is_none() && !queue.closed {
+            self.allow_end();
             self.transport.close_write();
             queue.ended = Some(self.home.clock.ticks());
             self.ask_for_looks(queue);
+        }
+    }
+
+    /// What is sent from now on ends with the connection.
+    pub(super) fn begin_until_close(&self) {
+        let queue = self.queue.lock();
+        if !queue.handed_over && !queue.closed && queue.ended.is_none() {
+            self.until_close.store(true, Ordering::Relaxed);
+            self.transport.reset_on_close(true);
+        }
+    }
+
+    /// All of it is sent.
+    pub(super) fn end_until_close(&self) {
+        let _queue = self.queue.lock();
+        self.allow_end();
+    }
+
+    /// Under the lock.
+    fn allow_end(&self) {
+        if self.until_close.swap(false, Ordering::Relaxed) {
+            self.transport.reset_on_close(false);
+        }
+    }
+
+    pub(super) fn when_drained(&self, then: WhenDrained) {
+        self.queue.lock().when_drained = then;
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.home.draining.load(Ordering::Relaxed)
+    }
+
+    /// Whether a drain has to wait for what is pushed.
+    pub(super) fn drain_waits(&self) -> bool {
+        let queue = self.queue.lock();
+        queue.when_drained == WhenDrained::Wait && !queue.finished && !queue.is_closed()
+    }
+
+    /// A drain ends what is pushed. Nothing happens if it has come to an end already, or has no end of the
+    /// service's: the owner closes it then.
+    pub(super) fn end_at_drain(&self) {
+        self.finish_at_drain(&mut self.queue.lock());
+    }
+
+    /// False if nothing has happened.
+    fn finish_at_drain(&self, queue: &mut Queue) -> bool {
+        let WhenDrained::Finish(end) = queue.when_drained else { return false };
+        if !queue.pushing || queue.finished || queue.is_closed() {
+            return false;
+        }
+        // If the peer is gone, the owner learns of it by the socket.
+        if self.write_or_queue(queue, end, Origin::Reply).is_ok() {
+            self.finish_queue(queue);
+        }
+        true
+    }
+
+    /// Ends one direction or both, by a reset where the peer would take the end for that of the reply. Takes
+    /// no lock: a thread that reads a file to be sent may hold it for long.
+    pub(super) fn shut_down_now(&self, how: Shutdown) {
+        if how != Shutdown::Read && self.until_close.load(Ordering::Relaxed) {
+            self.transport.reset();
+        } else {
+            let _ = self.transport.shut_down(how);
         }
     }
 
@@ -693,7 +780,7 @@ impl Outbox {
         queue.messages = VecDeque::new();
         (queue.bytes, queue.pushed) = (0, 0);
         // The shard, or the thread that reads it, is told by the kernel.
-        let _ = self.transport.shut_down(Shutdown::Both);
+        self.shut_down_now(Shutdown::Both);
     }
 
     fn arm(&self, queue: &mut Queue) -> io::Result<()> {
@@ -739,8 +826,11 @@ fn tell_timed_out() {
 }
 
 impl Blockable for Outbox {
+    /// Of `Shutdown::Write`: a drain has called the connection off.
     fn shut_down(&self, how: Shutdown) {
-        let _ = self.transport.shut_down(how);
+        if how != Shutdown::Write || !self.finish_at_drain(&mut self.queue.lock()) {
+            self.shut_down_now(how);
+        }
     }
 
     fn output_waits(&self) -> bool {

@@ -82,6 +82,20 @@ pub enum SlowReceiver {
     Close,
 }
 
+/// What a drain does with a reply that [`Step::Push`](crate::Step::Push) has begun and senders go on with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum WhenDrained {
+    /// Closes the connection. The default: nothing of the service's knows where the reply ends.
+    #[default]
+    Close,
+    /// Waits until [`Sender::finish`], or the last sender is dropped; at the drain's deadline the connection
+    /// is cut off. For replies that have an end: senders see it coming by [`Sender::is_draining`].
+    Wait,
+    /// Sends these bytes and finishes. For replies without an end, such as event streams.
+    Finish(&'static [u8]),
+}
+
 /// Why a message was not sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -163,6 +177,15 @@ impl Sender {
         }
     }
 
+    /// Sends the end of a reply and finishes, as [`Sender::finish`]. The end is neither dropped nor refused for
+    /// want of room, so it should be short.
+    ///
+    /// # Errors
+    /// [`SendError::Closed`] if the connection has ended, or another sender has finished it.
+    pub fn finish_with(self, end: impl AsRef<[u8]>) -> Result<(), SendError> {
+        self.outbox.upgrade().ok_or(SendError::Closed)?.finish_with(end.as_ref())
+    }
+
     /// Whether the connection has ended.
     pub fn is_closed(&self) -> bool {
         self.outbox.upgrade().is_none_or(|outbox| outbox.is_closed())
@@ -173,5 +196,27 @@ impl Sender {
         if let Some(outbox) = self.outbox.upgrade() {
             outbox.close();
         }
+    }
+
+    /// Closes the connection by a reset: the peer's next read fails, and what it has not received is lost. On
+    /// Unix sockets, which have no reset, the same as [`Sender::close`].
+    pub fn abort(&self) {
+        if let Some(outbox) = self.outbox.upgrade() {
+            outbox.begin_until_close();
+            outbox.close();
+        }
+    }
+
+    /// Sets what a drain does with the reply that senders go on with. Default: [`WhenDrained::Close`].
+    pub fn when_drained(&self, then: WhenDrained) {
+        if let Some(outbox) = self.outbox.upgrade() {
+            outbox.when_drained(then);
+        }
+    }
+
+    /// Whether the service drains: what is sent from now on must come to its end before the drain's
+    /// deadline. Sending works until then. False if the connection has ended.
+    pub fn is_draining(&self) -> bool {
+        self.outbox.upgrade().is_some_and(|outbox| outbox.is_draining())
     }
 }

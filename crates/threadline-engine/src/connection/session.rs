@@ -309,7 +309,7 @@ impl Session {
     /// Closes our side for good. What bounds the peer's answer to that is the caller's business alone.
     pub(crate) fn shut_down_write(&self) {
         let Some(socket) = &self.socket else { return };
-        socket.transport().close_write();
+        socket.shut_down(Shutdown::Write);
         if let Socket::Shared(outbox) = socket {
             outbox.leave_end_to_owner();
         }
@@ -380,6 +380,35 @@ impl Session {
         match &self.socket {
             Some(Socket::Shared(outbox)) => outbox.has_sender(),
             _ => false,
+        }
+    }
+
+    /// Says that what is sent from now on ends with the connection, and has no other end that the peer could
+    /// see (HTTP/1.0 without a length). If the connection ends in any way before
+    /// [`Session::end_until_close`] or [`Sender::finish`], the end of the process included, it is reset, so
+    /// that the peer does not take what it has for the whole. Unix sockets have no reset.
+    pub fn begin_until_close(&mut self) {
+        if let Some(outbox) = self.outbox() {
+            outbox.begin_until_close();
+        }
+    }
+
+    /// Says that all is sent: the connection may end as usual.
+    pub fn end_until_close(&mut self) {
+        if let Some(Socket::Shared(outbox)) = &self.socket {
+            outbox.end_until_close();
+        }
+    }
+
+    /// Whether a drain has to wait for what senders push.
+    pub(crate) fn drain_waits_for_push(&self) -> bool {
+        matches!(&self.socket, Some(Socket::Shared(outbox)) if outbox.drain_waits())
+    }
+
+    /// A drain ends what senders push.
+    pub(crate) fn end_push_at_drain(&self) {
+        if let Some(Socket::Shared(outbox)) = &self.socket {
+            outbox.end_at_drain();
         }
     }
 

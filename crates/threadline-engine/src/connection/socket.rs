@@ -27,6 +27,11 @@ impl Socket {
 
     /// Shuts down one direction or both. Does nothing if the connection has already ended.
     pub(crate) fn shut_down(&self, how: Shutdown) {
-        let _ = self.transport().shut_down(how);
+        match self {
+            Socket::Own(transport) => {
+                let _ = transport.shut_down(how);
+            }
+            Socket::Shared(outbox) => outbox.shut_down_now(how),
+        }
     }
 }

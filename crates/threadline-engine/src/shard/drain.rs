@@ -58,6 +58,7 @@ impl Shard {
 
     fn begin_drain<'s>(self: &'s Arc<Self>, lease: &mut Lease<'s, Core>) {
         lease.drain = Some(Drain { began: self.home.clock.ticks(), counted: false });
+        self.home.draining.store(true, Ordering::Relaxed);
         lease.intake.refuse_newcomers(&self.home.epoll);
         lease.agenda.insert_after(ticks_ceil(LISTEN_FOR), Key::Drain);
         // The queue of a listener is served as well: as far as its clients can tell they are accepted.
@@ -117,6 +118,7 @@ impl Shard {
         } else if is_stream || matches!(claim.ending, Ending::Lingering(_)) {
             self.end_with_lease(lease, claim);
         } else {
+            claim.session.end_push_at_drain();
             claim.end_after_output();
             lease.batch.push_ready(claim);
         }

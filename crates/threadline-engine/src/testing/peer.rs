@@ -167,6 +167,11 @@ impl Peer {
         self.link.lock().unread_len()
     }
 
+    /// Whether the engine has ended the connection by a reset. On a socket the peer's reads fail then.
+    pub fn was_reset(&self) -> bool {
+        self.link.lock().was_reset
+    }
+
     /// Whether the engine has closed its sending side.
     pub fn has_ended(&self) -> bool {
         self.link.lock().output_ended()

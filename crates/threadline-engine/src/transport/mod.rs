@@ -20,6 +20,9 @@
 //! * [`Transport::wait`] blocks until there is input or room, or until its limit.
 //! * [`Transport::shut_down`] never blocks. `Shutdown::Write` sends the end of our output
 //!   ([`Transport::close_write`]). `Shutdown::Both` also ends calls that block in another thread.
+//! * [`Transport::reset`] ends both directions such that the peer sees the connection fail; what it has not
+//!   received is lost. After [`Transport::reset_on_close`] a drop of the transport, or the end of the process,
+//!   does the same.
 //! * The descriptor ([`AsFd`]) is for registration with epoll, and for stream handlers that ask for it.
 //!
 //! # Later transports
@@ -263,6 +266,25 @@ impl Transport {
                 scripted.shut_down(how);
                 Ok(())
             }
+        }
+    }
+
+    /// Whether a close of the transport resets the connection, as [`Transport::reset`] does.
+    pub(crate) fn reset_on_close(&self, on: bool) {
+        match self {
+            Transport::Plain(plain) => plain.reset_on_close(on),
+            #[cfg(feature = "testing")]
+            Transport::Scripted(scripted) => scripted.reset_on_close(on),
+        }
+    }
+
+    /// Resets the connection: the peer's next read fails, where the transport has resets (TCP), and so do
+    /// reads and writes here.
+    pub(crate) fn reset(&self) {
+        match self {
+            Transport::Plain(plain) => plain.reset(),
+            #[cfg(feature = "testing")]
+            Transport::Scripted(scripted) => scripted.reset(),
         }
     }
 

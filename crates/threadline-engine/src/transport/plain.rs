@@ -115,6 +115,23 @@ impl Plain {
         Ok(rustix::net::shutdown(&self.socket, how)?)
     }
 
+    /// A close sends a reset from now on, or no longer does (`SO_LINGER` of 0, socket(7)).
+    pub(super) fn reset_on_close(&self, on: bool) {
+        // Only TCP has resets: on other sockets the option does nothing.
+        let _ = SockRef::from(&self.socket).set_linger(on.then_some(Duration::ZERO));
+    }
+
+    /// Resets the connection now. Threads that are blocked on it wake up.
+    pub(super) fn reset(&self) {
+        // `AF_UNSPEC` disconnects: the kernel sends the reset and throws away what it has not sent
+        // (connect(2)). Before Linux 6.6 it may refuse while a thread reads; the close sends the reset then.
+        if rustix::net::connect_unspec(&self.socket).is_err() {
+            let is_tcp = self.local_addr().is_some();
+            let how = if is_tcp { Shutdown::Read } else { Shutdown::Both };
+            let _ = self.shut_down(how);
+        }
+    }
+
     pub(super) fn buffered(&self) -> u64 {
         ioctl_fionread(&self.socket).unwrap_or_default()
     }

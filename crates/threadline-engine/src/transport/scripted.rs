@@ -67,6 +67,10 @@ pub(crate) struct Script {
     read_shut: bool,
     /// The engine has dropped its end.
     dropped: bool,
+    /// A drop of the engine's end resets the connection.
+    reset_on_close: bool,
+    /// The engine has reset the connection.
+    pub(crate) was_reset: bool,
     read_limit: Option<Duration>,
     /// Threads of the engine that block on this connection.
     resting: Resting,
@@ -176,6 +180,8 @@ impl Link {
             write_shut: false,
             read_shut: false,
             dropped: false,
+            reset_on_close: false,
+            was_reset: false,
             read_limit: None,
             resting: Resting::default(),
         };
@@ -337,6 +343,15 @@ impl Scripted {
         self.link.tell_peer();
     }
 
+    pub(super) fn reset_on_close(&self, on: bool) {
+        self.link.lock().reset_on_close = on;
+    }
+
+    pub(super) fn reset(&self) {
+        self.link.lock().was_reset = true;
+        self.shut_down(Shutdown::Both);
+    }
+
     pub(super) fn buffered(&self) -> u64 {
         self.link.lock().unread_len() as u64
     }
@@ -398,7 +413,11 @@ impl AsFd for Scripted {
 
 impl Drop for Scripted {
     fn drop(&mut self) {
-        self.link.lock().dropped = true;
+        {
+            let mut script = self.link.lock();
+            script.dropped = true;
+            script.was_reset |= script.reset_on_close;
+        }
         self.link.tell_peer();
     }
 }

@@ -215,3 +215,74 @@ every_model! {
         peer.expect("headnext");
     }
 }
+
+/// Lines that answer with content whose end is that of the connection: the line `whole` says when all of it is
+/// sent, `sender` leaves that to the test.
+fn until_close() -> (Lines, Receiver<Sender>) {
+    let (tell, senders) = mpsc::channel();
+    let lines = Lines::new(move |line, session| {
+        session.begin_until_close();
+        match line {
+            "whole" => session.end_until_close(),
+            "sender" => {
+                tell.send(session.sender()).expect("the test listens");
+                return Some("content".to_owned());
+            }
+            _ => {}
+        }
+        session.close_after_reply();
+        Some("content".to_owned())
+    });
+    (lines, senders)
+}
+
+every_model! {
+    fn content_that_ends_with_the_connection_is_reset_unless_it_is_whole(model) {
+        for (line, is_reset) in [("whole", false), ("part", true)] {
+            let (lines, _senders) = until_close();
+            let fixture = messages(settings(model), lines);
+            let peer = fixture.connect();
+            peer.send(format!("{line}\n"));
+            peer.expect("content\n");
+            peer.expect_end();
+            assert_eq!(peer.was_reset(), is_reset, "{line}");
+        }
+    }
+
+    fn a_sender_finishes_such_content_or_resets(model) {
+        let ends: [(fn(Sender), bool); 4] = [
+            (Sender::finish, false),
+            (|sender| sender.finish_with("").expect("open"), false),
+            (|sender| sender.close(), true),
+            (|sender| sender.abort(), true),
+        ];
+        for (number, (end, is_reset)) in ends.into_iter().enumerate() {
+            let (lines, senders) = until_close();
+            let fixture = messages(settings(model), lines);
+            let peer = fixture.connect();
+            peer.send("sender\n");
+            peer.expect("content\n");
+            fixture.engine.settle();
+            end(senders.recv_timeout(SECOND * 10).expect("a sender"));
+            peer.expect_end();
+            assert_eq!(peer.was_reset(), is_reset, "way {number}");
+        }
+    }
+
+    fn what_a_reply_ends_with_finds_room_beside_all_that_waits(model) {
+        let (lines, senders) = pushing();
+        let fixture = messages(settings(model), lines);
+        let (peer, sender) = join(&fixture, &senders);
+        fixture.engine.settle();
+        peer.room(3);
+        sender.limit(10, SlowReceiver::DropOldest);
+        sender.send("0123456789").expect("open");
+        assert_eq!(sender.send("0123456789"), Err(SendError::TooLarge));
+        assert_eq!(sender.clone().finish_with("end"), Ok(()));
+        assert_eq!(sender.clone().finish_with("end"), Err(SendError::Closed));
+        assert_eq!(sender.send("more"), Err(SendError::Closed));
+        peer.room(usize::MAX);
+        peer.expect("0123456789end");
+        peer.expect_end();
+    }
+}

@@ -18,4 +18,4 @@ pub(crate) use incoming::{Incoming, ReadBody};
 pub use outgoing::Body;
 pub(crate) use outgoing::Kind;
 pub use push::BodySender;
-pub(crate) use push::{Push, PushFraming, Start};
+pub(crate) use push::{Extent, Push, PushFraming, Start};

@@ -10,7 +10,7 @@ use std::fs::File;
 use std::io::{self, Cursor, Read, Seek, SeekFrom};
 use std::ops::Range;
 
-use crate::body::{BodySender, Start};
+use crate::body::{BodySender, Extent, Start};
 
 /// The content of a response. Made with `Body::from` a string or bytes (static ones are not copied),
 /// or from something that is read while it is sent.
@@ -77,6 +77,10 @@ impl Body {
     /// costs no thread. The connection ends with the content, and when the client sends no more: a client that
     /// has gone is known by that.
     ///
+    /// The content is whole when [`BodySender::finish`] says so. If the sender is dropped before, the client
+    /// sees that something is missing. A drain of the service waits for it until its deadline. For content
+    /// without an end, such as event streams, see [`Body::endless`].
+    ///
     /// ```
     /// use std::sync::Mutex;
     /// use threadline_http::{Body, BodySender, Response, Status};
@@ -93,7 +97,31 @@ impl Body {
     /// }
     /// ```
     pub fn push(start: impl FnOnce(BodySender) + Send + 'static) -> Self {
-        Body(Kind::Push(Start(Box::new(start))))
+        Body(Kind::Push(Start::new(start)))
+    }
+
+    /// Says of a pushed body that it has no end that its client waits for, as an event stream. A drop of its
+    /// sender then ends it as [`BodySender::finish`] does, unless a panic drops it; and a drain does not wait
+    /// for it: the client gets the end of the content at once. Other bodies stay as they are.
+    ///
+    /// ```
+    /// use std::sync::Mutex;
+    /// use threadline_http::{Body, BodySender, Response};
+    ///
+    /// static LISTENERS: Mutex<Vec<BodySender>> = Mutex::new(Vec::new());
+    ///
+    /// fn events() -> Response {
+    ///     let body = Body::push(|sender| LISTENERS.lock().unwrap().push(sender)).endless();
+    ///     Response::text("").with_content_type("text/event-stream").with_body(body)
+    /// }
+    /// # let router = threadline_http::Router::new().get("/events", events);
+    /// # router.build().unwrap();
+    /// ```
+    pub fn endless(mut self) -> Self {
+        if let Kind::Push(start) = &mut self.0 {
+            start.extent = Extent::Endless;
+        }
+        self
     }
 
     /// A whole file. Sent by the kernel (`sendfile`), and waits for a slow client without a thread.
@@ -148,14 +176,16 @@ impl Body {
         }
     }
 
-    /// Something that reads it, for middleware that changes content on its way.
+    /// Something that reads it, for middleware that changes content on its way. A reader or file that has
+    /// less than the body's length fails with [`io::ErrorKind::UnexpectedEof`], so that what is made of it is
+    /// not taken for the whole.
     ///
     /// # Errors
     /// If a file's part cannot be found; [`io::ErrorKind::Unsupported`] for a pushed body.
     pub fn into_reader(self) -> io::Result<Box<dyn Read + Send>> {
         Ok(match self.0 {
             Kind::Bytes(bytes) => Box::new(Cursor::new(bytes)),
-            Kind::Reader { reader, len: Some(len) } => Box::new(reader.take(len)),
+            Kind::Reader { reader, len: Some(left) } => Box::new(Exact { reader, left }),
             Kind::Reader { reader, len: None } => reader,
             Kind::Push(_) => {
                 let message = "a pushed body cannot be read: it is made later";
@@ -163,7 +193,7 @@ impl Body {
             }
             Kind::File { mut file, range } => {
                 file.seek(SeekFrom::Start(range.start))?;
-                Box::new(file.take(range.end.saturating_sub(range.start)))
+                Box::new(Exact { reader: file, left: range.end.saturating_sub(range.start) })
             }
         })
     }
@@ -177,6 +207,25 @@ impl fmt::Debug for Body {
             Kind::Push(_) => f.write_str("Body(pushed)"),
             Kind::File { range, .. } => write!(f, "Body(file {range:?})"),
         }
+    }
+}
+
+/// Reads exactly so many bytes: an end before is an error. Without it, content that is cut off would be changed
+/// and sent as if it were whole.
+struct Exact<R> {
+    reader: R,
+    left: u64,
+}
+
+impl<R: Read> Read for Exact<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let room = buffer.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
+        let count = self.reader.read(&mut buffer[..room])?;
+        if count == 0 && room > 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.left -= count as u64;
+        Ok(count)
     }
 }
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use threadline_engine::log::{limited, within};
 use threadline_engine::protocol::{Offence, Step, Waiting};
-use threadline_engine::{CallError, NotAwaited, Route, SendError, SlowReceiver};
+use threadline_engine::{CallError, NotAwaited, Route, SendError, SlowReceiver, WhenDrained};
 use threadline_pool::contained::catch;
 
 use super::Transport;
@@ -182,6 +182,10 @@ impl Line for InProcessLine {
         Ok(())
     }
 
+    fn begin_until_close(&mut self) {}
+
+    fn end_until_close(&mut self) {}
+
     fn sender(&mut self) -> Box<dyn Push> {
         Box::new(self.clone())
     }
@@ -221,5 +225,16 @@ impl Push for InProcessLine {
         false
     }
 
-    fn finish(&self) {}
+    fn is_draining(&self) -> bool {
+        false
+    }
+
+    fn when_drained(&self, _then: WhenDrained) {}
+
+    fn finish(&self, end: &[u8]) -> Result<(), SendError> {
+        self.push(end);
+        Ok(())
+    }
+
+    fn abort(&self) {}
 }

@@ -237,7 +237,7 @@ every_model! {
         if matches!(model, Model::Adaptive | Model::Pool) {
             eventually("an open push costs no thread", || service.gauges().pool_busy == 0);
         }
-        drop(sender);
+        sender.finish().expect("open");
         assert_eq!(client.chunk(), None, "the content has its end");
         client.assert_closed();
         // A client that goes away is noticed.

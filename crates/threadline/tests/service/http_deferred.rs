@@ -156,7 +156,7 @@ every_model! {
         next(&jobs).1.send(Response::new(Status::OK).with_body(push)).expect("awaited");
         let sender = pushes.recv_timeout(PATIENCE).expect("it begins");
         sender.send("pushed").expect("a client");
-        drop(sender);
+        sender.finish().expect("a client");
         let rest = String::from_utf8(client.rest()).expect("text");
         assert!(rest.ends_with("\r\n\r\n6\r\npushed\r\n0\r\n\r\n"), "{rest}");
     }

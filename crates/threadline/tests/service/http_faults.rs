@@ -23,7 +23,10 @@ fn body(kind: &str) -> Body {
             file.write_all(b"content").expect("written");
             Body::file(File::open(file.path()).expect("opened")).expect("a body")
         }
-        _ => Body::push(|sender| sender.send("content").expect("an open connection")),
+        _ => Body::push(|sender| {
+            sender.send("content").expect("an open connection");
+            sender.finish().expect("an open connection");
+        }),
     }
 }
 

@@ -247,6 +247,7 @@ every_model! {
             .get("/push", || {
                 Response::new(Status::OK).with_body(Body::push(|sender: BodySender| {
                     sender.send("pushed").expect("sent");
+                    sender.finish().expect("sent");
                 }))
             })
             .layer(on(pool));

@@ -19,6 +19,7 @@ mod http_middleware;
 mod http_options;
 mod http_stress;
 mod http_threads;
+mod http_truncated;
 mod isolation;
 mod limits;
 mod lines;

@@ -11,7 +11,7 @@ use threadline_proto::response::Status;
 use crate::body::{Body, Kind};
 use crate::fault::internal_error;
 use crate::middleware::compression::coding::negotiate;
-use crate::middleware::compression::encoder::{Encoder, Encoding, Exact, encode};
+use crate::middleware::compression::encoder::{Encoder, Encoding, encode};
 use crate::middleware::compression::{Coding, Effort};
 use crate::middleware::fields::add_vary;
 use crate::middleware::layer::{Middleware, Next};
@@ -145,11 +145,7 @@ impl Compression {
         let body = response.take_body();
         let len = body.len();
         let encoder = Encoder::new(coding, self.effort, len)?;
-        let reader = body.into_reader()?;
-        Ok(Some(match len {
-            Some(left) => Body::reader(Encoding::new(Exact { reader, left }, encoder)),
-            None => Body::reader(Encoding::new(reader, encoder)),
-        }))
+        Ok(Some(Body::reader(Encoding::new(body.into_reader()?, encoder))))
     }
 }
 

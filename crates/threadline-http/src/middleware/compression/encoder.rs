@@ -176,22 +176,3 @@ impl<R: Read> Read for Encoding<R> {
         }
     }
 }
-
-/// Reads exactly so many bytes: an end before is an error. Without it, content that is cut off would
-/// be encoded as if it were whole.
-pub(super) struct Exact<R> {
-    pub(super) reader: R,
-    pub(super) left: u64,
-}
-
-impl<R: Read> Read for Exact<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let room = buffer.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
-        let count = self.reader.read(&mut buffer[..room])?;
-        if count == 0 && room > 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        self.left -= count as u64;
-        Ok(count)
-    }
-}

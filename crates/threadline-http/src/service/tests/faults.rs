@@ -419,3 +419,46 @@ fn rfc9110_7_8_a_handler_sees_the_protocols_that_are_asked_for() {
         assert!(undated(&script.out).ends_with(&format!("\r\n\r\n{expected}")), "{fields}");
     }
 }
+
+/// HTTP/1.0, where content without a length ends with its connection: the engine must know until the end of
+/// it that it is not whole.
+#[test]
+fn rfc9112_8_content_without_an_end_of_its_own_is_whole_only_at_the_end_of_its_reader() {
+    let answer = |make: fn() -> Body| {
+        let router = Router::new().get("/", move || Response::new(Status::OK).with_body(make()));
+        let mut script = Script::default();
+        let input = b"GET / HTTP/1.0\r\n\r\n";
+        assert_eq!(router.build().expect("routes").answer(input, &mut script), Step::Close);
+        assert!(script.out.is_empty() && script.sent.ends_with(b"abc"));
+        script.until_close
+    };
+    struct Fails;
+    impl io::Read for Fails {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::Error::other("as the test wants"))
+        }
+    }
+    assert!(!answer(|| Body::reader(&b"abc"[..])));
+    assert!(answer(|| Body::reader(io::Read::chain(&b"abc"[..], Fails))));
+    assert!(answer(|| Body::chunks((0..2).map(|number| {
+        assert_eq!(number, 0, "as the test wants");
+        b"abc".to_vec()
+    }))));
+}
+
+/// A reply that breaks before its first byte is out is a 500, and takes no earlier reply with it.
+#[test]
+fn replies_before_one_that_breaks_are_sent() {
+    let router = Router::new()
+        .get("/", || "first")
+        .get("/broken", || Response::new(Status::OK).with_body(Body::sized_reader(io::empty(), 7)));
+    let service = router.build().expect("routes");
+    let mut script = Script::default();
+    let first = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+    assert_eq!(service.answer(first, &mut script), Step::Next { consumed: first.len() });
+    service.answer(b"GET /broken HTTP/1.1\r\nHost: x\r\n\r\n", &mut script);
+    let out = String::from_utf8(script.out).expect("text");
+    let (one, other) = out.split_once("firstHTTP/1.1 ").expect("two replies");
+    assert!(one.starts_with("HTTP/1.1 200 ") && other.starts_with("500 "), "{out}");
+    assert!(script.sent.is_empty());
+}

@@ -46,6 +46,8 @@ struct Script {
     /// `Here` if it is not said.
     waiting: Option<Waiting>,
     upgraded: bool,
+    /// What has been sent ends with the connection, and is not whole.
+    until_close: bool,
 }
 
 impl Line for Script {
@@ -62,6 +64,14 @@ impl Line for Script {
         self.sent.extend_from_slice(head);
         file.seek(SeekFrom::Start(range.start))?;
         file.take(range.end - range.start).read_to_end(&mut self.sent).map(drop)
+    }
+
+    fn begin_until_close(&mut self) {
+        self.until_close = true;
+    }
+
+    fn end_until_close(&mut self) {
+        self.until_close = false;
     }
 
     fn sender(&mut self) -> Box<dyn Push> {
