@@ -13,6 +13,7 @@ use threadline_proto::request::Version;
 use threadline_proto::response::Status;
 
 use crate::fault::internal_error;
+use crate::framework_error::ErrorKind;
 use crate::handler::IntoResponse;
 use crate::request::Request;
 use crate::response::{Aside, Response};
@@ -167,8 +168,12 @@ pub(crate) fn never() -> Response {
 
 /// What a client gets that has waited for too long.
 pub(crate) fn too_late() -> Response {
-    Response::error(Status::SERVICE_UNAVAILABLE, "the reply took too long, try again later")
-        .with_header("retry-after", "1")
+    Response::error_of(
+        ErrorKind::ReplyTimedOut,
+        Status::SERVICE_UNAVAILABLE,
+        "the reply took too long, try again later",
+    )
+    .with_header("retry-after", "1")
 }
 
 impl Response {
@@ -225,14 +230,14 @@ impl Response {
     pub(crate) fn pending(&mut self) -> Option<&mut Pending> {
         match self.aside.as_deref_mut()? {
             Aside::Pending(pending) => Some(pending),
-            Aside::Upgrade(_) | Aside::Selected(_) => None,
+            Aside::Upgrade(_) | Aside::Selected(_) | Aside::Error(_) => None,
         }
     }
 
     pub(crate) fn take_pending(&mut self) -> Option<Pending> {
         match *self.aside.take_if(|aside| matches!(**aside, Aside::Pending(_)))? {
             Aside::Pending(pending) => Some(pending),
-            Aside::Upgrade(_) | Aside::Selected(_) => None,
+            Aside::Upgrade(_) | Aside::Selected(_) | Aside::Error(_) => None,
         }
     }
 

@@ -10,6 +10,7 @@ use std::fmt;
 use threadline_engine::log::{Escaped, limited};
 use threadline_proto::response::{HeaderError, Status};
 
+use crate::framework_error::ErrorKind;
 use crate::response::Response;
 
 /// Why a response is not sent. Always the fault of a handler or a layer.
@@ -104,7 +105,11 @@ const CORS: &str = "access-control-";
 
 /// What the client is told of a fault.
 pub(crate) fn internal_error() -> Response {
-    Response::error(Status::INTERNAL_SERVER_ERROR, "the service's log says why")
+    Response::error_of(
+        ErrorKind::Internal,
+        Status::INTERNAL_SERVER_ERROR,
+        "the service's log says why",
+    )
 }
 
 #[cfg(test)]

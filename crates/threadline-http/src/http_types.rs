@@ -8,6 +8,7 @@ use threadline_proto::request::Version;
 use threadline_proto::response::Status;
 
 use crate::body::Body;
+use crate::framework_error::ErrorKind;
 use crate::handler::{FromRequest, IntoResponse};
 use crate::request::Request;
 use crate::response::Response;
@@ -53,7 +54,9 @@ impl FromRequest for Parts {
     type Rejection = Response;
 
     fn from_request(request: &Request<'_>) -> Result<Self, Response> {
-        Parts::try_from(request).map_err(|error| Response::error(Status::BAD_REQUEST, error))
+        Parts::try_from(request).map_err(|error| {
+            Response::error_of(ErrorKind::MalformedRequest, Status::BAD_REQUEST, error)
+        })
     }
 }
 

@@ -46,6 +46,7 @@ mod extensions;
 pub mod extract;
 mod fault;
 pub mod files;
+mod framework_error;
 mod handler;
 mod header_value;
 #[cfg(feature = "http")]
@@ -80,6 +81,7 @@ pub use extract::{
 };
 #[cfg(feature = "json")]
 pub use extract::{Json, JsonRejection};
+pub use framework_error::{ErrorKind, FrameworkError};
 #[cfg(feature = "multipart")]
 pub use handler::AndMultipart;
 pub use handler::{
@@ -87,7 +89,7 @@ pub use handler::{
     Needs, NotThere, Path, PathRejection, State,
 };
 pub use header_value::HeaderValue;
-pub use middleware::layer::{Middleware, Next, OwnedNext};
+pub use middleware::layer::{Middleware, Next, OwnedNext, Refused};
 pub use reply::{Html, Redirect};
 #[cfg(feature = "json")]
 pub use reply::{Problem, Problems};

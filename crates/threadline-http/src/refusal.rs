@@ -1,68 +1,68 @@
 //! What a client is told when the engine turns it away or gives up on it.
 
 use threadline_engine::protocol::{AfterRefusal, Refusal};
-use threadline_proto::request::{self, Body, HeaderSlots, Limits, Parsed};
+use threadline_proto::request::{Body, Head};
 use threadline_proto::response::Status;
 
+use crate::framework_error::ErrorKind;
 use crate::response::Response;
-use crate::settings::HttpSettings;
 use crate::write::{Manner, write_own};
 
-/// Answers a refusal.
+/// What the client is told; `None` if it has asked for nothing.
 #[cold]
-pub(crate) fn refuse(
-    why: Refusal,
-    input: &[u8],
-    out: &mut Vec<u8>,
-    settings: &HttpSettings,
-) -> AfterRefusal {
-    match why {
-        Refusal::Overloaded => return refuse_message(input, out, settings),
+pub(crate) fn response(why: Refusal, input: &[u8]) -> Option<Response> {
+    Some(match why {
+        Refusal::Overloaded => try_later(ErrorKind::Overloaded, "the service is overloaded"),
         Refusal::TooManyConnections => {
-            write_own(out, &try_later("too many connections"), Manner::refusing(input));
+            try_later(ErrorKind::TooManyConnections, "too many connections")
         }
-        Refusal::TimedOut(_) if is_blank(input) => {
-            // An idle connection: no request, and so no response.
-        }
+        // An idle connection: no request, and so no response.
+        Refusal::TimedOut(_) if is_blank(input) => return None,
         Refusal::TimedOut(_) => {
             let hint = "the request did not arrive in time";
-            let response = Response::error(Status::REQUEST_TIMEOUT, hint);
-            write_own(out, &response, Manner::refusing(input));
+            Response::error_of(ErrorKind::RequestTimedOut, Status::REQUEST_TIMEOUT, hint)
         }
-    }
-    AfterRefusal::Close
+    })
 }
 
-/// The pool is full: this request is refused, and the connection goes on where its end is known.
-fn refuse_message(input: &[u8], out: &mut Vec<u8>, settings: &HttpSettings) -> AfterRefusal {
-    let response = try_later("the service is overloaded");
-    let mut slots = HeaderSlots::new();
-    let Some((manner, len)) = measure(input, &mut slots, &settings.limits) else {
-        write_own(out, &response, Manner::refusing(input));
-        return AfterRefusal::Close;
-    };
-    write_own(out, &response, manner);
-    if manner.closes() { AfterRefusal::Close } else { AfterRefusal::Continue { consumed: len } }
+/// Writes it. If the pool is full, this request is refused and the connection goes on where its end is known.
+pub(crate) fn write(
+    why: Refusal,
+    response: &Response,
+    head: Option<&Head<'_, '_>>,
+    input: &[u8],
+    out: &mut Vec<u8>,
+) -> AfterRefusal {
+    let whole = head.and_then(|head| measure(head, input));
+    match whole {
+        Some((manner, len)) if why == Refusal::Overloaded => {
+            write_own(out, response, manner);
+            if manner.closes() {
+                AfterRefusal::Close
+            } else {
+                AfterRefusal::Continue { consumed: len }
+            }
+        }
+        _ => {
+            write_own(out, response, Manner::refusing(input));
+            AfterRefusal::Close
+        }
+    }
 }
 
 /// How a whole message is answered, and its length. `None` if it is not whole.
-fn measure<'i>(
-    input: &'i [u8],
-    slots: &mut HeaderSlots<'i>,
-    limits: &Limits,
-) -> Option<(Manner, usize)> {
-    let Ok(Parsed::Head(head)) = request::parse(input, slots, limits) else { return None };
+fn measure(head: &Head<'_, '_>, input: &[u8]) -> Option<(Manner, usize)> {
     let body_len = match head.body {
         Body::Empty => 0,
         Body::Length(len) => usize::try_from(len).ok()?,
         Body::Chunked => return None,
     };
     let len = head.len.checked_add(body_len).filter(|len| *len <= input.len())?;
-    Some((Manner::answering(&head), len))
+    Some((Manner::answering(head), len))
 }
 
-fn try_later(hint: &'static str) -> Response {
-    Response::error(Status::SERVICE_UNAVAILABLE, hint).with_header("retry-after", "1")
+fn try_later(kind: ErrorKind, hint: &'static str) -> Response {
+    Response::error_of(kind, Status::SERVICE_UNAVAILABLE, hint).with_header("retry-after", "1")
 }
 
 /// Nothing, or the blank line that may come behind a body.

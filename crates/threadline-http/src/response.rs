@@ -12,6 +12,7 @@ use threadline_proto::response::Status;
 
 use crate::body::{Body, Kind};
 use crate::deferred::Pending;
+use crate::framework_error::FrameworkError;
 use crate::header_value::HeaderValue;
 
 /// What plain text is sent as.
@@ -64,6 +65,8 @@ pub(crate) enum Aside {
     Selected(Selected),
     /// It is not there yet: all else is a placeholder.
     Pending(Pending),
+    /// The error of the framework that it tells of, as long as it has its default form.
+    Error(FrameworkError),
 }
 
 /// A protocol, and what speaks it.
@@ -285,6 +288,7 @@ impl Response {
     /// Puts another body in place of this one.
     pub fn set_body(&mut self, body: impl Into<Body>) {
         self.forget_pending();
+        drop(self.take_error());
         self.body = body.into();
     }
 

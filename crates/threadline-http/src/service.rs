@@ -21,6 +21,7 @@
 
 mod body;
 mod call;
+mod refused;
 mod send;
 mod told;
 mod unrouted;
@@ -31,25 +32,26 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use matchit::Params;
 use threadline_engine::protocol::{
-    AfterRefusal, Answer, Offence, Outcome, Phase, Protocol, Refusal, Step, Timeouts,
+    AfterRefusal, Answer, Outcome, Phase, Protocol, Refusal, Step, Timeouts,
 };
 use threadline_engine::{Route, Turn};
 use threadline_proto::percent;
-use threadline_proto::request::{self, Form, Head, HeadWatch, HeaderSlots, Limits, Parsed};
-use threadline_proto::response::Status;
+use threadline_proto::request::{
+    self, Form, Head, HeadWatch, HeaderSlots, Limits, ParseError, Parsed,
+};
 
 use crate::deferred::{self, Late};
 use crate::exchange::Exchange;
-use crate::handler::IntoResponse;
+use crate::framework_error::settle;
 use crate::middleware::layer::{Last, Layers, Next};
 use crate::middleware::method_override::BadOverride;
 use crate::refusal;
-use crate::response::Response;
 use crate::router::{Endpoint, Found, Table};
 use crate::settings::HttpSettings;
-use crate::write::{Manner, write_own};
-use body::{Before, Chunks, Content};
+use crate::write::Manner;
+use body::{Before, Chunks, Content, Have};
 use call::Call;
+use refused::malformed;
 pub(crate) use unrouted::Unrouted;
 
 /// A router with its settings, ready to be served.
@@ -115,15 +117,18 @@ impl HttpService {
         let head = match &mut parsed {
             Ok(Parsed::Head(head)) => head,
             Ok(Parsed::Partial) => return wait_for_head(input, limits, exchange),
-            Err(error) => {
-                let response = Response::error(error.status(), error);
-                return refuse(&response, Manner::refusing(input), input, limits, exchange);
-            }
+            Err(ParseError::Expectation) => return self.answer_unmet(input, exchange),
+            Err(error) => return self.refuse_head(*error, input, exchange),
         };
         let mut manner = Manner::answering(head);
         if let Err(BadOverride) = self.settings.method_override.apply(head) {
-            let response = Response::error(Status::BAD_REQUEST, BadOverride::HINT);
-            return refuse(&response, manner, input, &self.settings.limits, exchange);
+            return self.refuse_request(
+                malformed(BadOverride::HINT),
+                Some(head),
+                manner,
+                input,
+                exchange,
+            );
         }
         if exchange.draining() {
             manner = manner.closing();
@@ -144,8 +149,13 @@ impl HttpService {
                     self.table.way(&normal)
                 }
                 Err(error) => {
-                    let response = Response::error(Status::BAD_REQUEST, error);
-                    return refuse(&response, manner, input, limits, exchange);
+                    return self.refuse_request(
+                        malformed(error),
+                        Some(head),
+                        manner,
+                        input,
+                        exchange,
+                    );
                 }
             },
         };
@@ -168,8 +178,7 @@ impl HttpService {
             return Step::Close;
         }
         let hint = "the connection ended before the request was whole";
-        let response = Response::error(Status::BAD_REQUEST, hint);
-        refuse(&response, Manner::refusing(input), input, &self.settings.limits, exchange)
+        self.refuse_request(malformed(hint), None, Manner::refusing(input), input, exchange)
     }
 
     /// Answers a request that has an endpoint, once enough of its body is here.
@@ -187,8 +196,8 @@ impl HttpService {
             Ok(content) => content,
             Err(Before::Step(step)) => return step,
             Err(Before::Refuse(error)) => {
-                let (response, limits) = (error.into_response(), &self.settings.limits);
-                return refuse(&response, message.manner, message.input, limits, exchange);
+                let (route, layers) = (endpoint.route(), endpoint.layers());
+                return self.refuse_body(error, route, layers, params, message, exchange);
             }
         };
         let route = endpoint.route();
@@ -221,13 +230,14 @@ impl HttpService {
             // What follows is a body, or meant for a tunnel.
             message.manner = message.manner.closing();
         }
-        let content = Content { body: Some(&[]), len: len.unwrap_or(message.head.len) };
+        let content = Content { body: Have::Whole(&[]), len: len.unwrap_or(message.head.len) };
         let (route, body_len_max) = (&self.unrouted, self.settings.body_len_max);
         let (failed, unrouted) = (false.into(), Unrouted::of(found));
         let call =
             Call { service: self, route, body_len_max, params: None, message: &message, failed };
         if layers.is_empty() {
-            return call.answer_here(content, &unrouted.response(), exchange);
+            let response = settle(unrouted.response(), self.table.states());
+            return call.answer_here(content, &response, exchange);
         }
         // Middleware sees these too, and may block.
         let last = Last::Unrouted(&unrouted);
@@ -259,26 +269,6 @@ fn wait_further(input: &[u8], limits: &Limits, exchange: &mut impl Exchange) -> 
     (!chunks.is_due(input)).then_some(Step::Partial { phase: Phase::Body, want: input.len() + 1 })
 }
 
-/// Refuses a request and the connection with it: where the next one begins is not known.
-#[cold]
-fn refuse(
-    response: &Response,
-    manner: Manner,
-    input: &[u8],
-    limits: &Limits,
-    exchange: &mut impl Exchange,
-) -> Step {
-    told::refused(response, input, limits, exchange.peer_addr());
-    exchange.count(match response.status() {
-        Status::CONTENT_TOO_LARGE => Offence::BodyTooLarge,
-        Status::URI_TOO_LONG => Offence::TargetTooLong,
-        Status::REQUEST_HEADER_FIELDS_TOO_LARGE => Offence::HeadTooLarge,
-        _ => Offence::Malformed,
-    });
-    write_own(exchange.out(), response, manner.closing());
-    Step::Close
-}
-
 impl Protocol for HttpService {
     fn name(&self) -> &'static str {
         "http"
@@ -308,7 +298,7 @@ impl Protocol for HttpService {
     }
 
     fn refuse(&self, why: Refusal, input: &[u8], out: &mut Vec<u8>) -> AfterRefusal {
-        refusal::refuse(why, input, out, &self.settings)
+        self.refuse_for_engine(why, input, out)
     }
 
     fn routes(&self) -> Vec<Arc<Route>> {

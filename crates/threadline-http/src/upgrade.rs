@@ -7,6 +7,8 @@ use std::io;
 use threadline_engine::{Connection, MessageService, Session};
 use threadline_proto::response::Status;
 
+use crate::extensions::States;
+use crate::framework_error::{ErrorKind, settle};
 use crate::request::Request;
 use crate::response::{Aside, Response, Upgrade, UpgradeHandler};
 
@@ -82,7 +84,7 @@ impl Response {
     pub(crate) fn other_protocol(&self) -> Option<&Upgrade> {
         match self.aside.as_deref()? {
             Aside::Upgrade(upgrade) => Some(upgrade),
-            Aside::Selected(_) | Aside::Pending(_) => None,
+            Aside::Selected(_) | Aside::Pending(_) | Aside::Error(_) => None,
         }
     }
 
@@ -93,20 +95,22 @@ impl Response {
         &mut self,
         mut asked: impl Iterator<Item = &'n str>,
         closes: bool,
+        states: &States,
     ) -> Option<Box<UpgradeHandler>> {
         let Aside::Upgrade(upgrade) = self.aside.as_deref_mut()? else { return None };
         let (handler, protocol) = (upgrade.handler.take()?, upgrade.protocol.clone());
         if !asked.any(|name| name.eq_ignore_ascii_case(&protocol)) {
             let hint = format_args!("ask for an upgrade to {protocol} here");
-            *self = self.replaced_by(Response::error(Status::UPGRADE_REQUIRED, hint));
+            let refused = Response::error_of(ErrorKind::Refused, Status::UPGRADE_REQUIRED, hint);
+            *self = self.replaced_by(settle(refused, states));
             let named = Upgrade { protocol, handler: None };
             self.aside = Some(Box::new(Aside::Upgrade(named)));
             return None;
         }
         if closes {
             let hint = "the service is going down";
-            *self =
-                self.replaced_by(Response::error(Status::SERVICE_UNAVAILABLE, hint)).with_close();
+            let refused = Response::error_of(ErrorKind::Refused, Status::SERVICE_UNAVAILABLE, hint);
+            *self = self.replaced_by(settle(refused, states)).with_close();
             return None;
         }
         // The connection ends with the other protocol, whatever the response says.

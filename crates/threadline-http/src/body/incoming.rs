@@ -10,6 +10,7 @@ use std::io::{self, Read};
 use threadline_proto::body::BodyError as FramingError;
 use threadline_proto::response::Status;
 
+use crate::framework_error::ErrorKind;
 use crate::handler::IntoResponse;
 use crate::response::Response;
 
@@ -35,6 +36,8 @@ pub enum BodyError {
         /// How many times longer it may become.
         ratio_max: u32,
     },
+    /// The client waits for an expectation to be met that is not known (RFC 9110 §10.1.1): 417.
+    Expectation,
     /// Something has read a part of it already: the service's fault, 500.
     Consumed,
 }
@@ -47,7 +50,20 @@ impl BodyError {
             BodyError::Malformed(error) => error.status(),
             BodyError::Coding | BodyError::Incomplete => Status::BAD_REQUEST,
             BodyError::TimedOut => Status::REQUEST_TIMEOUT,
+            BodyError::Expectation => Status::EXPECTATION_FAILED,
             BodyError::Consumed => Status::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    fn kind(self) -> ErrorKind {
+        match self {
+            BodyError::TooLarge { .. } | BodyError::Expands { .. } => ErrorKind::BodyTooLarge,
+            BodyError::Malformed(_) | BodyError::Coding | BodyError::Incomplete => {
+                ErrorKind::MalformedBody
+            }
+            BodyError::TimedOut => ErrorKind::RequestTimedOut,
+            BodyError::Expectation => ErrorKind::Expectation,
+            BodyError::Consumed => ErrorKind::Internal,
         }
     }
 
@@ -68,6 +84,7 @@ impl fmt::Display for BodyError {
             BodyError::Expands { ratio_max } => {
                 write!(f, "the body may become at most {ratio_max} times longer when decoded")
             }
+            BodyError::Expectation => f.write_str("only `Expect: 100-continue` is known"),
             BodyError::Consumed => f.write_str("a part of the body has been read already"),
         }
     }
@@ -77,7 +94,7 @@ impl std::error::Error for BodyError {}
 
 impl IntoResponse for BodyError {
     fn into_response(self) -> Response {
-        let response = Response::error(self.status(), self);
+        let response = Response::error_of(self.kind(), self.status(), self);
         // What follows on the connection is the rest of the body.
         if self == BodyError::Consumed { response } else { response.with_close() }
     }
@@ -92,7 +109,7 @@ impl From<BodyError> for io::Error {
             | BodyError::Malformed(_)
             | BodyError::Coding
             | BodyError::Expands { .. } => io::ErrorKind::InvalidData,
-            BodyError::Consumed => io::ErrorKind::Other,
+            BodyError::Expectation | BodyError::Consumed => io::ErrorKind::Other,
         };
         io::Error::new(kind, error)
     }
@@ -110,6 +127,19 @@ pub(crate) trait ReadBody: Send + Sync {
 
     /// Whether its bytes are those of the message, and not decoded: the head says its length then.
     fn is_as_framed(&self) -> bool {
+        true
+    }
+}
+
+/// A body that is refused before its handler is called: for layers, whose reads fail.
+pub(crate) struct RefusedBody(pub(crate) BodyError);
+
+impl ReadBody for RefusedBody {
+    fn read(&self, _buffer: &mut [u8]) -> Result<usize, BodyError> {
+        Err(self.0)
+    }
+
+    fn begin(&self) -> bool {
         true
     }
 }

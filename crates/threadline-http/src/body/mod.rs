@@ -14,7 +14,7 @@ mod push;
 
 pub(crate) use arriving::Arriving;
 pub use incoming::{BodyError, BodyReader};
-pub(crate) use incoming::{Incoming, ReadBody};
+pub(crate) use incoming::{Incoming, ReadBody, RefusedBody};
 pub use outgoing::Body;
 pub(crate) use outgoing::Kind;
 pub use push::BodySender;

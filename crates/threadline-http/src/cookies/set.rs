@@ -11,6 +11,7 @@ use threadline_engine::log::limited;
 use threadline_proto::response::Status;
 
 use crate::date;
+use crate::framework_error::ErrorKind;
 use crate::handler::IntoResponse;
 use crate::response::Response;
 
@@ -319,7 +320,11 @@ impl std::error::Error for SetCookieError {}
 impl IntoResponse for SetCookieError {
     fn into_response(self) -> Response {
         limited!(error, "a cookie cannot be set", error = %self);
-        Response::error(Status::INTERNAL_SERVER_ERROR, "the service's log says why")
+        Response::error_of(
+            ErrorKind::Internal,
+            Status::INTERNAL_SERVER_ERROR,
+            "the service's log says why",
+        )
     }
 }
 

@@ -9,6 +9,7 @@ use threadline_proto::response::Status;
 use super::header::MediaType;
 use super::wrong::{WrongField, from_urlencoded};
 use crate::body::BodyError;
+use crate::framework_error::ErrorKind;
 use crate::handler::{FromRequest, IntoResponse};
 use crate::request::Request;
 use crate::response::Response;
@@ -83,7 +84,13 @@ impl IntoResponse for FormRejection {
             FormRejection::Field { in_query: true, .. } => Status::BAD_REQUEST,
             FormRejection::Field { in_query: false, .. } => Status::UNPROCESSABLE_CONTENT,
         };
-        Response::error(status, self)
+        match &self {
+            FormRejection::MediaType => Response::error_of(ErrorKind::MediaType, status, &self),
+            FormRejection::Field { wrong, .. } => {
+                Response::error_in(ErrorKind::Form, status, wrong.path(), &self)
+            }
+            FormRejection::Body(_) => Response::error_of(ErrorKind::Form, status, &self),
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use super::OptionalFromRequest;
 use super::header::MediaType;
 use super::wrong::{WrongField, shortened};
 use crate::body::BodyError;
+use crate::framework_error::ErrorKind;
 use crate::handler::{FromRequest, IntoResponse};
 use crate::request::Request;
 use crate::response::Response;
@@ -85,7 +86,13 @@ impl IntoResponse for JsonRejection {
             JsonRejection::Syntax(_) => Status::BAD_REQUEST,
             JsonRejection::Field(_) => Status::UNPROCESSABLE_CONTENT,
         };
-        Response::error(status, self)
+        match &self {
+            JsonRejection::MediaType => Response::error_of(ErrorKind::MediaType, status, &self),
+            JsonRejection::Field(wrong) => {
+                Response::error_in(ErrorKind::Json, status, wrong.path(), &self)
+            }
+            _ => Response::error_of(ErrorKind::Json, status, &self),
+        }
     }
 }
 
@@ -162,7 +169,7 @@ impl<T: Serialize> IntoResponse for Json<T> {
                 let error = Escaped(error);
                 limited!(error, "a value cannot be written as JSON", r#type = name, %error);
                 let hint = "the service's log says why";
-                Response::error(Status::INTERNAL_SERVER_ERROR, hint)
+                Response::error_of(ErrorKind::Internal, Status::INTERNAL_SERVER_ERROR, hint)
             }
         }
     }

@@ -8,6 +8,7 @@ use threadline_engine::log::limited;
 use threadline_proto::response::Status;
 
 use super::OptionalFromRequest;
+use crate::framework_error::ErrorKind;
 use crate::handler::{FromRequest, IntoResponse};
 use crate::request::Request;
 use crate::response::Response;
@@ -39,7 +40,11 @@ impl std::error::Error for NoPeerAddr {}
 impl IntoResponse for NoPeerAddr {
     fn into_response(self) -> Response {
         limited!(error, "take `Option<PeerAddr>`", error = %self);
-        Response::error(Status::INTERNAL_SERVER_ERROR, "the service's log says why")
+        Response::error_of(
+            ErrorKind::Internal,
+            Status::INTERNAL_SERVER_ERROR,
+            "the service's log says why",
+        )
     }
 }
 

@@ -7,6 +7,7 @@ use threadline_proto::response::Status;
 
 use super::OptionalFromRequest;
 use super::wrong::{WrongField, from_urlencoded};
+use crate::framework_error::ErrorKind;
 use crate::handler::{FromRequest, IntoResponse};
 use crate::request::Request;
 use crate::response::Response;
@@ -67,7 +68,7 @@ impl std::error::Error for QueryRejection {}
 
 impl IntoResponse for QueryRejection {
     fn into_response(self) -> Response {
-        Response::error(Status::BAD_REQUEST, self)
+        Response::error_in(ErrorKind::Query, Status::BAD_REQUEST, self.0.path(), &self)
     }
 }
 

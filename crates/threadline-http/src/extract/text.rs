@@ -5,6 +5,7 @@ use std::fmt;
 use threadline_proto::response::Status;
 
 use crate::body::BodyError;
+use crate::framework_error::ErrorKind;
 use crate::handler::{FromRequest, IntoResponse};
 use crate::request::Request;
 use crate::response::Response;
@@ -37,7 +38,9 @@ impl IntoResponse for TextRejection {
     fn into_response(self) -> Response {
         match self {
             TextRejection::Body(error) => error.into_response(),
-            TextRejection::NotUtf8 { .. } => Response::error(Status::BAD_REQUEST, self),
+            TextRejection::NotUtf8 { .. } => {
+                Response::error_of(ErrorKind::Text, Status::BAD_REQUEST, self)
+            }
         }
     }
 }

@@ -15,6 +15,7 @@ use super::multipart::{byteranges, content_range};
 use super::range::{Selection, select};
 use crate::conditional::{Access, Conditions, Validators, Verdict};
 use crate::date;
+use crate::framework_error::ErrorKind;
 use crate::request::Request;
 use crate::response::{Response, Selected};
 use crate::selected::CodedAround;
@@ -45,7 +46,7 @@ pub(super) fn respond(request: &Request<'_>, asset: Asset, about: Description) -
         }
         Verdict::Failed => {
             let hint = "the file is not the version that the request is meant for";
-            return Response::error(Status::PRECONDITION_FAILED, hint);
+            return Response::error_of(ErrorKind::Refused, Status::PRECONDITION_FAILED, hint);
         }
     }
     match asked_range(request, &conditions, &asset, &about) {
@@ -154,7 +155,7 @@ fn partial(asset: Asset, about: Description, parts: &[Range<u64>]) -> Response {
 fn unsatisfiable(asset: &Asset, about: &Description) -> Response {
     let (len, max) = (asset.len, about.ranges_max);
     let hint = format_args!("the file has {len} bytes, and may be asked for in {max} ranges");
-    Response::error(Status::RANGE_NOT_SATISFIABLE, hint)
+    Response::error_of(ErrorKind::Refused, Status::RANGE_NOT_SATISFIABLE, hint)
         .with_header("content-range", format!("bytes */{len}"))
         .with_header("accept-ranges", "bytes")
 }

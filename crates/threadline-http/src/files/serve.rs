@@ -15,6 +15,7 @@ use super::reply::{self, Description};
 use super::resolve::{Refusal, resolve};
 use super::{Files, Found, listing};
 use crate::Status;
+use crate::framework_error::ErrorKind;
 use crate::handler::{Handler, Needs};
 use crate::request::Request;
 use crate::response::Response;
@@ -46,13 +47,21 @@ impl Files {
     /// Answers for the file at a percent-encoded path below the root.
     pub(crate) fn answer(&self, request: &Request<'_>, path: &str) -> Response {
         if !matches!(request.method(), Method::Get | Method::Head) {
-            return Response::error(Status::METHOD_NOT_ALLOWED, "files are read here: use GET")
-                .with_header("allow", "GET, HEAD");
+            return Response::error_of(
+                ErrorKind::Refused,
+                Status::METHOD_NOT_ALLOWED,
+                "files are read here: use GET",
+            )
+            .with_header("allow", "GET, HEAD");
         }
         let path = match resolve(path, self.dotfiles) {
             Ok(path) => path,
             Err(Refusal::Malformed) => {
-                return Response::error(Status::BAD_REQUEST, "the path is no name of a file");
+                return Response::error_of(
+                    ErrorKind::Refused,
+                    Status::BAD_REQUEST,
+                    "the path is no name of a file",
+                );
             }
             Err(Refusal::Nothing) => return nothing(),
         };
@@ -125,7 +134,7 @@ impl Files {
 
 /// The same answer whatever the reason.
 fn nothing() -> Response {
-    Response::error(Status::NOT_FOUND, "there is no such file")
+    Response::error_of(ErrorKind::Refused, Status::NOT_FOUND, "there is no such file")
 }
 
 /// Sends the client to the directory's name with a slash: links in its page are relative to that. The
@@ -149,10 +158,18 @@ fn failure(error: &io::Error, path: &str) -> Response {
     );
     limited!(error, "cannot read a file to serve", ?path, %error);
     if is_shortage {
-        Response::error(Status::SERVICE_UNAVAILABLE, "too busy to open the file, try again")
-            .with_header("retry-after", "1")
+        Response::error_of(
+            ErrorKind::Refused,
+            Status::SERVICE_UNAVAILABLE,
+            "too busy to open the file, try again",
+        )
+        .with_header("retry-after", "1")
     } else {
-        Response::error(Status::INTERNAL_SERVER_ERROR, "the file cannot be read")
+        Response::error_of(
+            ErrorKind::Refused,
+            Status::INTERNAL_SERVER_ERROR,
+            "the file cannot be read",
+        )
     }
 }
 

@@ -6,6 +6,7 @@ use std::fmt;
 use threadline_proto::percent;
 use threadline_proto::response::Status;
 
+use crate::framework_error::ErrorKind;
 use crate::handler::{FromRequest, IntoResponse};
 use crate::request::Request;
 use crate::response::Response;
@@ -111,11 +112,14 @@ impl std::error::Error for PathRejection {}
 
 impl IntoResponse for PathRejection {
     fn into_response(self) -> Response {
-        let status = match self {
-            PathRejection::Param { .. } => Status::BAD_REQUEST,
-            PathRejection::Count => Status::INTERNAL_SERVER_ERROR,
-        };
-        Response::error(status, self)
+        match &self {
+            PathRejection::Param { name, .. } => {
+                Response::error_in(ErrorKind::Path, Status::BAD_REQUEST, name, &self)
+            }
+            PathRejection::Count => {
+                Response::error_of(ErrorKind::Internal, Status::INTERNAL_SERVER_ERROR, &self)
+            }
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use threadline_engine::log::{Escaped, limited};
 use threadline_proto::response::Status;
 
 use crate::body::BodyError;
+use crate::framework_error::ErrorKind;
 use crate::response::Response;
 
 /// A type that can be answered, and so be the result of a handler.
@@ -95,11 +96,7 @@ impl IntoResponse for Vec<u8> {
 
 impl IntoResponse for Status {
     fn into_response(self) -> Response {
-        if self.is_error() {
-            Response::text(format!("{self}\n")).with_status(self)
-        } else {
-            Response::new(self)
-        }
+        if self.is_error() { Response::of_status(self) } else { Response::new(self) }
     }
 }
 
@@ -132,7 +129,11 @@ impl IntoResponse for io::Error {
             return error.into_response();
         }
         limited!(error, "a handler failed", error = %Escaped(&self));
-        Response::error(Status::INTERNAL_SERVER_ERROR, "the service's log says why")
+        Response::error_of(
+            ErrorKind::Internal,
+            Status::INTERNAL_SERVER_ERROR,
+            "the service's log says why",
+        )
     }
 }
 

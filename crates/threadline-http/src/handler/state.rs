@@ -7,6 +7,7 @@ use threadline_engine::log::limited;
 use threadline_proto::response::Status;
 
 use crate::extract::OptionalFromRequest;
+use crate::framework_error::ErrorKind;
 use crate::handler::{FromRequest, IntoResponse, Needs};
 use crate::request::Request;
 use crate::response::Response;
@@ -51,7 +52,11 @@ impl IntoResponse for NotThere {
     fn into_response(self) -> Response {
         let hint = "add `Router::state`, or the middleware that leaves it";
         limited!(error, "a handler cannot be called", error = %self, hint);
-        Response::error(Status::INTERNAL_SERVER_ERROR, "the service's log says why")
+        Response::error_of(
+            ErrorKind::Internal,
+            Status::INTERNAL_SERVER_ERROR,
+            "the service's log says why",
+        )
     }
 }
 

@@ -11,6 +11,7 @@ use threadline_engine::log::{Escaped, limited};
 use threadline_pool::contained::catch;
 use threadline_proto::response::Status;
 
+use crate::framework_error::ErrorKind;
 use crate::handler::IntoResponse;
 use crate::middleware::layer::{Middleware, Next};
 use crate::request::Request;
@@ -48,7 +49,9 @@ impl CatchPanic {
     pub fn new() -> Self {
         let hint = "the service's log says why";
         CatchPanic {
-            answer: Box::new(move |_, _| Response::error(Status::INTERNAL_SERVER_ERROR, hint)),
+            answer: Box::new(move |_, _| {
+                Response::error_of(ErrorKind::Internal, Status::INTERNAL_SERVER_ERROR, hint)
+            }),
         }
     }
 

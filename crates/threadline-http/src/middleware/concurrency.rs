@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use threadline_proto::response::Status;
 
+use crate::framework_error::ErrorKind;
 use crate::middleware::fields::delay_seconds;
 use crate::middleware::layer::{Middleware, Next};
 use crate::middleware::watched::{Watcher, watch};
@@ -60,7 +61,7 @@ impl Middleware for ConcurrencyLimit {
     fn handle(&self, request: &Request<'_>, next: Next<'_>) -> Response {
         let Some(permit) = self.admit() else {
             let hint = "too many requests are being worked on, try again later";
-            return Response::error(Status::SERVICE_UNAVAILABLE, hint)
+            return Response::error_of(ErrorKind::Overloaded, Status::SERVICE_UNAVAILABLE, hint)
                 .with_header("retry-after", delay_seconds(self.retry_after).to_string());
         };
         next.run(request).when_ready(|response| watch(response, permit))

@@ -12,7 +12,7 @@ use threadline_proto::Method;
 use threadline_proto::response::Status;
 
 use crate::middleware::fields::add_vary;
-use crate::middleware::layer::{Middleware, Next};
+use crate::middleware::layer::{Middleware, Next, Refused};
 use crate::request::Request;
 use crate::response::Response;
 
@@ -214,12 +214,26 @@ impl Middleware for Cors {
             return self.preflight(request);
         }
         let mut response = next.run(request);
-        if self.decorate(request, &mut response)
+        self.show(request, &mut response);
+        response
+    }
+
+    fn refused(&self, refused: &Refused<'_>, response: &mut Response) {
+        // Without its head nobody knows which site has asked.
+        if let Some(request) = refused.request() {
+            self.show(request, response);
+        }
+    }
+}
+
+impl Cors {
+    /// Lets the script that has asked see the response.
+    fn show(&self, request: &Request<'_>, response: &mut Response) {
+        if self.decorate(request, response)
             && let Some(names) = &self.exposed
         {
             response.set_header("access-control-expose-headers", names.clone());
         }
-        response
     }
 }
 

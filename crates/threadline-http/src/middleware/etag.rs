@@ -13,6 +13,7 @@ use threadline_proto::response::Status;
 
 use crate::body::Body;
 use crate::conditional::{Access, Conditions, Validators, Verdict, comparable, content_tag};
+use crate::framework_error::ErrorKind;
 use crate::middleware::fields::has_element;
 use crate::middleware::layer::{Middleware, Next};
 use crate::request::Request;
@@ -187,7 +188,7 @@ fn not_modified(mut response: Response) -> Response {
 
 fn failed() -> Response {
     let hint = "there is another version than the request is meant for";
-    Response::error(Status::PRECONDITION_FAILED, hint)
+    Response::error_of(ErrorKind::Refused, Status::PRECONDITION_FAILED, hint)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 
 use threadline_proto::response::Status;
 
+use crate::framework_error::ErrorKind;
 use crate::middleware::fields::{add_vary, elements};
 use crate::middleware::layer::{Middleware, Next};
 use crate::request::Request;
@@ -77,7 +78,7 @@ impl HttpsRedirect {
         let host = request.host().map(without_port).unwrap_or_default();
         let Some(host) = self.hosts.iter().find(|known| known.eq_ignore_ascii_case(host)) else {
             let hint = "this server does not speak for the host that is asked for";
-            return Response::error(Status::MISDIRECTED_REQUEST, hint);
+            return Response::error_of(ErrorKind::Refused, Status::MISDIRECTED_REQUEST, hint);
         };
         let mut location = format!("https://{host}");
         if self.port != 443 {

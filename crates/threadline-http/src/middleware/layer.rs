@@ -7,12 +7,17 @@
 //! ```
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use threadline_engine::Contained;
-use threadline_engine::log::within;
+use threadline_engine::log::{limited, within};
+use threadline_pool::contained::catch;
 
+use crate::body::BodyError;
+use crate::extensions::Extensions;
 use crate::fault::internal_error;
+use crate::framework_error::{FrameworkError, settle};
 use crate::handler::{Erased, IntoResponse};
 use crate::request::Request;
 use crate::response::Response;
@@ -41,7 +46,82 @@ use crate::service::Unrouted;
 pub trait Middleware: Send + Sync + 'static {
     /// Answers a request, by `next` or instead of it.
     fn handle(&self, request: &Request<'_>, next: Next<'_>) -> Response;
+
+    /// Adds to the response to a request that is refused before [`Middleware::handle`] could see it, and takes
+    /// note of it. [`Refused`] says of which these are. Nothing by default.
+    ///
+    /// It may set fields; the status and the body should stay. **It must not block**: some refusals are made by
+    /// the thread that serves all connections, because no other has the time. A panic in it is logged, and the
+    /// response is sent.
+    ///
+    /// ```
+    /// use threadline_http::{Middleware, Next, Refused, Request, Response};
+    ///
+    /// struct Server;
+    ///
+    /// impl Middleware for Server {
+    ///     fn handle(&self, request: &Request<'_>, next: Next<'_>) -> Response {
+    ///         next.run(request).with_header("server", "snail")
+    ///     }
+    ///
+    ///     fn refused(&self, _refused: &Refused<'_>, response: &mut Response) {
+    ///         response.set_header("server", "snail");
+    ///     }
+    /// }
+    /// ```
+    fn refused(&self, refused: &Refused<'_>, response: &mut Response) {
+        let _ = (refused, response);
+    }
 }
+
+/// A request that is refused before the layers around its handler could see it, for [`Middleware::refused`]:
+/// a malformed head or path (400, 414, 431, 501, 505), one that came too slowly (408), and one for which the
+/// service has no room (503). All others pass through [`Middleware::handle`].
+///
+/// The layers are those of the request's route, or, if its head could not be read, those of the router. The
+/// outermost is called first; what it leaves in the extensions the next ones see.
+#[derive(Debug)]
+pub struct Refused<'r> {
+    pub(crate) error: &'r FrameworkError,
+    pub(crate) request: Option<&'r Request<'r>>,
+    pub(crate) input: &'r [u8],
+    pub(crate) peer_addr: Option<SocketAddr>,
+    pub(crate) extensions: &'r Extensions,
+    pub(crate) may_wait: bool,
+}
+
+impl<'r> Refused<'r> {
+    /// Why it is refused.
+    pub fn error(&self) -> &'r FrameworkError {
+        self.error
+    }
+
+    /// The request without its body, if its head has been read.
+    pub fn request(&self) -> Option<&'r Request<'r>> {
+        self.request
+    }
+
+    /// The first line of what the client has sent, without its end, and at most 1 KB of it. Empty if nothing
+    /// has come.
+    pub fn line(&self) -> &'r [u8] {
+        let shown = &self.input[..self.input.len().min(LINE_SHOWN_MAX)];
+        let end = shown.iter().position(|byte| *byte == b'\n').unwrap_or(shown.len());
+        shown[..end].trim_ascii_end()
+    }
+
+    /// The client's address, where the service knows it at this point.
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        self.peer_addr
+    }
+
+    /// What layers further out have left; those of the request, if there is one.
+    pub fn extensions(&self) -> &'r Extensions {
+        self.extensions
+    }
+}
+
+/// How much of a refused request's first line layers see, in bytes.
+const LINE_SHOWN_MAX: usize = 1024;
 
 impl<F, R> Middleware for F
 where
@@ -70,6 +150,16 @@ impl Layers {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Tells all of a request that is refused without them.
+    #[cold]
+    pub(crate) fn refused(&self, refused: &Refused<'_>, response: &mut Response) {
+        for layer in &self.0 {
+            if catch(|| layer.refused(refused, response)).is_err() {
+                limited!(error, key: "", "a layer panicked when a request was refused");
+            }
+        }
     }
 }
 
@@ -111,6 +201,8 @@ pub(crate) enum Last<'n> {
     Handler(&'n Erased),
     /// There is no route.
     Unrouted(&'n Unrouted),
+    /// The body cannot be had: the handler is not called.
+    Refused(BodyError),
     /// A test's own code, which borrows and so cannot be kept.
     #[cfg(test)]
     Code(&'n (dyn Fn(&Request<'_>) -> Response + Sync + 'n)),
@@ -128,6 +220,7 @@ impl<'n> Next<'n> {
             Some((layer, layers)) => layer.handle(request, Next { layers, ..self }),
             None => self.last.answer(request),
         };
+        let response = settle(response, request.states);
         if response.has_sound_status() { response } else { refused(request, &response) }
     }
 }
@@ -137,6 +230,7 @@ impl Last<'_> {
         match self {
             Last::Handler(handler) => handler(request),
             Last::Unrouted(unrouted) => unrouted.response(),
+            Last::Refused(error) => error.into_response(),
             #[cfg(test)]
             Last::Code(code) => code(request),
         }
@@ -170,6 +264,7 @@ pub struct OwnedNext(Arc<(Layers, OwnedLast)>);
 enum OwnedLast {
     Handler(Erased),
     Unrouted(Unrouted),
+    Refused(BodyError),
 }
 
 impl Next<'_> {
@@ -178,6 +273,7 @@ impl Next<'_> {
         let last = match self.last {
             Last::Handler(handler) => OwnedLast::Handler(handler.clone()),
             Last::Unrouted(unrouted) => OwnedLast::Unrouted(unrouted.clone()),
+            Last::Refused(error) => OwnedLast::Refused(error),
             #[cfg(test)]
             Last::Code(_) => unimplemented!("this test's handler borrows"),
         };
@@ -199,6 +295,7 @@ impl OwnedNext {
         let last = match last {
             OwnedLast::Handler(handler) => Last::Handler(handler),
             OwnedLast::Unrouted(unrouted) => Last::Unrouted(unrouted),
+            OwnedLast::Refused(error) => Last::Refused(*error),
         };
         Next::new(layers, last)
     }
@@ -216,7 +313,7 @@ fn refused(request: &Request<'_>, response: &Response) -> Response {
     if let Some(fault) = response.status_fault() {
         fault.report(request.route());
     }
-    response.replaced_by(internal_error())
+    response.replaced_by(settle(internal_error(), request.states))
 }
 
 impl fmt::Debug for Next<'_> {

@@ -10,7 +10,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::middleware::layer::{Middleware, Next};
+use crate::middleware::layer::{Middleware, Next, Refused};
 use crate::request::Request;
 use crate::response::Response;
 
@@ -129,6 +129,15 @@ impl Middleware for RequestIds {
         let mut response = next.run(request);
         response.set_header(self.header.clone(), id.as_str().to_owned());
         response
+    }
+
+    fn refused(&self, refused: &Refused<'_>, response: &mut Response) {
+        let id = match refused.request() {
+            Some(request) => self.name(request),
+            None => RequestId(self.generate().into()),
+        };
+        refused.extensions().insert(id.clone());
+        response.set_header(self.header.clone(), id.as_str().to_owned());
     }
 }
 

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use crate::middleware::layer::{Middleware, Next};
+use crate::middleware::layer::{Middleware, Next, Refused};
 use crate::request::Request;
 use crate::response::Response;
 
@@ -98,16 +98,24 @@ impl Middleware for SecurityHeaders {
     fn handle(&self, request: &Request<'_>, next: Next<'_>) -> Response {
         next.run(request).finished_by(self, request, SecurityHeaders::finish)
     }
+
+    fn refused(&self, _refused: &Refused<'_>, response: &mut Response) {
+        self.add_to(response);
+    }
 }
 
 impl SecurityHeaders {
     fn finish(&self, _request: &Request<'_>, mut response: Response) -> Response {
+        self.add_to(&mut response);
+        response
+    }
+
+    fn add_to(&self, response: &mut Response) {
         for (name, value) in &self.fields {
             if response.header_bytes(name).is_none() {
                 response.append_header(name.clone(), value.clone());
             }
         }
-        response
     }
 }
 

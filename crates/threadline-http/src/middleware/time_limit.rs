@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use threadline_engine::log::limited;
 use threadline_proto::response::Status;
 
+use crate::framework_error::ErrorKind;
 use crate::handler::{FromRequest, IntoResponse};
 use crate::middleware::layer::{Middleware, Next};
 use crate::request::Request;
@@ -98,7 +99,8 @@ impl std::error::Error for DeadlinePassed {}
 
 impl IntoResponse for DeadlinePassed {
     fn into_response(self) -> Response {
-        Response::error(Status::SERVICE_UNAVAILABLE, self).with_header("retry-after", "1")
+        Response::error_of(ErrorKind::ReplyTimedOut, Status::SERVICE_UNAVAILABLE, self)
+            .with_header("retry-after", "1")
     }
 }
 

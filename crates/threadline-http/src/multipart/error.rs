@@ -10,6 +10,7 @@ use threadline_engine::log::{Escaped, limited};
 use threadline_proto::response::Status;
 
 use crate::body::BodyError;
+use crate::framework_error::ErrorKind;
 use crate::handler::IntoResponse;
 use crate::response::Response;
 
@@ -213,9 +214,13 @@ impl IntoResponse for MultipartError {
             MultipartError::Storage(error) => {
                 let error = Escaped(error);
                 limited!(error, "an upload cannot be stored", %error);
-                Response::error(Status::INTERNAL_SERVER_ERROR, "the service's log says why")
+                Response::error_of(
+                    ErrorKind::Internal,
+                    Status::INTERNAL_SERVER_ERROR,
+                    "the service's log says why",
+                )
             }
-            error => Response::error(error.status(), &error),
+            error => Response::error_of(ErrorKind::Multipart, error.status(), &error),
         }
     }
 }

@@ -94,8 +94,9 @@ impl IntoResponse for Problem {
 /// Middleware that makes errors which are plain text, such as those of extractors, into [`Problem`]s.
 ///
 /// By default for clients that would rather have JSON, and caches are told so (`Vary`); with
-/// [`Problems::always`] for every client. All else passes through. What the server answers before
-/// any handler is called, as to a malformed request, stays text.
+/// [`Problems::always`] for every client. All else passes through. It works on texts, also those of handlers;
+/// [`Router::errors`](crate::Router::errors) with [`FrameworkError::to_problem`](crate::FrameworkError::to_problem)
+/// works on the errors of the framework, malformed requests included.
 ///
 /// ```
 /// use threadline_http::testing::TestClient;

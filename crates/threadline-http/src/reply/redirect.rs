@@ -5,6 +5,7 @@ use std::fmt;
 use threadline_engine::log::limited;
 use threadline_proto::response::Status;
 
+use crate::framework_error::ErrorKind;
 use crate::handler::IntoResponse;
 use crate::response::Response;
 
@@ -104,7 +105,7 @@ impl IntoResponse for Redirect {
             Err(error) => {
                 limited!(error, "a redirect is not sent", %error);
                 let hint = "the service's log says why";
-                Response::error(Status::INTERNAL_SERVER_ERROR, hint)
+                Response::error_of(ErrorKind::Internal, Status::INTERNAL_SERVER_ERROR, hint)
             }
         }
     }

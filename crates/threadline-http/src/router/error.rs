@@ -51,6 +51,11 @@ pub enum RouterError {
         /// Where it is nested; empty if it is merged.
         prefix: String,
     },
+    /// A router that is nested or merged decides the form of errors, which holds for a whole service.
+    NestedErrors {
+        /// Where it is nested; empty if it is merged.
+        prefix: String,
+    },
     /// A method that has no path to route by, or is no token.
     Method {
         /// The route, as `CONNECT /path`.
@@ -81,6 +86,11 @@ impl fmt::Display for RouterError {
                 f,
                 "{} has a fallback, which would be lost: give it to the outer router, or add a route \
                  `/{{*path}}` instead",
+                Inner(prefix)
+            ),
+            RouterError::NestedErrors { prefix } => write!(
+                f,
+                "{} decides the form of errors, which would be lost: call `errors` on the outer router",
                 Inner(prefix)
             ),
             RouterError::NestedSettings { prefix } => write!(

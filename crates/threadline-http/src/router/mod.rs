@@ -19,9 +19,11 @@ use std::sync::Arc;
 
 use crate::extensions::States;
 use crate::files::Files;
+use crate::framework_error::{ErrorForm, FrameworkError};
 use crate::handler::Handler;
 use crate::middleware::layer::{Layers, Middleware};
 use crate::request::Request;
+use crate::response::Response;
 use crate::service::HttpService;
 use crate::settings::HttpSettings;
 
@@ -80,6 +82,7 @@ pub struct Router {
     /// Around everything, answers without a route included. The outermost first.
     layers: Layers,
     settings: Option<HttpSettings>,
+    error_form: Option<ErrorForm>,
     /// The first mistake that no route shows.
     mistake: Option<RouterError>,
 }
@@ -235,8 +238,9 @@ impl Router {
     /// a handler (405, and `OPTIONS`, preflights included); a 404 has the layers of this router. Its states
     /// are shared where this router has none of the type.
     ///
-    /// A fallback and settings are those of a whole service: if `inner` has some,
-    /// [`Router::build`] fails with [`RouterError::NestedFallback`] or [`RouterError::NestedSettings`].
+    /// A fallback, settings and the form of errors are those of a whole service: if `inner` has some,
+    /// [`Router::build`] fails with [`RouterError::NestedFallback`], [`RouterError::NestedSettings`] or
+    /// [`RouterError::NestedErrors`].
     ///
     /// ```
     /// use threadline_http::testing::TestClient;
@@ -254,7 +258,10 @@ impl Router {
         let mistake = inner.mistake.or_else(|| match (inner.fallback, inner.settings) {
             (Some(_), _) => Some(RouterError::NestedFallback { prefix: prefix.to_owned() }),
             (_, Some(_)) => Some(RouterError::NestedSettings { prefix: prefix.to_owned() }),
-            (None, None) => None,
+            (None, None) => inner
+                .error_form
+                .is_some()
+                .then(|| RouterError::NestedErrors { prefix: prefix.to_owned() }),
         });
         self.mistake = self.mistake.or(mistake);
         for mut planned in inner.routes {
@@ -284,6 +291,39 @@ impl Router {
         self
     }
 
+    /// Decides the form of every error that the framework makes: refusals of requests (400, 404, 413, 431, 503
+    /// and the like), of extractors and of ready-made layers, and the 500s of panics. `form` gets the error as
+    /// data. By default they are a line of text; [`FrameworkError::to_problem`] makes `application/problem+json`.
+    ///
+    /// Of the form the body is used, its media type and fields, and the status if it is one of an error. Fields
+    /// of the error that it does not have, such as `Allow` and `Retry-After`, are added. The body must be in
+    /// memory. If `form` panics, the text is sent.
+    ///
+    /// `form` must not block: some refusals are made by the thread that serves all connections. What handlers and
+    /// layers of the program answer, also by [`Response::error`](crate::Response::error), is not changed.
+    ///
+    /// ```
+    /// use threadline_http::testing::TestClient;
+    /// use threadline_http::{FrameworkError, Response, Router};
+    ///
+    /// fn own(error: &FrameworkError) -> Response {
+    ///     let (code, kind) = (error.status().code(), error.kind().name());
+    ///     Response::text(format!("{{\"code\":{code},\"kind\":\"{kind}\"}}"))
+    ///         .with_content_type("application/json")
+    /// }
+    ///
+    /// let client = TestClient::new(Router::new().errors(own))?;
+    /// assert_eq!(client.get("/").send().text(), r#"{"code":404,"kind":"not-found"}"#);
+    /// # Ok::<(), threadline_http::RouterError>(())
+    /// ```
+    pub fn errors(
+        mut self,
+        form: impl Fn(&FrameworkError) -> Response + Send + Sync + 'static,
+    ) -> Self {
+        self.error_form = Some(ErrorForm::new(form));
+        self
+    }
+
     /// Makes the service.
     ///
     /// # Errors
@@ -292,7 +332,11 @@ impl Router {
         if let Some(mistake) = self.mistake {
             return Err(mistake);
         }
-        let mut table = Table::new(self.fallback, self.states, self.layers)?;
+        let mut states = self.states;
+        if let Some(form) = self.error_form {
+            states.insert(form);
+        }
+        let mut table = Table::new(self.fallback, states, self.layers)?;
         for Planned { pattern, slash, methods } in self.routes {
             table.plan(pattern, slash, methods)?;
         }

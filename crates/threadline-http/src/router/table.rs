@@ -9,6 +9,7 @@ use threadline_proto::Method;
 use threadline_proto::request::Target;
 
 use crate::extensions::States;
+use crate::framework_error::settle;
 use crate::handler::{Erased, Needs};
 use crate::middleware::layer::{Last, Layers, Next};
 use crate::request::Request;
@@ -41,11 +42,16 @@ impl Endpoint {
         &self.route
     }
 
+    /// What is around the handler.
+    pub(crate) fn layers(&self) -> &Layers {
+        &self.layers
+    }
+
     /// Answers a request: the layers, then the handler.
     #[inline]
     pub(crate) fn answer(&self, request: &Request<'_>) -> Response {
         if self.layers.is_empty() {
-            return (self.handler)(request);
+            return settle((self.handler)(request), request.states);
         }
         Next::new(&self.layers, Last::Handler(&self.handler)).run(request)
     }

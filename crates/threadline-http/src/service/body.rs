@@ -12,10 +12,20 @@ use crate::settings::HttpSettings;
 /// How a handler gets its request's body.
 #[derive(Clone, Copy)]
 pub(super) struct Content<'c> {
-    /// All of it, or `None` where it is read by the handler.
-    pub(super) body: Option<&'c [u8]>,
+    pub(super) body: Have<'c>,
     /// How long the message is in bytes, as far as it is looked at before the handler's call.
     pub(super) len: usize,
+}
+
+/// What there is of a body when its handler is called.
+#[derive(Clone, Copy)]
+pub(super) enum Have<'c> {
+    /// All of it.
+    Whole(&'c [u8]),
+    /// It is read by the handler.
+    Arriving,
+    /// It cannot be had; the layers see the request, and the handler is not called.
+    Refused(BodyError),
 }
 
 /// What has to happen before a handler is called.
@@ -43,13 +53,13 @@ impl HttpService {
     ) -> Result<Content<'c>, Before> {
         let Message { head, input, .. } = message;
         match head.body {
-            Body::Empty => Ok(Content { body: Some(&[]), len: head.len }),
+            Body::Empty => Ok(Content { body: Have::Whole(&[]), len: head.len }),
             Body::Length(len) if len > max => Err(Before::Refuse(BodyError::TooLarge { max })),
             Body::Length(body_len) if self.is_small(body_len) || !may_wait(exchange) => {
                 // Not more than `max`, which for a body in memory is far below the largest `usize`.
                 let len = head.len.saturating_add(body_len as usize);
                 match input.get(head.len..len) {
-                    Some(body) => Ok(Content { body: Some(body), len }),
+                    Some(body) => Ok(Content { body: Have::Whole(body), len }),
                     None => Err(Before::Step(wait(message, len, exchange))),
                 }
             }
@@ -76,7 +86,7 @@ impl HttpService {
         }
         let content_max = chunks.content_max;
         match chunks.advance(input, |piece| decoded.extend_from_slice(piece)) {
-            Ok(Decoded::Whole { len }) => Ok(Content { body: Some(decoded), len }),
+            Ok(Decoded::Whole { len }) => Ok(Content { body: Have::Whole(decoded), len }),
             Err(error) => Err(Before::Refuse(BodyError::Malformed(error))),
             Ok(Decoded::Partial) => {
                 *exchange.memo() = Some(Box::new(chunks));
@@ -102,7 +112,7 @@ fn read_by_handler<'c>(
         Waiting::Elsewhere if !has_come(message, exchange) => {
             Err(Before::Step(Step::Offload { len: message.head.len }))
         }
-        _ => Ok(Content { body: None, len: message.head.len }),
+        _ => Ok(Content { body: Have::Arriving, len: message.head.len }),
     }
 }
 

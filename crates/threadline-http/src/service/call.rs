@@ -9,14 +9,15 @@ use threadline_engine::protocol::Step;
 use threadline_engine::{CallError, Route};
 use threadline_proto::response::Status;
 
-use super::body::Content;
+use super::body::{Content, Have};
 use super::send::{Sending, send_plainly};
 use super::told::{self, Told};
 use super::{HttpService, Message};
-use crate::body::{Arriving, Incoming};
+use crate::body::{Arriving, Incoming, RefusedBody};
 use crate::exchange::{Exchange, Line};
 use crate::extensions::Extensions;
 use crate::fault::internal_error;
+use crate::framework_error::settle;
 use crate::middleware::Deadline;
 use crate::request::{PathParams, Request};
 use crate::response::Response;
@@ -74,8 +75,9 @@ impl Call<'_, '_> {
             };
             let mut rest = None;
             let response = match content.body {
-                Some(body) => handler(&request(Incoming::Whole(body))),
-                None => {
+                Have::Whole(body) => handler(&request(Incoming::Whole(body))),
+                Have::Refused(error) => handler(&request(Incoming::Arriving(&RefusedBody(error)))),
+                Have::Arriving => {
                     let arriving = self.arriving(line);
                     let response = handler(&request(Incoming::Arriving(&arriving)));
                     rest = arriving.finish();
@@ -103,7 +105,7 @@ impl Call<'_, '_> {
         match called {
             Ok(Ended { after: After::Next, rest: Some(rest) }) => Step::Streamed { rest },
             Ok(Ended { after: After::Next, rest: None }) => Step::Next { consumed: content.len },
-            Ok(Ended { after: After::Later, .. }) if content.body.is_some() => {
+            Ok(Ended { after: After::Later, .. }) if matches!(content.body, Have::Whole(_)) => {
                 Step::Next { consumed: content.len }
             }
             // The rest of a body that its handler has not read is thrown away behind the reply.
@@ -120,7 +122,8 @@ impl Call<'_, '_> {
                     out.clear();
                 } else {
                     out.truncate(start);
-                    write_own(out, &internal_error(), self.message.manner.closing());
+                    let error = settle(internal_error(), self.service.table.states());
+                    write_own(out, &error, self.message.manner.closing());
                 }
                 Step::Close
             }

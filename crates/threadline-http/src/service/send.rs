@@ -13,6 +13,7 @@ use crate::body::Body;
 use crate::deferred::{Late, Reply};
 use crate::exchange::{Exchange, Line};
 use crate::fault::internal_error;
+use crate::framework_error::settle;
 use crate::response::Response;
 use crate::write::{After, Failure, Manner, Responder, write, write_own};
 
@@ -57,7 +58,7 @@ impl Sending<'_> {
         }
         let upgrade = match response.other_protocol() {
             Some(_) if response.has_sound_status() => {
-                response.settle_upgrade(asked, manner.closes())
+                response.settle_upgrade(asked, manner.closes(), self.service.table.states())
             }
             _ => None,
         };
@@ -83,7 +84,8 @@ impl Sending<'_> {
                     out.clear();
                     return After::Close;
                 }
-                write_own(out, &response.replaced_by(internal_error()), manner);
+                let error = settle(internal_error(), self.service.table.states());
+                write_own(out, &response.replaced_by(error), manner);
                 manner.after()
             }
         }
@@ -154,7 +156,7 @@ impl HttpService {
             }
             let Late { manner: wanted, version, .. } = late;
             manner = Some(wanted);
-            let response = late.finish(response);
+            let response = late.finish(settle(response, self.table.states()));
             let sending = Sending {
                 service: self,
                 route,
@@ -178,7 +180,8 @@ impl HttpService {
                     out.clear();
                 } else if let Some(manner) = manner {
                     out.truncate(start);
-                    write_own(out, &internal_error(), manner.closing());
+                    let error = settle(internal_error(), self.table.states());
+                    write_own(out, &error, manner.closing());
                 }
                 Step::Close
             }

@@ -4,6 +4,7 @@
 
 use threadline_proto::response::Status;
 
+use crate::framework_error::ErrorKind;
 use crate::response::Response;
 use crate::router::Found;
 
@@ -42,19 +43,24 @@ impl Unrouted {
             }
             Unrouted::OtherMethods(allow) => {
                 let hint = format_args!("this path answers {allow}");
-                Response::error(Status::METHOD_NOT_ALLOWED, hint)
+                Response::error_of(ErrorKind::MethodNotAllowed, Status::METHOD_NOT_ALLOWED, hint)
                     .with_header("allow", allow.clone())
             }
-            Unrouted::UnknownMethod => Response::error(
+            Unrouted::UnknownMethod => Response::error_of(
+                ErrorKind::UnknownMethod,
                 Status::NOT_IMPLEMENTED,
                 "nothing here knows this method; methods are case-sensitive",
             ),
-            Unrouted::NoProxy => {
-                Response::error(Status::NOT_IMPLEMENTED, "this server is no proxy")
-            }
-            Unrouted::Nothing => {
-                Response::error(Status::NOT_FOUND, "nothing is served at this path")
-            }
+            Unrouted::NoProxy => Response::error_of(
+                ErrorKind::UnknownMethod,
+                Status::NOT_IMPLEMENTED,
+                "this server is no proxy",
+            ),
+            Unrouted::Nothing => Response::error_of(
+                ErrorKind::NotFound,
+                Status::NOT_FOUND,
+                "nothing is served at this path",
+            ),
         }
     }
 }

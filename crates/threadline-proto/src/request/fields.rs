@@ -14,9 +14,15 @@ pub(super) struct Findings<'i> {
     keep_alive: bool,
     upgrade: bool,
     pub(super) expects_continue: bool,
+    /// What else `Expect` asks for is not looked at.
+    takes_any_expectation: bool,
 }
 
 impl<'i> Findings<'i> {
+    pub(super) fn of_any_expectation() -> Self {
+        Findings { takes_any_expectation: true, ..Findings::default() }
+    }
+
     /// Whether the connection goes on (RFC 9112 §9.3). `close` wins over `keep-alive`.
     pub(super) fn persists(&self, version: Version) -> bool {
         !self.close && (version == Version::Http11 || self.keep_alive)
@@ -95,7 +101,8 @@ impl<'i> Findings<'i> {
     #[cold]
     fn expect(&mut self, value: &[u8], version: Version) -> Result<(), ParseError> {
         if !value.eq_ignore_ascii_case(b"100-continue") {
-            return Err(ParseError::Expectation);
+            let is_taken = self.takes_any_expectation;
+            return if is_taken { Ok(()) } else { Err(ParseError::Expectation) };
         }
         // To be ignored in HTTP/1.0, whose clients know no interim responses (RFC 9110 §10.1.1).
         self.expects_continue = version == Version::Http11;

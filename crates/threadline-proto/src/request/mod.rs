@@ -21,7 +21,7 @@ pub use framing::Body;
 pub use headers::{HeaderSlots, Headers};
 pub use limits::Limits;
 pub use owned::OwnedHead;
-pub use parse::parse;
+pub use parse::{parse, parse_any_expectation};
 pub use target::{Form, Target};
 pub use watch::HeadWatch;
 

@@ -37,6 +37,30 @@ pub fn parse<'h, 'i>(
     slots: &'h mut HeaderSlots<'i>,
     limits: &Limits,
 ) -> Result<Parsed<'h, 'i>, ParseError> {
+    parse_with(input, slots, limits, Findings::default())
+}
+
+/// As [`parse`], of a head whose `Expect` asks for something that is not known: that alone is no error. For
+/// servers that want to know more of a request that [`ParseError::Expectation`] refuses.
+///
+/// # Errors
+/// As [`parse`], but never [`ParseError::Expectation`].
+#[cold]
+pub fn parse_any_expectation<'h, 'i>(
+    input: &'i [u8],
+    slots: &'h mut HeaderSlots<'i>,
+    limits: &Limits,
+) -> Result<Parsed<'h, 'i>, ParseError> {
+    parse_with(input, slots, limits, Findings::of_any_expectation())
+}
+
+#[inline(always)]
+fn parse_with<'h, 'i>(
+    input: &'i [u8],
+    slots: &'h mut HeaderSlots<'i>,
+    limits: &Limits,
+    mut findings: Findings<'i>,
+) -> Result<Parsed<'h, 'i>, ParseError> {
     let blank = blank_line_len(input)?;
     // One byte more than allowed: enough to see that a head is too long, and no more is looked at.
     let end = input.len().min(limits.head_len_max.saturating_add(1));
@@ -52,7 +76,6 @@ pub fn parse<'h, 'i>(
         return Err(ParseError::Target);
     };
 
-    let mut findings = Findings::default();
     let behind = match read_fields(text, slots, limits, version, &mut findings) {
         Ok(behind) => behind,
         Err(stop) => return stop.verdict(is_too_long),

@@ -17,6 +17,8 @@ mod http_deferred;
 mod http_faults;
 mod http_middleware;
 mod http_options;
+#[cfg(all(feature = "form", feature = "json"))]
+mod http_refusals;
 mod http_stress;
 mod http_threads;
 mod http_truncated;

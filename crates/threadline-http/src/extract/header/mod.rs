@@ -19,6 +19,7 @@ use std::fmt;
 use threadline_proto::response::Status;
 
 use super::OptionalFromRequest;
+use crate::framework_error::ErrorKind;
 use crate::handler::{FromRequest, IntoResponse};
 use crate::request::Request;
 use crate::response::Response;
@@ -133,7 +134,7 @@ impl std::error::Error for HeaderRejection {}
 
 impl IntoResponse for HeaderRejection {
     fn into_response(self) -> Response {
-        Response::error(Status::BAD_REQUEST, self)
+        Response::error_in(ErrorKind::Header, Status::BAD_REQUEST, self.name, &self)
     }
 }
 

@@ -12,6 +12,7 @@ use threadline_proto::request::Version;
 use threadline_proto::response::Status;
 
 use crate::body::Kind;
+use crate::middleware::layer::Refused;
 use crate::middleware::{Principal, RequestId};
 use crate::request::Request;
 use crate::response::Response;
@@ -58,6 +59,46 @@ impl<'r> Entry<'r> {
             referer: header("referer"),
             user_agent: header("user-agent"),
             request_id: extensions.get::<RequestId>().map(|id| (*id).clone()),
+        }
+    }
+
+    /// Of a request that is refused before its layers could see it. Its first line is all that is known of
+    /// one whose head could not be read, and that may be anything.
+    pub(super) fn refused(refused: &Refused<'r>, status: Status) -> Self {
+        if let Some(request) = refused.request() {
+            let mut entry = Entry::new(request, Instant::now(), status);
+            entry.peer = refused.peer_addr().map(|peer| peer.ip().to_canonical());
+            return entry;
+        }
+        let line = String::from_utf8_lossy(refused.line()).into_owned();
+        let mut words = line.split(' ');
+        let (method, target) = match (words.next(), words.next()) {
+            (Some(method), Some(target)) => (method.to_owned(), target.to_owned()),
+            _ => ("-".to_owned(), line.clone()),
+        };
+        let version = match words.next() {
+            Some("HTTP/1.0") => Version::Http10,
+            _ => Version::Http11,
+        };
+        let (path, query) = match target.split_once('?') {
+            Some((path, query)) => (path.to_owned(), Some(query.to_owned())),
+            None => (target, None),
+        };
+        Entry {
+            time: SystemTime::now(),
+            began: Instant::now(),
+            peer: refused.peer_addr().map(|peer| peer.ip().to_canonical()),
+            user: None,
+            method: Cow::Owned(method),
+            path: Cow::Owned(if path.is_empty() { "-".to_owned() } else { path }),
+            query: query.map(Cow::Owned),
+            version,
+            route: Cow::Borrowed("no route"),
+            status,
+            bytes: None,
+            referer: None,
+            user_agent: None,
+            request_id: refused.extensions().get::<RequestId>().map(|id| (*id).clone()),
         }
     }
 

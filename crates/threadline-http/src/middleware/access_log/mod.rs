@@ -11,14 +11,16 @@ mod format;
 use std::fmt;
 use std::io::{self, Write};
 use std::mem;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread;
 use std::time::Instant;
 
 use threadline_engine::log::{self, Escaped, limited};
 use threadline_pool::contained::catch;
 use threadline_proto::response::Status;
 
-use crate::middleware::layer::{Middleware, Next};
+use crate::middleware::layer::{Middleware, Next, Refused};
 use crate::middleware::watched::{Watcher, is_streamed, watch};
 use crate::request::Request;
 use crate::response::Response;
@@ -42,7 +44,8 @@ pub enum LogFormat {
 ///
 /// Put it around everything but [`RequestIds`](super::RequestIds): it names the request and the
 /// [`Principal`](super::Principal) if they are known by then. What clients say is escaped: a line is
-/// one line. Pushed responses are logged when they begin, without a length.
+/// one line. Pushed responses are logged when they begin, without a length. Requests that are refused before
+/// layers see them are logged too: of a malformed one, what its first line says.
 ///
 /// ```
 /// use std::fs::File;
@@ -64,6 +67,8 @@ pub struct AccessLog {
     sink: Arc<Sink>,
     layout: Layout,
     query: Query,
+    /// How many lines of refused requests may wait for the thread that writes them.
+    refused_lines_max: usize,
 }
 
 /// What is to be seen of targets.
@@ -106,12 +111,18 @@ impl AccessLog {
     /// (`threadline::logging::lost_lines`), and `tracing` is told now and then; the response is sent as if it
     /// had been written.
     pub fn to(writer: impl Write + Send + 'static, format: LogFormat) -> Self {
-        AccessLog::with(Sink::Writer(Mutex::new(Box::new(writer))), format)
+        let writer: Arc<Lines> = Arc::new(Mutex::new(Box::new(writer)));
+        AccessLog::with(Sink::Writer { writer, apart: OnceLock::new() }, format)
     }
 
     fn with(sink: Sink, format: LogFormat) -> Self {
         let layout = Layout { format, duration: Duration::LeftOut };
-        AccessLog { sink: Arc::new(sink), layout, query: Query::Logged }
+        AccessLog {
+            sink: Arc::new(sink),
+            layout,
+            query: Query::Logged,
+            refused_lines_max: REFUSED_LINES_MAX,
+        }
     }
 
     /// Ends common and combined lines with the duration in microseconds, from when the request came
@@ -124,6 +135,14 @@ impl AccessLog {
     /// Leaves out what is behind the `?` of targets: it may be secret.
     pub fn without_query(mut self) -> Self {
         self.query = Query::LeftOut;
+        self
+    }
+
+    /// Sets how many lines of requests that are refused by the thread which serves all connections (408, 503) may
+    /// wait to be written: it must not wait for a writer, so a thread of the log's own writes them. More are lost, and
+    /// counted as lines that cannot be written. Default 1024.
+    pub fn refused_lines_max(mut self, lines: usize) -> Self {
+        self.refused_lines_max = lines;
         self
     }
 
@@ -155,6 +174,20 @@ impl Middleware for AccessLog {
         response.when_ready(move |response| {
             *response = log.finish(&request.as_request(), mem::take(response), began);
         })
+    }
+
+    fn refused(&self, refused: &Refused<'_>, response: &mut Response) {
+        let mut entry = Entry::refused(refused, response.status());
+        if self.query == Query::LeftOut {
+            entry.query = None;
+        }
+        let is_head = refused.line().starts_with(b"HEAD ");
+        entry.bytes = if is_head { Some(0) } else { response.body().len() };
+        if refused.may_wait {
+            self.sink.log(&entry, self.layout);
+        } else {
+            self.sink.log_without_waiting(&entry, self.layout, self.refused_lines_max);
+        }
     }
 }
 
@@ -197,32 +230,62 @@ impl Drop for Streamed {
 /// Where lines go.
 enum Sink {
     Tracing,
-    Writer(Mutex<Box<dyn Write + Send>>),
+    Writer {
+        writer: Arc<Lines>,
+        /// The way to a thread that writes lines for those that must not wait, started for the first.
+        apart: OnceLock<Option<SyncSender<String>>>,
+    },
 }
+
+/// What lines are written to.
+type Lines = Mutex<Box<dyn Write + Send>>;
+
+/// How many lines of refused requests may wait to be written, by default.
+const REFUSED_LINES_MAX: usize = 1024;
 
 impl Sink {
     fn log(&self, entry: &Entry<'_>, layout: Layout) {
         match self {
             Sink::Tracing => format::event(entry),
-            Sink::Writer(writer) => {
-                let line = format::line(entry, layout);
-                // `Write` takes one line at a time, so the lock is held in user code: that is all that it
-                // guards, and nothing else of ours waits for it. A panic ends here, or it would cost the
-                // response, and the process if it came while another one unwinds.
-                let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
-                let written = catch(|| writer.write_all(line.as_bytes()));
-                drop(writer);
-                let written = written.unwrap_or_else(|panic| {
-                    let message = panic.message().unwrap_or("(no message)");
-                    Err(io::Error::other(format!("the writer panicked: {message}")))
-                });
-                if let Err(error) = written {
-                    log::count_lost(1);
-                    let error = Escaped(error);
-                    limited!(error, key: "", "the access log loses lines", %error);
-                }
+            Sink::Writer { writer, .. } => {
+                write_line(writer, &format::line(entry, layout));
             }
         }
+    }
+
+    /// Logs on a thread that must not wait, as the writer may: a thread of the log's own writes the line.
+    fn log_without_waiting(&self, entry: &Entry<'_>, layout: Layout, lines_max: usize) {
+        let Sink::Writer { writer, apart } = self else { return self.log(entry, layout) };
+        let line = format::line(entry, layout);
+        let sender = apart.get_or_init(|| {
+            let (sender, lines) = sync_channel::<String>(lines_max);
+            let writer = Arc::clone(writer);
+            let write = move || lines.iter().for_each(|line| write_line(&writer, &line));
+            let thread = thread::Builder::new().name("tl-access-log".into()).spawn(write);
+            thread.is_ok().then_some(sender)
+        });
+        if sender.as_ref().is_none_or(|sender| sender.try_send(line).is_err()) {
+            log::count_lost(1);
+        }
+    }
+}
+
+/// Writes one line; one that cannot be written is lost, and counted.
+fn write_line(writer: &Lines, line: &str) {
+    // `Write` takes one line at a time, so the lock is held in user code: that is all that it guards, and
+    // nothing else of ours waits for it. A panic ends here, or it would cost the response, and the process if it
+    // came while another one unwinds.
+    let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
+    let written = catch(|| writer.write_all(line.as_bytes()));
+    drop(writer);
+    let written = written.unwrap_or_else(|panic| {
+        let message = panic.message().unwrap_or("(no message)");
+        Err(io::Error::other(format!("the writer panicked: {message}")))
+    });
+    if let Err(error) = written {
+        log::count_lost(1);
+        let error = Escaped(error);
+        limited!(error, key: "", "the access log loses lines", %error);
     }
 }
 
@@ -230,7 +293,7 @@ impl fmt::Debug for Sink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Sink::Tracing => "tracing",
-            Sink::Writer(_) => "writer",
+            Sink::Writer { .. } => "writer",
         })
     }
 }

@@ -248,3 +248,58 @@ fn without_a_writer_it_is_an_event() {
     let response = Stack::of(AccessLog::new()).run(request("GET /", ""), |_| "fine");
     assert_eq!(response.status(), Status::OK);
 }
+
+/// Waits in every write until the test lets it go on.
+struct Stuck(std::sync::mpsc::Receiver<()>, std::sync::mpsc::Sender<String>);
+
+impl Write for Stuck {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        let _ = self.0.recv();
+        let _ = self.1.send(String::from_utf8_lossy(buffer).into_owned());
+        Ok(buffer.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn what_a_loop_thread_refuses_is_logged_without_waiting_for_the_writer() {
+    use std::sync::mpsc::channel;
+    use threadline_engine::protocol::{Protocol, Refusal};
+    let (go_on, waits) = channel();
+    let (tell, lines) = channel();
+    let log = AccessLog::to(Stuck(waits, tell), LogFormat::Common).refused_lines_max(2);
+    let router = crate::Router::new().get("/", || "front").layer(log);
+    let service = router.build().expect("routes");
+    // The writer has not written any of these when the last is refused.
+    for number in 0..20 {
+        let input = format!("GET /?{number} HTTP/1.1\r\nHost: x\r\n\r\n");
+        service.refuse(Refusal::Overloaded, input.as_bytes(), &mut Vec::new());
+    }
+    drop((go_on, service));
+    let written: Vec<_> = lines.iter().collect();
+    // One in the writer's hands, if it got there in time, and those that may wait.
+    assert!((2..=3).contains(&written.len()), "{written:?}");
+    assert!(written[0].contains("\"GET /?0 HTTP/1.1\" 503 "), "{}", written[0]);
+}
+
+#[test]
+fn of_a_malformed_request_its_first_line_is_logged() {
+    for (input, expected) in [
+        (&b"GET /a?b HTTP/3.0\r\n\r\n"[..], "\"GET /a HTTP/1.1\" 505 "),
+        (b"GET /a?b HTTP/1.0\r\nbad name: x\r\n\r\n", "\"GET /a HTTP/1.0\" 400 "),
+        (b"\x16\x03\x01?secret\r\n\r\n", "\"- "),
+        (b"a\"b c\"\n\n", "\"a\\x22b c\\x22 HTTP/1.1\" 400 "),
+    ] {
+        let (log, lines) = log(LogFormat::Common);
+        let router = crate::Router::new().get("/", || "front").layer(log.without_query());
+        let client = crate::testing::TestClient::new(router).expect("routes");
+        let reply = client.raw(input);
+        assert!(reply.starts_with(b"HTTP/1.1 "), "{reply:?}");
+        let line = lines.take();
+        assert!(line.starts_with("127.0.0.1 - - [") && line.contains(expected), "{line}");
+        assert_eq!((line.lines().count(), line.contains("secret")), (1, false), "{line}");
+    }
+}

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use subtle::ConstantTimeEq;
 use threadline_proto::response::Status;
 
+use crate::framework_error::ErrorKind;
 use crate::response::Response;
 
 pub use basic::BasicAuth;
@@ -71,5 +72,6 @@ fn is_same(left: &[u8], right: &[u8]) -> bool {
 /// 401 with its challenge (RFC 9110 §15.5.2).
 fn unauthorized(challenge: String) -> Response {
     let hint = "this needs credentials that are known here";
-    Response::error(Status::UNAUTHORIZED, hint).with_header("www-authenticate", challenge)
+    Response::error_of(ErrorKind::Refused, Status::UNAUTHORIZED, hint)
+        .with_header("www-authenticate", challenge)
 }

@@ -7,6 +7,7 @@
 use threadline_proto::response::Status;
 
 use crate::body::Incoming;
+use crate::framework_error::ErrorKind;
 use crate::middleware::compression::Coding;
 use crate::middleware::compression::decoder::{Bounds, Decoded};
 use crate::middleware::fields::elements;
@@ -96,6 +97,6 @@ impl Middleware for Decompression {
 fn unsupported() -> Response {
     let known = Coding::ALL.iter().map(|coding| coding.name()).collect::<Vec<_>>().join(", ");
     let hint = format_args!("send the body as it is, or with one content-encoding of: {known}");
-    Response::error(Status::UNSUPPORTED_MEDIA_TYPE, hint)
+    Response::error_of(ErrorKind::MediaType, Status::UNSUPPORTED_MEDIA_TYPE, hint)
         .with_header("accept-encoding", known.clone())
 }

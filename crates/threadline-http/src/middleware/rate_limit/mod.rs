@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use threadline_proto::response::Status;
 
+use crate::framework_error::ErrorKind;
 use crate::middleware::fields::delay_seconds;
 use crate::middleware::layer::{Middleware, Next};
 use crate::request::Request;
@@ -119,7 +120,7 @@ impl RateLimit {
             Verdict::Refused { retry_in, .. } => {
                 let seconds = delay_seconds(retry_in);
                 let hint = format_args!("too many requests, try again in {seconds} s");
-                Response::error(Status::TOO_MANY_REQUESTS, hint)
+                Response::error_of(ErrorKind::Refused, Status::TOO_MANY_REQUESTS, hint)
                     .with_header("retry-after", seconds.to_string())
             }
         };

@@ -21,13 +21,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use threadline_engine::CallError;
-use threadline_engine::protocol::Waiting;
+use threadline_engine::protocol::{Offence, Waiting};
+use threadline_proto::response::Status;
 
 use super::*;
 use crate::body::Push;
 use crate::deferred::{Awaited, Late};
 use crate::exchange::Line;
-use crate::response::UpgradeHandler;
+use crate::handler::IntoResponse;
+use crate::response::{Response, UpgradeHandler};
 use crate::{Path, Request, Router};
 
 /// A turn whose every answer is set beforehand.
