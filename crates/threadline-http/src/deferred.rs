@@ -8,7 +8,9 @@ use std::fmt;
 use std::mem;
 use std::sync::Arc;
 
+use threadline_engine::log::limited;
 use threadline_engine::{NotAwaited, Route};
+use threadline_pool::contained::catch;
 use threadline_proto::request::Version;
 use threadline_proto::response::Status;
 
@@ -153,11 +155,31 @@ impl Late {
         if let Some(pending) = response.pending() {
             // It is deferred once more.
             pending.then.append(&mut self.then);
+            return response;
         }
+        response = self.checked(response);
         for change in mem::take(&mut self.then) {
-            change(&mut response);
+            // A layer that panics costs the reply, as it does around one that is not deferred, and those
+            // around it go on: a log has its line.
+            if catch(|| change(&mut response)).is_err() {
+                let route = self.route.name();
+                limited!(error, route: route, "a layer panicked when a deferred reply came");
+                response = response.replaced_by(internal_error());
+            }
+            response = self.checked(response);
         }
         response
+    }
+
+    /// As between layers around a reply that is not deferred: one whose status cannot be sent is a 500.
+    fn checked(&self, response: Response) -> Response {
+        if response.is_deferred() || response.has_sound_status() {
+            return response;
+        }
+        if let Some(fault) = response.status_fault() {
+            fault.report(self.route.name());
+        }
+        response.replaced_by(internal_error())
     }
 }
 
@@ -239,11 +261,6 @@ impl Response {
             Aside::Pending(pending) => Some(pending),
             Aside::Upgrade(_) | Aside::Selected(_) | Aside::Error(_) => None,
         }
-    }
-
-    /// Another body makes it another response: the one that was to come is not waited for.
-    pub(crate) fn forget_pending(&mut self) {
-        drop(self.take_pending());
     }
 
     /// Remembers a change, if the response comes later.

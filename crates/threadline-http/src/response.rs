@@ -271,7 +271,6 @@ impl Response {
 
     /// Takes the body out; the response is left without content.
     pub fn take_body(&mut self) -> Body {
-        self.forget_pending();
         std::mem::take(&mut self.body)
     }
 
@@ -287,9 +286,14 @@ impl Response {
 
     /// Puts another body in place of this one.
     pub fn set_body(&mut self, body: impl Into<Body>) {
-        self.forget_pending();
-        drop(self.take_error());
-        self.body = body.into();
+        let body = body.into();
+        match self.pending() {
+            Some(pending) => pending.then.push(Box::new(move |response| response.set_body(body))),
+            None => {
+                drop(self.take_error());
+                self.body = body;
+            }
+        }
     }
 
     /// The body alone.

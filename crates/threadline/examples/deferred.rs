@@ -6,8 +6,9 @@
 //!       curl http://127.0.0.1:8080/hello             answers at once meanwhile
 //!
 //! The handler of `/render` puts its reply into the queue and returns: while a request waits for its turn, its
-//! connection is parked and holds no thread. A full queue is refused at once, with a 503. Ctrl-C finishes
-//! what has been accepted; what takes longer than the deadline (30 s) is answered 503 as well.
+//! connection is parked and holds no thread. A full queue is refused at once, with a 503. Ctrl-C finishes what
+//! has been accepted: at two a second that takes 9 s at most, so a drain has 15. What takes longer than the
+//! deadline (30 s) is answered 503 as well.
 
 use std::sync::mpsc::{self, TrySendError};
 use std::sync::{Arc, Mutex};
@@ -30,7 +31,7 @@ fn main() -> threadline::Result<()> {
         let next = move || jobs.lock().expect("no panic").recv();
         thread::spawn(move || {
             while let Ok((name, reply)) = next() {
-                // A client that has gone away need not be worked for.
+                // One whose connection is known to have ended need not be worked for.
                 if !reply.is_closed() {
                     let _ = reply.send(render(&name));
                 }
@@ -49,7 +50,7 @@ fn main() -> threadline::Result<()> {
         })
     };
     let router = Router::new().get("/render/{name}", render).get("/hello", || "hello\n");
-    Server::new().http("127.0.0.1:8080", router).run()
+    Server::new().http("127.0.0.1:8080", router).drain_timeout(Duration::from_secs(15)).run()
 }
 
 /// Slow, and at most two at a time.

@@ -74,10 +74,12 @@ impl Shard {
     /// Parks a connection until its next event or deadline.
     pub(super) fn park<'s>(&self, lease: &mut Lease<'s, Core>, claim: Claim<'s>) {
         let wait = if is_plainly_idle(&claim) {
-            claim.idle_limit()
+            // A tick more: the one that it is may be nearly over.
+            claim.idle_limit().map(|limit| limit + 1)
         } else {
             let left = claim.time_left(lease.agenda.now(), self.shared.settings.linger);
-            left.map(|left| ticks_ceil(left).max(1))
+            // A deadline that is over is not moved, however often a few bytes come.
+            left.map(|left| if left.is_zero() { 0 } else { ticks_ceil(left) })
         };
         self.park_for(lease, wait, claim);
     }
@@ -92,8 +94,7 @@ impl Shard {
         let now = lease.agenda.now();
         let connection = claim.connection();
         connection.last_used.store(now, Ordering::Relaxed);
-        // A tick more: the one that it is may be nearly over.
-        let deadline = wait.map_or(Ticks::MAX, |wait| now + wait + 1);
+        let deadline = wait.map_or(Ticks::MAX, |wait| now + wait);
         connection.deadline.store(deadline, Ordering::Relaxed);
         // While the entry in the wheel is not later than the deadline, it need not move: when it
         // fires, the deadline is looked at again.

@@ -137,7 +137,12 @@ impl Problems {
 
 impl Middleware for Problems {
     fn handle(&self, request: &Request<'_>, next: Next<'_>) -> Response {
-        let mut response = next.run(request);
+        next.run(request).finished_by(self, request, Problems::finish)
+    }
+}
+
+impl Problems {
+    fn finish(&self, request: &Request<'_>, mut response: Response) -> Response {
         let text = response.status().is_error().then(|| plain_text(&response)).flatten();
         let Some(detail) = text else { return response };
         let is_wanted = match self.whom {

@@ -100,7 +100,11 @@ impl fmt::Display for RouterError {
                 Inner(prefix)
             ),
             RouterError::Method { route } => {
-                write!(f, "the route `{route}` has a method that cannot be routed")
+                write!(
+                    f,
+                    "the route `{route}` has a method that cannot be routed: expected `Method::Get` and its \
+                     kin for standard methods, and `Method::Extension` with a token for others"
+                )
             }
         }
     }

@@ -11,7 +11,7 @@ use threadline_http::middleware::{
 };
 use threadline_http::testing::{TestClient, TestResponse};
 use threadline_http::{
-    Deferred, IntoResponse, Next, OwnedRequest, Request, Response, Router, Status,
+    Deferred, IntoResponse, Next, OwnedRequest, Problems, Request, Response, Router, Status,
 };
 
 /// The same, now and later.
@@ -87,6 +87,48 @@ fn it_is_compressed_as_well() {
     let reply = both_say_the_same(&client, &[("accept-encoding", "gzip")]);
     assert_eq!(reply.header("content-encoding"), Some("gzip"));
     both_say_the_same(&client, &[]);
+}
+
+#[test]
+fn a_body_that_a_layer_sets_is_that_of_the_reply() {
+    let swap = |request: &Request<'_>, next: Next<'_>| next.run(request).with_body("swapped");
+    let client = client(|router| router.layer(swap));
+    assert_eq!(both_say_the_same(&client, &[]).text(), "swapped");
+}
+
+#[test]
+fn an_error_has_the_form_that_the_layers_give_it() {
+    let missing = || Response::error(Status::NOT_FOUND, "no such note");
+    let later = move || Deferred::new(move |reply| drop(reply.send(missing())));
+    let router = Router::new().get("/now", missing).get("/later", later);
+    let client = TestClient::new(router.layer(Problems::new())).expect("a router");
+    let problem = both_say_the_same(&client, &[("accept", "application/json")]);
+    assert!(problem.text().contains("no such note"), "{}", problem.text());
+    assert_eq!(problem.header("content-type"), Some("application/problem+json"));
+    both_say_the_same(&client, &[]);
+}
+
+#[test]
+fn what_cannot_be_sent_and_what_panics_is_a_500_for_the_layers_around() {
+    let switching = || Deferred::new(|reply| drop(reply.send(Response::new(Status::CONTINUE))));
+    let inner = |request: &Request<'_>, next: Next<'_>| {
+        next.run(request).when_ready(|_| panic!("as the test wants"))
+    };
+    let seen = |request: &Request<'_>, next: Next<'_>| {
+        next.run(request).when_ready(|reply| {
+            let status = reply.status().code().to_string();
+            reply.set_header("x-status", status);
+        })
+    };
+    for router in [
+        Router::new().get("/", switching),
+        Router::new().nest("/", Router::new().get("/", later).layer(inner)),
+    ] {
+        let client = TestClient::new(router.layer(seen)).expect("a router");
+        let reply = client.get("/").send();
+        assert_eq!(reply.status(), Status::INTERNAL_SERVER_ERROR);
+        assert_eq!(reply.header("x-status"), Some("500"));
+    }
 }
 
 #[test]

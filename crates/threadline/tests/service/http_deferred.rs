@@ -101,6 +101,8 @@ every_model! {
         let (inner, jobs) = router();
         fn mark(request: &Request<'_>, next: Next<'_>) -> Response {
             let mut response = next.run(request).with_header("x-added", "1");
+            response.append_header("x-added", "2");
+            response = response.with_content_type("text/x-layer").with_close();
             response.set_header("x-set", "layer");
             response.remove_header("x-secret");
             assert!(response.is_deferred());
@@ -121,7 +123,9 @@ every_model! {
         let head: Vec<_> = std::iter::from_fn(|| client.line()).take_while(|l| !l.is_empty()).collect();
         assert_eq!(head[0], "HTTP/1.1 201 Created");
         let fields: Vec<_> = head.iter().filter(|line| line.starts_with("x-")).collect();
-        assert_eq!(fields, ["x-added: 1", "x-set: layer", "x-status: 201"]);
+        assert_eq!(fields, ["x-added: 1", "x-added: 2", "x-set: layer", "x-status: 201"]);
+        assert!(head.contains(&"content-type: text/x-layer".to_owned()), "{head:?}");
+        assert!(head.contains(&"connection: close".to_owned()), "{head:?}");
         assert_eq!(client.exactly(4), b"seen");
     }
 

@@ -121,6 +121,8 @@ every_model! {
             "new closed",
             "new dropped",
         ];
+        // What is kept with a session is dropped behind its end.
+        eventually("all of it has happened", || log.lock().expect("no panic").len() >= expected.len());
         assert_eq!(*log.lock().expect("no panic"), expected);
     }
 
