@@ -5,6 +5,7 @@ use std::sync::Arc;
 use threadline_engine::{Endpoint, Model};
 
 use crate::common::{Fixture, SECOND, eventually, every_model, messages, settings, start_all};
+use crate::numbered::Numbered;
 use crate::toy::{Toy, message, reply};
 
 const ECONNABORTED: i32 = 103;
@@ -77,6 +78,31 @@ every_model! {
         busy.send("cd");
         busy.expect("4:ABCD");
         assert_eq!(fixture.counts().evicted, 1);
+    }
+
+    fn an_open_call_is_not_closed_to_make_room(model) {
+        for of_protocol in [1, 4] {
+            let mut settings = settings(model);
+            (settings.shards, settings.connections_max) = (1, 2);
+            let (protocol, calls) = Numbered::new(of_protocol);
+            let fixture = messages(settings, protocol);
+            let waits = fixture.connect();
+            waits.send("1\n");
+            let call = calls.next("1");
+            fixture.pass(SECOND);
+            // Idle for less long.
+            let idle = fixture.connect();
+            fixture.pass(2 * SECOND);
+            let new = fixture.connect();
+            new.send("now here\n");
+            new.expect("here\n");
+            idle.expect_closed();
+            fixture.engine.settle();
+            assert!(!call.is_closed() && !waits.is_closed());
+            call.answer("a".into()).expect("awaited");
+            waits.expect("1=a\n");
+            assert_eq!(fixture.counts().evicted, 1);
+        }
     }
 
     fn a_peer_with_too_many_connections_is_told(model) {

@@ -3,12 +3,15 @@
 //! Threads and shards are real. There are no sockets, and no test waits for a deadline in real time. Tests that
 //! need the kernel's own behaviour are in `crates/threadline/tests/service`.
 
+mod calls;
 mod common;
 mod conversations;
 mod deadlines;
 mod limits;
+mod numbered;
 mod odd;
 mod output;
 mod ownership;
 mod properties;
 mod toy;
+mod upgrades;

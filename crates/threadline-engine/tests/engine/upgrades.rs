@@ -1,0 +1,175 @@
+//! A connection that becomes another message protocol has that protocol's deadlines, and no calls of the old one.
+
+use std::time::Duration;
+
+use threadline_engine::{Model, Timeouts};
+
+use crate::common::{Fixture, SECOND, every_model, messages, settings};
+use crate::numbered::{Calls, Numbered};
+use crate::toy::{Toy, message, reply};
+
+const LIMIT: Duration = SECOND.saturating_mul(20);
+
+/// Timeouts of which none is enabled.
+fn unlimited() -> Timeouts {
+    Timeouts {
+        head: None,
+        body: None,
+        body_rate_min: 0,
+        idle: None,
+        write: None,
+        deferred: None,
+        ..Timeouts::default()
+    }
+}
+
+/// Connections that are upgraded from a protocol with the timeouts `before` to one with `after`: in place, or by
+/// a pool thread because the first one has hooks.
+fn upgrading(model: Model, has_hooks: bool, before: Timeouts, after: Timeouts) -> (Fixture, Calls) {
+    let (protocol, calls) = Numbered::new(4);
+    let successor = Toy::new().timeouts(after);
+    let protocol = protocol.timeouts(before).successor(successor).hooks(has_hooks);
+    (messages(settings(model), protocol), calls)
+}
+
+every_model! {
+    fn output_has_the_new_protocols_deadline(model) {
+        for has_hooks in [false, true] {
+            let after = Timeouts { write: Some(LIMIT), ..unlimited() };
+            let (fixture, _) = upgrading(model, has_hooks, unlimited(), after);
+            let [waits, later] = std::array::from_fn(|_| fixture.connect());
+            // The reply of the old protocol waits when the new one begins.
+            waits.room(1);
+            waits.send("up\n");
+            later.send("up\n");
+            later.expect("up\n");
+            fixture.engine.settle();
+            later.room(1);
+            later.send(message("abc"));
+            fixture.engine.settle();
+            fixture.pass_nearly(LIMIT);
+            assert!(!waits.is_closed() && !later.is_closed());
+            fixture.pass_over(LIMIT);
+            waits.expect_closed();
+            later.expect_closed();
+            assert_eq!(fixture.counts().timeouts_write, 2);
+        }
+    }
+
+    fn the_old_protocols_write_deadline_is_over(model) {
+        for has_hooks in [false, true] {
+            let before = Timeouts { write: Some(LIMIT), ..unlimited() };
+            let (fixture, _) = upgrading(model, has_hooks, before, unlimited());
+            let [waits, later] = std::array::from_fn(|_| fixture.connect());
+            waits.room(1);
+            waits.send("up\n");
+            later.send("up\n");
+            later.expect("up\n");
+            fixture.engine.settle();
+            later.room(1);
+            later.send(message("abc"));
+            fixture.engine.settle();
+            fixture.pass(10 * LIMIT);
+            assert!(!waits.is_closed() && !later.is_closed());
+            for peer in [&waits, &later] {
+                peer.room(usize::MAX);
+            }
+            waits.expect("up\n");
+            later.expect(reply("abc"));
+            assert_eq!(fixture.counts().timeouts_write, 0);
+        }
+    }
+
+    fn messages_have_the_new_protocols_deadlines(model) {
+        for has_hooks in [false, true] {
+            let (head, body) = (Some(LIMIT), Some(2 * LIMIT));
+            let before = Timeouts { head: Some(LIMIT / 4), ..unlimited() };
+            let after = Timeouts { head, body, ..unlimited() };
+            let (fixture, _) = upgrading(model, has_hooks, before, after);
+            let [in_head, in_body] = std::array::from_fn(|_| fixture.connect());
+            // The first message of the new protocol has begun already, or begins later.
+            in_head.send("up\n1");
+            in_body.send("up\n");
+            in_body.expect("up\n");
+            in_head.expect("up\n");
+            in_body.send("100:abc");
+            fixture.engine.settle();
+            fixture.pass_nearly(LIMIT);
+            assert!(in_head.untaken_len() == 0 && !in_head.has_ended());
+            fixture.pass_over(LIMIT);
+            in_head.expect("late head");
+            fixture.pass(LIMIT / 2);
+            assert!(in_body.untaken_len() == 0 && !in_body.has_ended());
+            fixture.pass_over(2 * LIMIT);
+            in_body.expect("late body");
+            let counts = fixture.counts();
+            assert_eq!((counts.timeouts_head, counts.timeouts_body), (1, 1));
+        }
+    }
+
+    fn nothing_limits_messages_if_the_new_protocol_does_not(model) {
+        for has_hooks in [false, true] {
+            let before = Timeouts { head: Some(LIMIT), idle: Some(LIMIT), ..unlimited() };
+            let (fixture, _) = upgrading(model, has_hooks, before, unlimited());
+            let [begun, silent] = std::array::from_fn(|_| fixture.connect());
+            for peer in [&begun, &silent] {
+                peer.send("up\n");
+                peer.expect("up\n");
+            }
+            begun.send("3");
+            fixture.pass(10 * LIMIT);
+            assert!(!begun.has_ended() && !silent.has_ended());
+            begun.send(":abc");
+            begun.expect(reply("abc"));
+            silent.send(message("abc"));
+            silent.expect(reply("abc"));
+        }
+    }
+
+    fn open_calls_are_cancelled(model) {
+        for has_hooks in [false, true] {
+            let (fixture, calls) = upgrading(model, has_hooks, unlimited(), unlimited());
+            let peer = fixture.connect();
+            if model == Model::ThreadPerConnection {
+                // It has one call at a time: the one that the upgrading message opens itself.
+                peer.send("both\n");
+            } else {
+                peer.send("1\nboth\n");
+            }
+            let mut open = vec![];
+            if model != Model::ThreadPerConnection {
+                open.push(calls.next("1"));
+            }
+            open.push(calls.next("both"));
+            peer.send(message("abc"));
+            peer.expect(reply("abc"));
+            for call in open {
+                assert!(call.is_closed());
+                assert_eq!(call.answer("a".into()).map_err(|error| error.0), Err("a".into()));
+            }
+            fixture.engine.settle();
+            peer.send(message("def"));
+            peer.expect(reply("def"));
+            assert_eq!(fixture.counts().deferred_dropped, 0);
+        }
+    }
+
+    fn an_answer_can_upgrade_its_connection(model) {
+        for has_hooks in [false, true] {
+            let (fixture, calls) = upgrading(model, has_hooks, unlimited(), unlimited());
+            let peer = fixture.connect();
+            peer.send("1\n");
+            let one = calls.next("1");
+            let other = (model != Model::ThreadPerConnection).then(|| {
+                peer.send("2\n");
+                calls.next("2")
+            });
+            fixture.engine.settle();
+            one.answer("up".into()).expect("awaited");
+            peer.expect("1=up\n");
+            peer.send(message("abc"));
+            peer.expect(reply("abc"));
+            assert!(other.is_none_or(|other| other.is_closed()));
+        }
+    }
+}
