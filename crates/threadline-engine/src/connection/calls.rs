@@ -349,3 +349,39 @@ impl crate::testing::Sleeper for Calls {
         self.wake();
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::sync::mpsc;
+    use std::thread;
+
+    use super::*;
+    use crate::sys::{Clock, Epoll, Waker};
+    use crate::testing;
+
+    /// Longer than this test may take.
+    const LIMIT: Duration = Duration::from_secs(3600);
+
+    #[test]
+    fn an_answer_ends_the_wait_of_the_connections_own_thread() {
+        let clock = testing::Clock::new();
+        let (epoll, waker) = (Epoll::new().expect("epoll"), Waker::new().expect("an eventfd"));
+        let home = Arc::new(Home::new(epoll, waker, Clock::Test(clock.clone())));
+        let calls = Calls::new(home, 0);
+        let id = calls.open(Contained::new(Box::new(())));
+        let deferred: Deferred<String> = Deferred::new(id, &calls);
+        let (tell, told) = mpsc::channel();
+        let of_thread = Arc::clone(&calls);
+        let waiting = thread::spawn(move || {
+            of_thread.wait(LIMIT);
+            tell.send(of_thread.take_answer().and_then(|mut answer| answer.take::<String>()))
+        });
+        while clock.resting() == 0 {
+            thread::yield_now();
+        }
+        deferred.answer("now".into()).expect("awaited");
+        let answer = told.recv_timeout(Duration::from_secs(10)).expect("the wait ends at once");
+        assert_eq!(answer.as_deref(), Some("now"));
+        waiting.join().expect("the thread").expect("told");
+    }
+}

@@ -127,7 +127,7 @@ impl Clock {
     }
 
     /// The number of waiting threads.
-    pub(super) fn resting(&self) -> usize {
+    pub(crate) fn resting(&self) -> usize {
         self.time.resting.load(Ordering::SeqCst)
     }
 
