@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use threadline_engine::{Endpoint, Model};
+use threadline_engine::{Endpoint, Model, Timeouts};
 
 use crate::common::{Fixture, SECOND, eventually, every_model, messages, settings, start_all};
 use crate::numbered::Numbered;
@@ -103,6 +103,34 @@ every_model! {
             waits.expect("1=a\n");
             assert_eq!(fixture.counts().evicted, 1);
         }
+    }
+
+    fn one_idle_connection_among_many_busy_ones_makes_room(model) {
+        // More than are looked at at once, and all of them parked for longer than the idle one.
+        const BUSY: usize = 80;
+        let mut settings = settings(model);
+        (settings.shards, settings.connections_max) = (1, BUSY + 1);
+        let (protocol, calls) = Numbered::new(4);
+        let fixture = messages(settings, protocol.timeouts(Timeouts { head: None, ..Timeouts::default() }));
+        let busy: Vec<_> = (0..BUSY).map(|_| fixture.connect()).collect();
+        let (waiting, partial) = busy.split_at(BUSY / 2);
+        waiting.iter().for_each(|peer| peer.send("1\n"));
+        partial.iter().for_each(|peer| peer.send("now pa"));
+        let open: Vec<_> = waiting.iter().map(|_| calls.next("1")).collect();
+        fixture.pass(SECOND);
+        let idle = fixture.connect();
+        fixture.pass(2 * SECOND);
+        let new = fixture.connect();
+        new.send("now here\n");
+        // It may take several looks to find the idle one.
+        fixture.pass(SECOND);
+        new.expect("here\n");
+        idle.expect_closed();
+        open.into_iter().for_each(|call| call.answer("a".into()).expect("awaited"));
+        waiting.iter().for_each(|peer| peer.expect("1=a\n"));
+        partial.iter().for_each(|peer| peer.send("rt\n"));
+        partial.iter().for_each(|peer| peer.expect("part\n"));
+        assert_eq!(fixture.counts().evicted, 1);
     }
 
     fn a_peer_with_too_many_connections_is_told(model) {
