@@ -13,5 +13,6 @@ mod odd;
 mod output;
 mod ownership;
 mod properties;
+mod punctual;
 mod toy;
 mod upgrades;
