@@ -32,7 +32,8 @@ impl State {
         match (self.ending, self.phase) {
             (Ending::Pushing(_), _) => Awaits::Output,
             _ if self.session.output_waits() => Awaits::Output,
-            // A message that has begun is not looked at before their answers are out.
+            // What has been accepted goes before a message that has begun, which may be late: it is judged when
+            // the answers are out.
             (Ending::No, _) if self.session.has_calls() => Awaits::Answer,
             (Ending::No, Some(phase)) => Awaits::Rest(phase),
             (Ending::No, None) => Awaits::Message,
