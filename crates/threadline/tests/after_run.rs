@@ -106,9 +106,10 @@ impl Program {
 
 /// The program, started by a shell script.
 fn command(script: &str, processes: u32, runs: u32) -> Command {
-    let mut command = Command::new("sh");
+    // However the tests were started: a shell ignores SIGINT for what it runs in the background.
+    let mut command = Command::new("env");
     command
-        .args(["-c", script])
+        .args(["--default-signal=INT,HUP,TERM", "sh", "-c", script])
         .arg(std::env::current_exe().expect("this binary"))
         .args(["--exact", "program", "--nocapture"])
         .env(PROGRAM, format!("{processes} {runs}"))

@@ -75,7 +75,10 @@ struct Running {
 fn start(processes: u32, seconds: u64) -> Running {
     let this = std::env::current_exe().expect("this binary");
     let directory = tempfile::tempdir().expect("a directory");
-    let mut child = Command::new(this)
+    // However the tests were started: a shell ignores SIGINT for what it runs in the background.
+    let mut child = Command::new("env")
+        .arg("--default-signal=INT,HUP,TERM")
+        .arg(this)
         .args(["--exact", "program", "--nocapture"])
         .env(PROGRAM, format!("{processes} {seconds}"))
         .env(SOCKET, directory.path().join("socket"))

@@ -63,7 +63,10 @@ struct Running {
 }
 
 fn start(command: &[&str]) -> Running {
-    let mut child = Command::new(std::env::current_exe().expect("this binary"))
+    // However the tests were started: a shell ignores SIGINT for what it runs in the background.
+    let mut child = Command::new("env")
+        .arg("--default-signal=INT,HUP,TERM")
+        .arg(std::env::current_exe().expect("this binary"))
         .args(["--exact", "supervisor", "--nocapture"])
         .env(WORKER_COMMAND, command.join("\n"))
         .env("THREADLINE_TEST_COLOUR", "green")

@@ -23,6 +23,14 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_threadline");
 
+/// A command whose stop signals have their default effect, however the tests were started: a shell ignores
+/// SIGINT for what it runs in the background, and nohup(1) SIGHUP, and what is ignored stays so.
+fn with_default_signals(program: &str) -> Command {
+    let mut command = Command::new("env");
+    command.args(["--default-signal=INT,HUP,TERM", program]);
+    command
+}
+
 /// Runs the program to its end.
 pub(crate) fn output(arguments: &[&str]) -> Output {
     Command::new(PROGRAM).args(arguments).output().expect("the program runs")
@@ -36,12 +44,12 @@ pub(crate) struct Program {
 
 impl Program {
     pub(crate) fn start(arguments: &[&str]) -> Program {
-        Program::spawn(Command::new(PROGRAM).args(arguments))
+        Program::spawn(with_default_signals(PROGRAM).args(arguments))
     }
 
     /// With an environment variable set.
     pub(crate) fn start_with(arguments: &[&str], variable: &str, value: &str) -> Program {
-        Program::spawn(Command::new(PROGRAM).args(arguments).env(variable, value))
+        Program::spawn(with_default_signals(PROGRAM).args(arguments).env(variable, value))
     }
 
     /// The demonstration, on addresses that the kernel chooses.
@@ -53,7 +61,7 @@ impl Program {
     /// With at most so many descriptors. The shell replaces itself, so the process is the program's.
     pub(crate) fn limited(descriptors: usize, arguments: &[&str]) -> Program {
         let script = format!("ulimit -n {descriptors}; exec \"$0\" \"$@\"");
-        Program::spawn(Command::new("sh").args(["-c", &script, PROGRAM]).args(arguments))
+        Program::spawn(with_default_signals("sh").args(["-c", &script, PROGRAM]).args(arguments))
     }
 
     /// With an open socket as its descriptor of that number. The shell passes it on, so that no other
@@ -67,7 +75,7 @@ impl Program {
             0 => "exec \"$0\" \"$@\"".to_owned(),
             number => format!("exec \"$0\" \"$@\" {number}<&0 0</dev/null"),
         };
-        let mut command = Command::new("sh");
+        let mut command = with_default_signals("sh");
         command.args(["-c", &script, PROGRAM]).args(arguments).stdin(socket.into());
         Program::spawn_with_input(&mut command)
     }
@@ -75,7 +83,7 @@ impl Program {
     /// As nohup(1) does: with SIGHUP ignored.
     pub(crate) fn nohup(arguments: &[&str]) -> Program {
         let script = "trap '' HUP; exec \"$0\" \"$@\"";
-        Program::spawn(Command::new("sh").args(["-c", script, PROGRAM]).args(arguments))
+        Program::spawn(with_default_signals("sh").args(["-c", script, PROGRAM]).args(arguments))
     }
 
     pub(crate) fn spawn(command: &mut Command) -> Program {
