@@ -16,7 +16,7 @@ use crate::listener::{Address, Kind, Listener};
 use crate::protocol::Protocol;
 use crate::route::Route;
 use crate::service::{DatagramService, Service, StreamService};
-use crate::sys::ticks_ceil;
+use crate::sys::ticks_to_pass;
 
 /// An address, and what is served there.
 ///
@@ -53,7 +53,7 @@ impl Endpoint {
     ) -> Self {
         let route = stream_route(&address);
         let (handler, idle) = (Contained::new(Arc::new(handler) as _), options.idle());
-        let idle = idle.map(ticks_ceil);
+        let idle = idle.map(ticks_to_pass);
         let service = StreamService { handler, options, route, idle };
         Endpoint::new(address, Service::Stream(Arc::new(service)))
     }

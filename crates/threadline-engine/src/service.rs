@@ -9,7 +9,7 @@ use crate::contained::Contained;
 use crate::handlers::Connection;
 use crate::protocol::{Protocol, Timeouts};
 use crate::route::Route;
-use crate::sys::{Ticks, ticks_ceil};
+use crate::sys::{Ticks, ticks_ceil, ticks_to_pass};
 
 /// What is served on a listener, and then on each of its connections.
 #[derive(Clone)]
@@ -132,7 +132,7 @@ impl MessageService {
         // A protocol is user code: what does not change is asked once.
         let (timeouts, has_hooks) = (*protocol.timeouts(), protocol.has_hooks());
         let calls_max = protocol.deferred_max().max(1);
-        let (protocol, idle) = (Contained::new(protocol), timeouts.idle.map(ticks_ceil));
+        let (protocol, idle) = (Contained::new(protocol), timeouts.idle.map(ticks_to_pass));
         MessageService(Arc::new(Spoken { protocol, timeouts, idle, has_hooks, calls_max }))
     }
 

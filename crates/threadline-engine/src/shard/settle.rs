@@ -52,8 +52,7 @@ impl Shard {
                 let now = self.home.clock.ticks();
                 let connection = claim.connection();
                 connection.last_used.store(now, Ordering::Relaxed);
-                // A tick more: the one that it is may be nearly over.
-                let deadline = claim.idle_limit().map_or(Ticks::MAX, |idle| now + idle + 1);
+                let deadline = claim.idle_limit().map_or(Ticks::MAX, |idle| now + idle);
                 connection.deadline.store(deadline, Ordering::Relaxed);
                 // The lease holder takes its entry out of the wheel for good only with the connection, so that
                 // one which is seen here stays until it has been looked at again.
@@ -74,8 +73,7 @@ impl Shard {
     /// Parks a connection until its next event or deadline.
     pub(super) fn park<'s>(&self, lease: &mut Lease<'s, Core>, claim: Claim<'s>) {
         let wait = if is_plainly_idle(&claim) {
-            // A tick more: the one that it is may be nearly over.
-            claim.idle_limit().map(|limit| limit + 1)
+            claim.idle_limit()
         } else {
             let left = claim.time_left(lease.agenda.now(), self.shared.settings.linger);
             // A deadline that is over is not moved, however often a few bytes come.

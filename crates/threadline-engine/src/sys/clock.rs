@@ -123,6 +123,11 @@ pub(crate) fn spent_since(began: Ticks, now: Ticks) -> Duration {
     ticks_long(now.saturating_sub(began).saturating_sub(1))
 }
 
+/// After how many ticks `duration` has passed, wherever in the present tick it begins.
+pub(crate) fn ticks_to_pass(duration: Duration) -> Ticks {
+    ticks_ceil(duration) + 1
+}
+
 /// How long so many ticks are.
 pub(crate) fn ticks_long(ticks: Ticks) -> Duration {
     Duration::from_nanos(u64::from(ticks) * TICK_NANOS)

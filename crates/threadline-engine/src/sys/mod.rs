@@ -29,6 +29,7 @@ pub(crate) use alarm::Alarm;
 pub(crate) use alarm::ring;
 pub(crate) use clock::{
     Clock, Resting, ThreadNumber, ThreadUsage, Ticks, cpu_of, spent_since, ticks_ceil, ticks_long,
+    ticks_to_pass,
 };
 pub(crate) use datagram::{Asked, Bound, is_empty, receive, reply, report_asked_address};
 pub(crate) use epoll::{Epoll, Event, EventBuffer, Interest, Readiness};

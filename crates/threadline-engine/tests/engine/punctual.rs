@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use threadline_engine::{Address, Endpoint, Timeouts};
+use threadline_engine::testing::Peer;
+use threadline_engine::{Address, Endpoint, Model, StreamOptions, Timeouts};
 
 use crate::common::{SECOND, every_model, settings, start_all};
 use crate::numbered::Numbered;
@@ -12,7 +13,7 @@ use crate::toy::{Toy, message};
 /// The engine counts time in units of this many nanoseconds.
 const TICK_NANOS: u64 = 1 << 24;
 
-/// The offsets within a tick that are tried: so many, evenly spaced.
+/// The number of offsets within a tick that are tried, evenly spaced.
 const OFFSETS: u64 = 8;
 
 const NANOSECOND: Duration = Duration::from_nanos(1);
@@ -28,9 +29,11 @@ every_model! {
             };
             let (numbered, calls) = Numbered::new(1);
             let numbered = numbered.timeouts(timeouts);
-            let serve: [Box<dyn FnOnce(Address) -> Endpoint>; 2] = [
+            let stream = StreamOptions::new().first_byte_timeout(some);
+            let serve: [Box<dyn FnOnce(Address) -> Endpoint>; 3] = [
                 Box::new(move |address| Endpoint::messages(address, Arc::new(Toy::new().timeouts(timeouts)))),
                 Box::new(move |address| Endpoint::messages(address, Arc::new(numbered))),
+                Box::new(move |address| Endpoint::stream(address, stream, |_| Ok(()))),
             ];
             let fixture = start_all(settings, serve);
             let (engine, clock) = (&fixture.engine, &fixture.clock);
@@ -41,6 +44,8 @@ every_model! {
                 engine.settle();
                 let [idle, head, body, lingering, unread] = std::array::from_fn(|_| fixture.connect());
                 let waits = fixture.network.connect_to(2);
+                // A handler that has a thread from the beginning has no such deadline.
+                let stream = (model != Model::ThreadPerConnection).then(|| fixture.network.connect_to(3));
                 head.send("1");
                 body.send("10:abc");
                 lingering.send(message("close"));
@@ -57,9 +62,10 @@ every_model! {
                     "body" => body.untaken_len() > 0 || body.has_ended(),
                     "linger" => lingering.is_closed(),
                     "write" => unread.is_closed(),
+                    "first byte" => stream.as_ref().is_some_and(Peer::is_closed),
                     _ => waits.untaken_len() > 0 || call.is_closed(),
                 };
-                let names = ["idle", "head", "body", "linger", "write", "deferred"];
+                let names = ["idle", "head", "body", "linger", "write", "deferred", "first byte"];
                 // In steps that are short compared with a tick, up to the last moment before the limit.
                 let step = Duration::from_nanos(TICK_NANOS / 4);
                 loop {
@@ -74,7 +80,7 @@ every_model! {
                     engine.settle();
                 }
                 engine.pass(limit + SECOND / 5, step);
-                [&idle, &unread].into_iter().for_each(|peer| peer.expect_closed());
+                [&idle, &unread].into_iter().chain(&stream).for_each(|peer| peer.expect_closed());
                 lingering.expect_closed();
                 head.expect("late head");
                 body.expect("late body");
