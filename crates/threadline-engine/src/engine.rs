@@ -292,7 +292,7 @@ impl Engine {
     }
 }
 
-/// Finds mistakes in what is to be served.
+/// Checks the endpoints and their listeners.
 fn check(endpoints: &[(Endpoint, Listener)]) -> Result<(), String> {
     if endpoints.is_empty() {
         return Err("nothing to serve: add an endpoint".into());

@@ -53,7 +53,7 @@ impl Response {
     /// use threadline_http::{MessageService, Response, Router};
     /// # use threadline_engine::Lines;
     ///
-    /// // Lines of text here; a protocol of one's own implements `Protocol`.
+    /// // Lines of text in this example. Your own protocol implements `Protocol`.
     /// let chat = MessageService::new(Arc::new(Lines::new(|line, _| Some(line.to_uppercase()))));
     /// let router = Router::new().get("/chat", move || Response::upgrade_to("chat/1", chat.clone()));
     /// ```

@@ -28,7 +28,7 @@ impl Agenda {
         Ok(Agenda { wheel: Wheel::new(now), alarm, armed: None, due: false, now })
     }
 
-    /// What is to be registered under [`Key::Alarm`].
+    /// The alarm, which epoll reports under [`Key::Alarm`].
     pub(super) fn alarm(&self) -> &Alarm {
         &self.alarm
     }

@@ -4,8 +4,8 @@
 
 use crate::route::{Route, Tally};
 
-/// One inline call in so many is timed, to find handlers that are slow but never slow enough for the
-/// monitor to see. Two clock reads in 64 calls cost nothing that can be measured.
+/// How many inline calls there are for each one that is timed, to find handlers that are slow but never slow
+/// enough for the monitor to see. Two clock reads in 64 calls cost nothing that can be measured.
 const SAMPLE_EVERY: u32 = 64;
 /// After a slow sample every call is timed for a while, so that the tally sees a rate.
 const CLOSE_WATCH: u32 = 64;

@@ -26,7 +26,7 @@ impl Slots {
         self.free.push(index);
     }
 
-    /// Whether there is one to take, of so many.
+    /// Whether one of `capacity` slots is free.
     pub(super) fn has_free(&self, capacity: u32) -> bool {
         !self.free.is_empty() || self.fresh < capacity
     }

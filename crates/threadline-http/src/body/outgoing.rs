@@ -210,8 +210,8 @@ impl fmt::Debug for Body {
     }
 }
 
-/// Reads exactly so many bytes: an end before is an error. Without it, content that is cut off would be changed
-/// and sent as if it were whole.
+/// Reads exactly `left` bytes: an earlier end is an error. Without it, a layer would send content that is cut
+/// off as if it were whole.
 struct Exact<R> {
     reader: R,
     left: u64,

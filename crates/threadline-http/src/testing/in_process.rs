@@ -190,7 +190,7 @@ impl Line for InProcessLine {
         Box::new(self.clone())
     }
 
-    /// There is no connection to go on with: the client sees the response, and that is the end.
+    /// Does nothing: the test sees the response, and there is no connection after it.
     fn upgrade(&mut self, _handler: Box<UpgradeHandler>) {}
 
     fn defer(&mut self, late: Late) -> Box<dyn Awaited> {

@@ -11,7 +11,7 @@ fn answer(limits: MultipartLimits, body: &str) -> TestResponse {
     post(&client_of(limited(10_000_000).state(limits)), body)
 }
 
-/// The route of [`list`], for bodies of up to so many bytes.
+/// The route of [`list`], for bodies of at most `len_max` bytes.
 fn limited(len_max: u64) -> Router {
     Router::new().route("/", threadline_http::post(list).body_len_max(len_max))
 }

@@ -363,7 +363,7 @@ fn older_pushes_make_room_and_replies_do_not() {
     assert_eq!(runs(&fixture.read_through()), [(b'a', LARGE), (b'4', 10)]);
 }
 
-/// A large reply that waits is no reason to refuse what is pushed meanwhile, nor to close.
+/// While a large reply waits, pushes are neither refused nor do they close the connection.
 #[test]
 fn replies_do_not_count_against_the_bound_of_pushes() {
     for policy in [SlowReceiver::Close, SlowReceiver::DropOldest] {
