@@ -1,9 +1,9 @@
 //! What a connection waits for between two turns, and how long it may.
 //!
 //! The rules are here alone. Shards use them for parked connections, threads of connections for their own,
-//! and a handler that reads a body while it arrives uses the rule about rates. The clock's ticks are too
-//! coarse for none of them: every limit is a multiple of many. How long output may wait is the outbox's
-//! business, because it waits whatever the connection is doing.
+//! and handlers that read a body while it arrives use the rule about rates. A tick is short beside every
+//! default. How long output may wait is decided by the outbox, because output waits whatever the connection
+//! is doing.
 
 use std::time::Duration;
 
@@ -69,16 +69,12 @@ impl Timeouts {
     /// How much longer the rest of a message may take, of which `received` bytes have come: `spent` is
     /// measured from the beginning of the phase. Zero if its time is over, `None` if there is no limit.
     pub(crate) fn left(&self, phase: Phase, received: u64, spent: Duration) -> Option<Duration> {
-        let limit = match phase {
-            Phase::Head => self.head,
-            Phase::Body => self.body,
+        let (limit, by_rate) = match phase {
+            Phase::Head => (self.head, None),
+            Phase::Body => (self.body, self.rate_left(received, spent)),
         };
-        let left = limit.map(|limit| limit.saturating_sub(spent));
-        let by_rate = match phase {
-            Phase::Head => None,
-            Phase::Body => self.rate_left(received, spent),
-        };
-        left.into_iter().chain(by_rate).min()
+        let by_limit = limit.map(|limit| limit.saturating_sub(spent));
+        by_limit.into_iter().chain(by_rate).min()
     }
 
     /// How much longer a body is fast enough of which no more than `received` bytes have come since it

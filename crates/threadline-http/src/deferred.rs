@@ -14,9 +14,11 @@ use threadline_pool::contained::catch;
 use threadline_proto::request::Version;
 use threadline_proto::response::Status;
 
+use crate::extensions::States;
 use crate::fault::internal_error;
 use crate::framework_error::ErrorKind;
 use crate::handler::IntoResponse;
+use crate::middleware::layer::between_layers;
 use crate::request::Request;
 use crate::response::{Aside, Response};
 use crate::write::Manner;
@@ -151,35 +153,24 @@ pub(crate) struct Late {
 
 impl Late {
     /// The response, as the layers want it.
-    pub(crate) fn finish(&mut self, mut response: Response) -> Response {
+    pub(crate) fn finish(&mut self, mut response: Response, states: &States) -> Response {
         if let Some(pending) = response.pending() {
             // It is deferred once more.
             pending.then.append(&mut self.then);
             return response;
         }
-        response = self.checked(response);
+        let route = self.route.name();
+        response = between_layers(response, route, states);
         for change in mem::take(&mut self.then) {
             // A layer that panics costs the reply, as it does around one that is not deferred, and those
             // around it go on: a log has its line.
             if catch(|| change(&mut response)).is_err() {
-                let route = self.route.name();
                 limited!(error, route: route, "a layer panicked when a deferred reply came");
                 response = response.replaced_by(internal_error());
             }
-            response = self.checked(response);
+            response = between_layers(response, route, states);
         }
         response
-    }
-
-    /// As between layers around a reply that is not deferred: one whose status cannot be sent is a 500.
-    fn checked(&self, response: Response) -> Response {
-        if response.is_deferred() || response.has_sound_status() {
-            return response;
-        }
-        if let Some(fault) = response.status_fault() {
-            fault.report(self.route.name());
-        }
-        response.replaced_by(internal_error())
     }
 }
 

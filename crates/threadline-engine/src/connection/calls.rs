@@ -1,9 +1,9 @@
 //! Calls whose replies come later: open, answered, and back at the connection.
 //!
-//! A handler that has called [`Session::defer`](crate::Session::defer) returns, and its connection is parked. Whoever has the
-//! [`Deferred`] answers from any thread: the answer waits here, and the shard is told, as of an event. The
-//! connection's next owner gives it to the protocol, which writes the reply where it belongs, in its own
-//! time and between whole messages. So an answer needs no thread, and nothing is written by two.
+//! A handler calls [`Session::defer`](crate::Session::defer) and returns; its connection is parked. The holder
+//! of the [`Deferred`] answers from any thread: the answer is queued here, and a note tells the shard. The
+//! connection's next owner passes it to the protocol, which writes the reply between whole messages. So an
+//! answer needs no thread of the engine, and only the owner writes replies.
 
 use std::any::Any;
 use std::collections::VecDeque;
@@ -93,13 +93,14 @@ pub enum Outcome {
 type Value = Contained<Box<dyn Any + Send>>;
 
 impl Answer {
-    /// What was kept with the call by [`Session::defer_with`](crate::Session::defer_with), if it is a `C`. It is there once.
+    /// Takes what was kept with the call by [`Session::defer_with`](crate::Session::defer_with), if it is a `C`.
     pub fn take_context<C: Any>(&mut self) -> Option<C> {
         let context = self.context.take_if(|context| (***context).is::<C>())?;
         context.into_inner().downcast().ok().map(|context| *context)
     }
 
-    /// What was kept with the call by [`Session::defer_with`](crate::Session::defer_with), if it is a `C` and is still there.
+    /// What was kept with the call by [`Session::defer_with`](crate::Session::defer_with), if it is a `C` and has
+    /// not been taken.
     pub fn context<C: Any>(&self) -> Option<&C> {
         (***self.context.as_ref()?).downcast_ref()
     }
@@ -313,12 +314,6 @@ impl Calls {
     /// it is user code's, and this may be a loop thread.
     pub(super) fn close(&self) {
         self.queue.lock().closed = true;
-    }
-
-    /// Nobody waits for any of them any more. What is returned is user code's.
-    pub(super) fn cancel(&self) -> impl Sized + use<> {
-        let mut queue = self.queue.lock();
-        (std::mem::take(&mut queue.open), std::mem::take(&mut queue.answered))
     }
 
     /// The connection's own thread: waits until a call is answered or [`Calls::wake`] is called.

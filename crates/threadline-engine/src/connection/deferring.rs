@@ -81,13 +81,6 @@ impl Session {
         }
     }
 
-    /// Nobody waits for the answers any more.
-    pub(crate) fn cancel_calls(&mut self) {
-        if let Some(calls) = &self.calls {
-            drop(calls.cancel());
-        }
-    }
-
     /// The connection's own thread: waits for an answer.
     pub(crate) fn wait_for_answer(&self, limit: Duration) {
         if let Some(calls) = &self.calls {

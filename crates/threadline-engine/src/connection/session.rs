@@ -205,13 +205,12 @@ impl Session {
     /// });
     /// ```
     pub fn upgrade(&mut self, to: MessageService) {
-        self.after_reply = AfterReply::Upgrade(Box::new(Upgrade::Messages(to, None)));
+        self.upgrade_after_reply(Upgrade::Messages(to, None));
     }
 
     /// As [`Session::upgrade`], with a value that the new protocol finds by [`Session::get`].
     pub fn upgrade_with<T: Any + Send>(&mut self, to: MessageService, value: T) {
-        let value: Attachment = Contained::new(Box::new(value));
-        self.after_reply = AfterReply::Upgrade(Box::new(Upgrade::Messages(to, Some(value))));
+        self.upgrade_after_reply(Upgrade::Messages(to, Some(Contained::new(Box::new(value)))));
     }
 
     /// Has a stream handler take the connection over once the reply to this message is written: for
@@ -242,8 +241,11 @@ impl Session {
     ) {
         let (code, route) =
             (Contained::new(Box::new(handler) as Box<SuccessorCode>), log::current_route());
-        let successor = Upgrade::Stream(Successor { code, route });
-        self.after_reply = AfterReply::Upgrade(Box::new(successor));
+        self.upgrade_after_reply(Upgrade::Stream(Successor { code, route }));
+    }
+
+    fn upgrade_after_reply(&mut self, upgrade: Upgrade) {
+        self.after_reply = AfterReply::Upgrade(Box::new(upgrade));
     }
 
     /// Whether there are no more messages.
@@ -294,7 +296,6 @@ impl Session {
 
     /// The session of another protocol begins.
     pub(crate) fn begin_again(&mut self, attachment: Option<Attachment>) {
-        self.cancel_calls();
         self.attachment = attachment;
     }
 

@@ -38,7 +38,7 @@ impl Shard {
         let write_limit = service.write_limit();
         let parts = SessionParts { transport, peer, home, key, watch, write_limit };
         let state = State::new(Session::new(parts), service);
-        let mut claim = connection.admit(index, state, lease.agenda.now());
+        let claim = connection.admit(index, state, lease.agenda.now());
 
         let registered = if own_thread { Ok(()) } else { self.register(&claim.session, key) };
         if let Err(error) = registered {
@@ -57,7 +57,6 @@ impl Shard {
             }
             Service::Messages(_) if own_thread => self.start_own_thread(claim),
             Service::Messages(service) if service.has_hooks() => {
-                claim.opened = true;
                 self.open_hook(lease, claim);
             }
             Service::Messages(_) => self.park(lease, claim),

@@ -20,8 +20,7 @@ impl Shard {
             shard.run_open_hook(&mut claim);
             shard.serve_upgrade(claim);
         };
-        if let Err(mut claim) = self.pass_to_pool(claim, open) {
-            claim.opened = false;
+        if let Err(claim) = self.pass_to_pool(claim, open) {
             self.end_with_lease(lease, claim);
         }
     }

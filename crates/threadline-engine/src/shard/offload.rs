@@ -48,18 +48,27 @@ impl Shard {
         claim: Claim<'s>,
         work: impl FnOnce(&Arc<Shard>, Claim<'_>) + Send + 'static,
     ) -> Result<(), Claim<'s>> {
-        let (shard, index) = (Arc::clone(self), claim.index);
-        let job = move || {
-            if let Some(connection) = shard.slab.get(index) {
-                work(&shard, connection.accept_claim(index));
-            }
-        };
+        let job = self.job(claim.index, work);
         if self.shared.pool.try_submit(job).is_err() {
             self.home.counters.refused_overload.increment();
             return Err(claim);
         }
         claim.pass_on();
         Ok(())
+    }
+
+    /// A job that takes over the claim of the connection in that slot, and runs `work` with it.
+    fn job<Work: FnOnce(&Arc<Shard>, Claim<'_>) + Send + 'static>(
+        self: &Arc<Self>,
+        index: u32,
+        work: Work,
+    ) -> impl FnOnce() + Send + use<Work> {
+        let shard = Arc::clone(self);
+        move || {
+            if let Some(connection) = shard.slab.get(index) {
+                work(&shard, connection.accept_claim(index));
+            }
+        }
     }
 
     /// Passes the connection to a pool thread, which answers its message, whether or not that has been read.
@@ -79,12 +88,7 @@ impl Shard {
         claim: Claim<'s>,
         until_dry: bool,
     ) -> Result<(), Claim<'s>> {
-        let (shard, index) = (Arc::clone(self), claim.index);
-        let job = move || {
-            if let Some(connection) = shard.slab.get(index) {
-                shard.work_off(connection.accept_claim(index), until_dry);
-            }
-        };
+        let job = self.job(claim.index, move |shard, claim| shard.work_off(claim, until_dry));
         if self.shared.pool.submit_essential(job).is_err() {
             return Err(claim);
         }

@@ -1,5 +1,8 @@
 //! Room for one more connection: near the limit, those that have been idle longest are closed.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::iter;
 use std::net::Shutdown;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -28,12 +31,13 @@ impl Shard {
     pub(super) fn evict<'s>(self: &'s Arc<Self>, lease: &mut Lease<'s, Core>) -> usize {
         if self.model == Model::ThreadPerConnection {
             // One at a time: its own thread ends it, and there is room only then.
-            let resting = self.longest_idle(lease, 1, |connection| connection.rest.is_on());
+            let resting =
+                self.longest_idle_first(lease, |connection| connection.rest.is_on()).next();
             resting.into_iter().for_each(|index| self.call_off(index));
             return 0;
         }
         let mut evicted = 0;
-        for index in self.longest_idle(lease, usize::MAX, Connection::is_idle) {
+        for index in self.longest_idle_first(lease, Connection::is_idle) {
             if evicted == EVICT_BURST {
                 break;
             }
@@ -56,27 +60,20 @@ impl Shard {
         evicted
     }
 
-    /// The `count` connections that have been idle longest, of those that have been for a while: these first.
-    fn longest_idle(
+    /// Those that have been idle for a while, in the order of that time. Sorted only as far as it is asked for.
+    fn longest_idle_first<F: Fn(&Connection) -> bool>(
         &self,
         lease: &Lease<'_, Core>,
-        count: usize,
-        is_idle: impl Fn(&Connection) -> bool,
-    ) -> Vec<u32> {
+        is_idle: F,
+    ) -> impl Iterator<Item = u32> + use<F> {
         let oldest_kept = lease.agenda.now().saturating_sub(ticks_ceil(EVICT_AFTER));
-        let mut idle: Vec<(Ticks, u32)> = (lease.slots.used())
-            .filter_map(|index| {
-                let connection = self.slab.get(index).filter(|connection| is_idle(connection))?;
-                let last_used = connection.last_used.load(Ordering::Relaxed);
-                (last_used < oldest_kept).then_some((last_used, index))
-            })
-            .collect();
-        if idle.len() > count {
-            idle.select_nth_unstable(count);
-            idle.truncate(count);
-        }
-        idle.sort_unstable();
-        idle.into_iter().map(|(_, index)| index).collect()
+        let idle = lease.slots.used().filter_map(|index| {
+            let connection = self.slab.get(index).filter(|connection| is_idle(connection))?;
+            let last_used = connection.last_used.load(Ordering::Relaxed);
+            (last_used < oldest_kept).then_some(Reverse((last_used, index)))
+        });
+        let mut idle: BinaryHeap<Reverse<(Ticks, u32)>> = idle.collect();
+        iter::from_fn(move || idle.pop().map(|Reverse((_, index))| index))
     }
 
     /// Has a connection's own thread end it.

@@ -16,6 +16,7 @@ use threadline_pool::contained::catch;
 
 use crate::body::BodyError;
 use crate::extensions::Extensions;
+use crate::extensions::States;
 use crate::fault::internal_error;
 use crate::framework_error::{FrameworkError, settle};
 use crate::handler::{Erased, IntoResponse};
@@ -220,8 +221,7 @@ impl<'n> Next<'n> {
             Some((layer, layers)) => layer.handle(request, Next { layers, ..self }),
             None => self.last.answer(request),
         };
-        let response = settle(response, request.states);
-        if response.has_sound_status() { response } else { refused(request, &response) }
+        between_layers(response, request.route(), request.states)
     }
 }
 
@@ -307,13 +307,21 @@ impl fmt::Debug for OwnedNext {
     }
 }
 
+/// A response as the next layer gets it: errors of the framework have their form, and a status that cannot be
+/// sent is a 500.
+#[inline]
+pub(crate) fn between_layers(response: Response, route: &str, states: &States) -> Response {
+    let response = settle(response, states);
+    if response.has_sound_status() { response } else { refused(&response, route, states) }
+}
+
 /// What is sent instead of a response whose status cannot be.
 #[cold]
-fn refused(request: &Request<'_>, response: &Response) -> Response {
+fn refused(response: &Response, route: &str, states: &States) -> Response {
     if let Some(fault) = response.status_fault() {
-        fault.report(request.route());
+        fault.report(route);
     }
-    response.replaced_by(settle(internal_error(), request.states))
+    response.replaced_by(settle(internal_error(), states))
 }
 
 impl fmt::Debug for Next<'_> {

@@ -17,7 +17,6 @@ use crate::body::{Arriving, Incoming, RefusedBody};
 use crate::exchange::{Exchange, Line};
 use crate::extensions::Extensions;
 use crate::fault::internal_error;
-use crate::framework_error::settle;
 use crate::middleware::Deadline;
 use crate::request::{PathParams, Request};
 use crate::response::Response;
@@ -116,15 +115,8 @@ impl Call<'_, '_> {
             Ok(Ended { after: After::Close, .. }) => Step::Close,
             Err(CallError::Offload) => Step::Offload { len: content.len },
             Err(CallError::Panicked) => {
-                let out = exchange.out();
-                if begun.get() {
-                    // A part of the response is out: only the connection's end can tell the client.
-                    out.clear();
-                } else {
-                    out.truncate(start);
-                    let error = settle(internal_error(), self.service.table.states());
-                    write_own(out, &error, self.message.manner.closing());
-                }
+                let manner = self.message.manner;
+                self.service.end_panicked(exchange, start, begun.get(), manner);
                 Step::Close
             }
         }

@@ -91,7 +91,7 @@ impl Sending<'_> {
         }
     }
 
-    /// Leaves the reply to whoever gets the right to send it.
+    /// Keeps what the reply needs until it comes, and passes on the right to send it.
     fn defer<'n, L: Line>(
         &self,
         mut response: Response,
@@ -156,7 +156,7 @@ impl HttpService {
             }
             let Late { manner: wanted, version, .. } = late;
             manner = Some(wanted);
-            let response = late.finish(settle(response, self.table.states()));
+            let response = late.finish(response, self.table.states());
             let sending = Sending {
                 service: self,
                 route,
@@ -175,16 +175,29 @@ impl HttpService {
             Ok(Some(After::Close) | None) => Step::Close,
             Err(CallError::Offload) => Step::Offload { len: 0 },
             Err(CallError::Panicked) => {
-                let out = exchange.out();
-                if begun.get() {
-                    out.clear();
-                } else if let Some(manner) = manner {
-                    out.truncate(start);
-                    let error = settle(internal_error(), self.table.states());
-                    write_own(out, &error, manner.closing());
+                if let Some(manner) = manner {
+                    self.end_panicked(exchange, start, begun.get(), manner);
                 }
                 Step::Close
             }
         }
+    }
+
+    /// Ends the reply of a call that has panicked. `begun`: a part of it is out, so that only the connection's
+    /// end can tell the client.
+    pub(super) fn end_panicked(
+        &self,
+        exchange: &mut impl Exchange,
+        start: usize,
+        begun: bool,
+        manner: Manner,
+    ) {
+        let out = exchange.out();
+        if begun {
+            return out.clear();
+        }
+        out.truncate(start);
+        let error = settle(internal_error(), self.table.states());
+        write_own(out, &error, manner.closing());
     }
 }
