@@ -12,7 +12,7 @@
 //!   between two messages, and HTTP clients repeat the request (RFC 9112 §9.3.1). Only in a drain;
 //! * where other processes have the listening socket too, and only there: a close or a reset without a byte
 //!   on a new connection. The kernel has set it up after the last `accept` and before the last copy of the
-//!   socket was closed. These are counted as `late`, and there must be few.
+//!   socket was closed. These are counted as `late`, and there must be few ([`LATE_MAX`]).
 //!
 //! A refused connection is no loss once the service was asked to stop, and a failure before.
 
@@ -29,6 +29,10 @@ use rustix::process::{Pid, Signal, kill_process};
 
 /// Clients that ask all the time.
 const CLIENTS: usize = 8;
+/// How many connections of a round may be set up too late, on average: a quarter of the clients. Each client
+/// connects once at most between the last `accept` and the last close, but how long that moment is depends
+/// on the machine.
+const LATE_MAX: usize = CLIENTS / 4;
 /// What a drain may take.
 const LIMIT: Duration = Duration::from_secs(8);
 
@@ -107,7 +111,7 @@ fn drains_without_loss(case: Case) {
     }
     println!("{case:?}: {} rounds, slowest drain {slowest:?}, {tally:?}", rounds());
     let late = tally.late.into_inner();
-    assert!(late <= rounds() / 10 + 1, "{late} new connections were reset");
+    assert!(late <= rounds() * LATE_MAX, "{late} new connections were reset");
 }
 
 fn start(case: Case) -> (Program, SocketAddr) {
