@@ -120,7 +120,8 @@ impl Route {
         self.hint
     }
 
-    /// Whether its calls run on their shard's thread at present.
+    /// Whether its calls have been fast: under `Adaptive` they run on their shard's thread at present, and under
+    /// every model replies to earlier messages are not sent before them but together with theirs.
     pub fn is_proven(&self) -> bool {
         self.standing.load(Ordering::Relaxed) & PROVEN != 0
     }
@@ -173,7 +174,7 @@ impl Route {
         self.streak_needed.store((needed * 2).min(STREAK_MAX), Ordering::Relaxed);
         self.standing.store(0, Ordering::Relaxed);
         self.demotions.fetch_add(1, Ordering::Relaxed);
-        limited!(info, route: &self.name, "calls of this route stall: it runs on the pool now");
+        limited!(info, route: &self.name, "calls of this route stall: it must prove itself again");
     }
 }
 

@@ -64,10 +64,22 @@ pub enum Waiting {
     Nowhere,
 }
 
+/// Whether user code may run at a [`Place`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Entry {
+    /// It runs now.
+    Here,
+    /// It may block, and replies wait. The caller sends them and enters again. Not returned when none wait.
+    AfterOutput,
+    /// It must not run here.
+    Elsewhere,
+}
+
 /// Where user code runs: on a shard's thread, on the pool, or on the connection's own thread.
 pub(crate) trait Place: std::fmt::Debug {
-    /// Prepares for a call; false if it must not run here.
-    fn enter(&mut self, route: &Route) -> bool;
+    /// Prepares for a call, unless the result is [`Entry::Elsewhere`] or [`Entry::AfterOutput`].
+    /// `unsent_len`: the length of the replies to earlier messages that are not sent yet.
+    fn enter(&mut self, route: &Route, unsent_len: usize) -> Entry;
 
     /// The call that was entered has returned or panicked.
     fn leave(&mut self, route: &Route);
@@ -91,32 +103,91 @@ pub(crate) trait Place: std::fmt::Debug {
 }
 
 impl Turn<'_> {
-    /// The reply under construction. Belongs to the thread and is reused: append only.
+    /// The reply under construction, after the replies to earlier messages of the turn that have not been sent
+    /// yet. Belongs to the thread and is reused: append only. [`Turn::call`] sends it and empties it before code
+    /// that may block, so a position in it is valid only within one call, or between two.
     pub fn out(&mut self) -> &mut Vec<u8> {
         self.out
     }
 
     /// Runs user code, here or, by [`CallError::Offload`], not here.
     ///
+    /// The code gets the session and [`Turn::out`]. Replies to earlier messages may still be in `out`: code that
+    /// sends by the session sends `out` first, or uses [`Turn::call_handler`].
+    ///
     /// On a shard's thread the shard is lent out meanwhile: another thread can take it, so the code
     /// may block. A panic is contained.
     ///
     /// # Errors
     /// [`CallError`] says whether the code has run.
+    #[inline]
     pub fn call<R>(
         &mut self,
         route: &Arc<Route>,
         code: impl FnOnce(&mut Session, &mut Vec<u8>) -> R,
     ) -> Result<R, CallError> {
-        if !self.place.enter(route) {
+        self.run(route, |turn| contain(route, || code(turn.session, turn.out)))
+    }
+
+    /// As [`Turn::call`], for user code that gets the session: whatever it sends by it, or pushes by a
+    /// [`Sender`](crate::Sender), comes after the replies in [`Turn::out`]. The caller appends the reply when
+    /// this has returned.
+    ///
+    /// # Errors
+    /// As those of [`Turn::call`].
+    #[inline]
+    pub fn call_handler<R>(
+        &mut self,
+        route: &Arc<Route>,
+        code: impl FnOnce(&mut Session) -> R,
+    ) -> Result<R, CallError> {
+        self.run(route, |turn| {
+            turn.session.keep_unsent(turn.out);
+            let result = contain(route, || code(turn.session));
+            turn.session.give_back_unsent(turn.out);
+            result
+        })
+    }
+
+    #[inline(always)]
+    fn run<R>(
+        &mut self,
+        route: &Arc<Route>,
+        code: impl FnOnce(&mut Self) -> Option<R>,
+    ) -> Result<R, CallError> {
+        let mut entry = self.place.enter(route, self.out.len());
+        if entry == Entry::AfterOutput {
+            self.flush();
+            entry = self.place.enter(route, 0);
+        }
+        if entry != Entry::Here {
             return Err(CallError::Offload);
+        }
+        // Senders may push while the code runs.
+        if !self.out.is_empty() && self.session.has_had_sender() {
+            self.flush();
         }
         // The level alone, whichever module is to be heard: one load, and the clock only if it is wanted.
         let began = (LevelFilter::current() >= LevelFilter::DEBUG).then(Instant::now);
-        let result = contain(route, || code(self.session, self.out));
+        let result = code(self);
         self.place.leave(route);
         self.took = began.map(|began| began.elapsed());
         result.ok_or(CallError::Panicked)
+    }
+
+    /// Sends what is in [`Turn::out`] without waiting for the peer; what the socket has no room for waits with
+    /// the connection. [`Turn::call`] does this before code that may block. A protocol does it before a call in
+    /// which it waits for the peer. If the peer is gone, the connection ends after the turn.
+    #[cold]
+    pub fn flush(&mut self) {
+        if self.out.is_empty() {
+            return;
+        }
+        // The next read or write fails, too, and ends the connection.
+        if let Err(error) = self.session.reply(self.out) {
+            self.counters.count_vanished(&error);
+        }
+        clear_output(self.out);
     }
 
     /// How long the last [`Turn::call`] took, for a log line at `debug`. `None` unless something of the
@@ -172,6 +243,19 @@ impl Turn<'_> {
     /// The address that the peer connected to; `None` on a Unix socket.
     pub fn local_addr(&self) -> Option<SocketAddr> {
         self.session.local_addr()
+    }
+}
+
+/// An output buffer that a large reply has made larger than this is given back.
+const OUTPUT_KEPT: usize = 64 * 1024;
+
+/// Empties a thread's output buffer.
+#[inline(always)]
+pub(crate) fn clear_output(out: &mut Vec<u8>) {
+    if out.capacity() > OUTPUT_KEPT {
+        *out = Vec::new();
+    } else {
+        out.clear();
     }
 }
 

@@ -25,6 +25,8 @@ pub(crate) trait Exchange {
 
     fn out(&mut self) -> &mut Vec<u8>;
 
+    fn flush(&mut self);
+
     fn call<R>(
         &mut self,
         route: &Arc<Route>,
@@ -73,6 +75,10 @@ impl Exchange for Turn<'_> {
 
     fn out(&mut self) -> &mut Vec<u8> {
         Turn::out(self)
+    }
+
+    fn flush(&mut self) {
+        Turn::flush(self);
     }
 
     fn call<R>(

@@ -1,6 +1,7 @@
 //! What a message handler sees of its connection.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::fmt;
 use std::io;
 use std::mem;
@@ -20,6 +21,7 @@ use crate::route::Route;
 use crate::service::MessageService;
 use crate::sys::Ticks;
 use crate::transport::{REPLY_PART, Sent, Transport};
+use crate::turn::clear_output;
 
 /// One connection, as its message handler sees it: who is at the other end, a place to keep things
 /// between messages, and a [`Sender`] to write to it later.
@@ -37,19 +39,19 @@ pub struct Session {
     write_limit: Ticks,
     /// User code has asked for a sender in this turn.
     sender_made: bool,
+    /// User code has asked for a sender at some time.
+    has_had_sender: bool,
+    /// Replies to earlier messages of the turn that are not sent yet, while a handler has the session. Boxed, as
+    /// `upgrade` is.
+    unsent: Option<Box<Unsent>>,
     /// Calls whose replies come later. None as a rule.
     pub(super) calls: Option<Arc<Calls>>,
-    after_reply: AfterReply,
+    /// The connection closes once the reply to a message is written. Not set if there is an upgrade.
+    closes: bool,
+    /// What it goes on in once the reply is written. Boxed: hardly any connection has one, and every idle
+    /// connection has room for it.
+    upgrade: Option<Box<Upgrade>>,
     attachment: Option<Attachment>,
-}
-
-/// What becomes of the connection once the reply to a message is written.
-#[derive(Debug)]
-enum AfterReply {
-    GoOn,
-    Close,
-    /// Boxed: hardly any connection has one, and every idle connection has room for it.
-    Upgrade(Box<Upgrade>),
 }
 
 /// What a connection goes on in when the messages of its protocol have come to an end.
@@ -85,6 +87,15 @@ impl fmt::Debug for Successor {
     }
 }
 
+/// Replies to earlier messages that a handler's own output must not overtake.
+#[derive(Debug, Default)]
+struct Unsent(Vec<u8>);
+
+thread_local! {
+    /// An empty buffer, so that [`Session::keep_unsent`] allocates once for each thread.
+    static SPARE: Cell<Option<Box<Unsent>>> = const { Cell::new(None) };
+}
+
 /// The number of the connection that was accepted last, in this process.
 static LAST_ID: AtomicU64 = AtomicU64::new(0);
 
@@ -106,7 +117,6 @@ impl Session {
         // addition is small beside an accept(2), and is made for connections alone, not for messages.
         let id = LAST_ID.fetch_add(1, Ordering::Relaxed) + 1;
         let socket = Some(Socket::Own(transport));
-        let after_reply = AfterReply::GoOn;
         Session {
             id,
             socket,
@@ -116,8 +126,11 @@ impl Session {
             watch,
             write_limit: write_limit.unwrap_or(Ticks::MAX),
             sender_made: false,
+            has_had_sender: false,
+            unsent: None,
             calls: None,
-            after_reply,
+            closes: false,
+            upgrade: None,
             attachment: None,
         }
     }
@@ -144,10 +157,48 @@ impl Session {
     /// All handles of a connection share one bounded queue; [`Sender::limit`] sets its bound. A handle
     /// to a connection that has been handed over is closed from the start.
     pub fn sender(&mut self) -> Sender {
-        self.sender_made = true;
+        // What it pushes comes after them. If the peer is gone, so are they.
+        let _ = self.send_unsent();
+        (self.sender_made, self.has_had_sender) = (true, true);
         let id = self.id;
         // Once handed over, the closing hook may still ask which one it was.
         self.outbox().map_or_else(|| Sender::closed(id), |outbox| outbox.sender(id))
+    }
+
+    /// Whether there may be a sender.
+    #[inline(always)]
+    pub(crate) fn has_had_sender(&self) -> bool {
+        self.has_had_sender
+    }
+
+    /// A handler gets the session: what it sends comes after the replies in `out`, which are kept here until
+    /// [`Session::give_back_unsent`].
+    #[inline(always)]
+    pub(crate) fn keep_unsent(&mut self, out: &mut Vec<u8>) {
+        if !out.is_empty() {
+            let mut unsent = SPARE.take().unwrap_or_default();
+            mem::swap(&mut unsent.0, out);
+            self.unsent = Some(unsent);
+        }
+    }
+
+    /// The handler has returned: `out` gets back what has not been sent.
+    #[inline(always)]
+    pub(crate) fn give_back_unsent(&mut self, out: &mut Vec<u8>) {
+        if let Some(mut unsent) = self.unsent.take() {
+            mem::swap(&mut unsent.0, out);
+            SPARE.set(Some(unsent));
+        }
+    }
+
+    /// Sends the replies to earlier messages, because the handler sends something now. Does not wait for the
+    /// peer.
+    pub(super) fn send_unsent(&mut self) -> io::Result<()> {
+        let Some(mut unsent) = self.unsent.take() else { return Ok(()) };
+        let sent = if unsent.0.is_empty() { Ok(()) } else { self.reply(&unsent.0) };
+        clear_output(&mut unsent.0);
+        self.unsent = Some(unsent);
+        sent
     }
 
     /// The replies of a turn are written: a sender that was made in it, and has been finished already, did
@@ -180,7 +231,7 @@ impl Session {
     /// Closes the connection once the reply to this message is written, and those of calls that are still
     /// deferred.
     pub fn close_after_reply(&mut self) {
-        self.after_reply = AfterReply::Close;
+        (self.closes, self.upgrade) = (true, None);
     }
 
     /// Goes on in another protocol once the reply to this message is written: the connection stays parked
@@ -245,53 +296,44 @@ impl Session {
     }
 
     fn upgrade_after_reply(&mut self, upgrade: Upgrade) {
-        self.after_reply = AfterReply::Upgrade(Box::new(upgrade));
+        (self.closes, self.upgrade) = (false, Some(Box::new(upgrade)));
     }
 
     /// Whether there are no more messages.
     pub(crate) fn is_last_reply(&self) -> bool {
-        !matches!(self.after_reply, AfterReply::GoOn)
+        self.closes || self.upgrade.is_some()
     }
 
     pub(crate) fn closes(&self) -> bool {
-        matches!(self.after_reply, AfterReply::Close)
+        self.closes
     }
 
     /// Whether there is something of user code's to be dropped with it.
     pub(crate) fn holds_values(&self) -> bool {
-        self.attachment.is_some()
-            || matches!(self.after_reply, AfterReply::Upgrade(_))
-            || self.has_calls()
+        self.attachment.is_some() || self.upgrade.is_some() || self.has_calls()
     }
 
     /// Whether it is to go on in another protocol.
     pub(crate) fn upgrades(&self) -> bool {
-        matches!(self.after_reply, AfterReply::Upgrade(_))
+        self.upgrade.is_some()
     }
 
     /// What it is to go on in, if that needs no thread: messages of a protocol without hooks, and nothing of
     /// user code's that would have to be dropped here.
     pub(crate) fn take_plain_upgrade(&mut self) -> Option<MessageService> {
-        let AfterReply::Upgrade(upgrade) = &mut self.after_reply else { return None };
-        let Upgrade::Messages(to, attachment) = &mut **upgrade else { return None };
+        let Upgrade::Messages(to, attachment) = self.upgrade.as_deref_mut()? else { return None };
         if to.has_hooks() || self.attachment.is_some() || self.calls.is_some() {
             return None;
         }
         let to = to.clone();
         self.attachment = attachment.take();
-        self.after_reply = AfterReply::GoOn;
+        self.upgrade = None;
         Some(to)
     }
 
     /// What it is to go on in.
     pub(crate) fn take_upgrade(&mut self) -> Option<Upgrade> {
-        match mem::replace(&mut self.after_reply, AfterReply::GoOn) {
-            AfterReply::Upgrade(upgrade) => Some(*upgrade),
-            other => {
-                self.after_reply = other;
-                None
-            }
-        }
+        self.upgrade.take().map(|upgrade| *upgrade)
     }
 
     /// The session of another protocol begins.

@@ -30,6 +30,7 @@ impl Session {
     /// # Errors
     /// [`io::ErrorKind::TimedOut`] if nothing comes for so long; `None` waits for ever.
     pub fn receive(&mut self, buffer: &mut [u8], limit: Option<Duration>) -> io::Result<usize> {
+        self.send_unsent().inspect_err(|error| self.failed(error))?;
         let transport = self.transport().ok_or(io::ErrorKind::NotConnected)?;
         loop {
             match transport.read(buffer) {
@@ -60,6 +61,7 @@ impl Session {
     /// [`io::ErrorKind::TimedOut`] if the peer takes no byte for so long; `None` waits for ever. The
     /// connection is closed then.
     pub fn send(&mut self, bytes: &[u8], limit: Option<Duration>) -> io::Result<()> {
+        self.send_unsent().inspect_err(|error| self.failed(error))?;
         let sent = match &self.socket {
             Some(Socket::Own(transport)) => self.send_alone(transport, bytes, limit),
             Some(Socket::Shared(outbox)) => send_in_turn(outbox, bytes, limit),
@@ -113,6 +115,7 @@ impl Session {
     }
 
     fn start_file(&mut self, head: &[u8], file: File, range: Range<u64>) -> io::Result<()> {
+        self.send_unsent()?;
         let (mut offset, end) = (range.start, range.end.max(range.start));
         let mut head_left = head;
         if let Some(Socket::Own(transport)) = &self.socket {

@@ -93,12 +93,11 @@ impl Frames {
     }
 
     fn answer_frame(&self, frame: &[u8], turn: &mut Turn<'_>) -> Step {
+        let called = turn.call_handler(&self.route, |session| (self.handler)(frame, session));
         let start = turn.out().len();
-        let called = turn.call(&self.route, |session, out| {
-            if let Some(reply) = (self.handler)(frame, session) {
-                append(out, &reply);
-            }
-        });
+        if let Ok(Some(reply)) = &called {
+            append(turn.out(), reply);
+        }
         if let Some(took) = turn.took() {
             let (route, peer) = (self.route.name(), turn.peer_addr().map(display));
             let (bytes, reply) = (frame.len(), turn.out().len() - start);
@@ -107,7 +106,7 @@ impl Frames {
         }
         let len = PREFIX + frame.len();
         match called {
-            Ok(()) => Step::Next { consumed: len },
+            Ok(_) => Step::Next { consumed: len },
             Err(CallError::Offload) => Step::Offload { len },
             // The peer may be counting replies: a frame short is a closed connection, not a gap.
             Err(CallError::Panicked) => Step::Close,

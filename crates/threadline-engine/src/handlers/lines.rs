@@ -136,12 +136,11 @@ impl Lines {
                 };
             }
         };
+        let called = turn.call_handler(&self.route, |session| (self.handler)(&text, session));
         let start = turn.out().len();
-        let called = turn.call(&self.route, |session, out| {
-            if let Some(reply) = (self.handler)(&text, session) {
-                push_line(out, &reply);
-            }
-        });
+        if let Ok(Some(reply)) = &called {
+            push_line(turn.out(), reply);
+        }
         if let Some(took) = turn.took() {
             let (route, peer) = (self.route.name(), turn.peer_addr().map(display));
             let (bytes, reply) = (line.len(), turn.out().len() - start);
@@ -149,7 +148,7 @@ impl Lines {
             tracing::debug!(peer, route, bytes, reply, duration_us, panicked, "line");
         }
         match called {
-            Ok(()) => Step::Next { consumed },
+            Ok(_) => Step::Next { consumed },
             Err(CallError::Offload) => Step::Offload { len: consumed },
             Err(CallError::Panicked) => {
                 turn.out().extend_from_slice(b"error: internal error\n");

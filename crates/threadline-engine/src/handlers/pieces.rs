@@ -12,7 +12,7 @@ use crate::protocol::{Protocol, Step, Turn};
 use crate::route::Route;
 use crate::sys::{Clock, Epoll, Waker};
 use crate::transport::Transport;
-use crate::turn::Place;
+use crate::turn::{Entry, Place};
 use crate::{Counts, Frames, Invalid, Lines};
 
 /// Where user code runs at once.
@@ -20,8 +20,8 @@ use crate::{Counts, Frames, Invalid, Lines};
 struct Here;
 
 impl Place for Here {
-    fn enter(&mut self, _route: &Route) -> bool {
-        true
+    fn enter(&mut self, _route: &Route, _unsent_len: usize) -> Entry {
+        Entry::Here
     }
 
     fn leave(&mut self, _route: &Route) {}

@@ -13,7 +13,7 @@ use crate::connection::{Ending, State};
 use crate::contained::Contained;
 use crate::protocol::Step;
 use crate::transport::{Received, tell_unreadable};
-use crate::turn::Place;
+use crate::turn::{Place, clear_output};
 
 /// What a connection needs next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -206,7 +206,7 @@ impl Conversation<'_> {
             return Ok(());
         }
         let written = self.state.session.reply(&self.desk.output);
-        self.desk.clear_output();
+        clear_output(&mut self.desk.output);
         written
     }
 

@@ -10,12 +10,12 @@ use tracing::field::display;
 
 use super::place::{OnPool, OnShard};
 use super::turn::Turned;
-use super::{Core, Desk, Shard};
+use super::{Core, Desk, Sampler, Shard};
 use crate::lease::Lease;
 use crate::log::limited;
 use crate::service::{DatagramService, Service};
 use crate::sys::{Asked, receive, reply};
-use crate::turn::{Place, contain};
+use crate::turn::{Entry, Place, contain};
 
 /// Datagrams taken at one go, so that a flood of them does not keep connections waiting.
 const BURST: usize = 64;
@@ -56,7 +56,7 @@ impl Shard {
             let from = Sender { peer, asked: received.asked };
             let (socket, len) = (source.socket(), received.len);
             let mut place = OnShard::new(self, lease);
-            if place.enter(&service.route) {
+            if place.enter(&service.route, 0) == Entry::Here {
                 self.answer(service, &socket, &desk.input[..len], from);
                 place.leave(&service.route);
             } else {
@@ -94,8 +94,8 @@ impl Shard {
     ) {
         let (shard, of_job, datagram) = (Arc::clone(self), Arc::clone(service), datagram.to_vec());
         let submitted = self.shared.pool.try_submit(move || {
-            let mut place = OnPool::new(&shard);
-            place.enter(&of_job.route);
+            let mut place = OnPool::new(&shard, Sampler::default());
+            place.enter(&of_job.route, 0);
             shard.answer(&of_job, &socket, &datagram, from);
             place.leave(&of_job.route);
         });

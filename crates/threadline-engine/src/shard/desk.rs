@@ -2,7 +2,7 @@
 //!
 //! Buffers belong to threads: neither shards nor parked connections hold any.
 
-use super::Key;
+use super::{Key, Sampler};
 use crate::inbox::Note;
 use crate::sys::EventBuffer;
 
@@ -11,9 +11,6 @@ pub(super) const BATCH: usize = 256;
 
 /// A loop thread's input buffer: one read takes this much at most.
 const INPUT_BUFFER: usize = 64 * 1024;
-
-/// An output buffer that a large reply has made larger than this is given back.
-const OUTPUT_KEPT: usize = 64 * 1024;
 
 /// What a thread needs to serve connections. Belongs to the thread: neither shards nor parked
 /// connections hold buffers.
@@ -24,6 +21,8 @@ pub(super) struct Desk {
     pub(super) events: EventBuffer,
     pub(super) notes: Vec<Note>,
     pub(super) fired: Vec<Key>,
+    /// Of a pool thread under [`Model::Pool`](crate::Model::Pool): what it has seen of pipelined calls.
+    pub(super) sampler: Sampler,
 }
 
 impl Desk {
@@ -44,14 +43,7 @@ impl Desk {
             events: EventBuffer::new(events),
             notes: Vec::new(),
             fired: Vec::new(),
-        }
-    }
-
-    pub(super) fn clear_output(&mut self) {
-        if self.output.capacity() > OUTPUT_KEPT {
-            self.output = Vec::new();
-        } else {
-            self.output.clear();
+            sampler: Sampler::default(),
         }
     }
 }

@@ -112,7 +112,10 @@ impl Conversation<'_> {
                     if self.is_held_up() {
                         return (used, Eaten::WantMore);
                     }
-                    if self.place.lost() || self.desk.output.len() >= OUTPUT_MAX {
+                    if self.place.lost()
+                        || self.desk.output.len() >= OUTPUT_MAX
+                        || self.state.session.output_waits()
+                    {
                         return (used, Eaten::Enough);
                     }
                 }

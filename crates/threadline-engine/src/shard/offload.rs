@@ -3,6 +3,7 @@
 //! The connection's claim goes with the job, by its slot's number. The pool's queue is bounded: where it has
 //! no room, the claim comes back, and a message is refused.
 
+use std::mem;
 use std::sync::Arc;
 
 use super::conversation::Pause;
@@ -99,8 +100,9 @@ impl Shard {
     /// A pool thread's part: answers the message, and those behind it that are already here.
     fn work_off(self: &Arc<Self>, mut claim: Claim<'_>, until_dry: bool) {
         with_pool_desk(|desk| {
-            let mut place = OnPool::new(self);
+            let mut place = OnPool::new(self, mem::take(&mut desk.sampler));
             let pause = self.converse(&mut claim, desk, &mut place, until_dry);
+            desk.sampler = place.take_sampler();
             let is_as_expected = !place.met_proven && claim.is_between_messages();
             claim.pooled_in_a_row =
                 if is_as_expected { claim.pooled_in_a_row.saturating_add(1) } else { 0 };

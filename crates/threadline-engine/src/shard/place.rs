@@ -2,12 +2,59 @@
 
 use std::time::Instant;
 
-use super::{Core, Shard};
+use super::{Core, Sampler, Shard};
 use crate::connection::Connection;
 use crate::lease::{Lease, Loan};
 use crate::model::Model;
-use crate::route::{Route, Trial};
-use crate::turn::{Place, Waiting};
+use crate::route::{Hint, Route, Trial};
+use crate::settings::Settings;
+use crate::turn::{Entry, Place, Waiting};
+
+/// The clock of the call that runs.
+#[derive(Debug, Default)]
+struct Timing {
+    /// The route is to be proven.
+    trial: Option<Trial>,
+    /// It is proven, and this call is a sample.
+    began: Option<Instant>,
+}
+
+impl Timing {
+    /// A call begins that runs on this thread whether its route is proven or not: under all models but
+    /// `Adaptive`. There the proof decides one thing only, whether the replies before a call wait for it. So calls
+    /// of proven routes are not looked at unless replies wait.
+    fn begin(&mut self, route: &Route, unsent_len: usize, sampler: &mut Sampler) {
+        if !route.is_proven() {
+            self.trial = (route.hint() != Hint::Blocking).then(|| Trial::begin(route));
+        } else if unsent_len > 0 && sampler.count(route) {
+            self.began = Some(now());
+        }
+    }
+
+    fn end(&mut self, route: &Route, sampler: &mut Sampler, settings: &Settings) {
+        if let Some(trial) = self.trial.take() {
+            trial.end(route, settings.proving_limit, settings.proving_streak);
+        }
+        if let Some(began) = self.began.take() {
+            end_sample(began, route, sampler, settings);
+        }
+    }
+}
+
+/// The end of a call of a proven route that was timed.
+#[cold]
+fn end_sample(began: Instant, route: &Route, sampler: &mut Sampler, settings: &Settings) {
+    let slow = began.elapsed() >= settings.proving_limit;
+    if slow {
+        sampler.stalled(route, settings.proving_streak);
+    }
+    sampler.end_sample(slow);
+}
+
+/// Replies that wait are sent before the call of a route that is not proven.
+fn must_send_first(route: &Route, unsent_len: usize) -> bool {
+    unsent_len > 0 && !route.is_proven()
+}
 
 /// On a shard's thread.
 pub(super) struct OnShard<'s> {
@@ -15,7 +62,7 @@ pub(super) struct OnShard<'s> {
     /// The lease, while user code does not run and the shard is not lost.
     pub(super) lease: Option<Lease<'s, Core>>,
     loan: Option<Loan<'s, Core>>,
-    timed: Option<Instant>,
+    timing: Timing,
 }
 
 impl std::fmt::Debug for OnShard<'_> {
@@ -26,21 +73,16 @@ impl std::fmt::Debug for OnShard<'_> {
 
 impl<'s> OnShard<'s> {
     pub(super) fn new(shard: &'s Shard, lease: Lease<'s, Core>) -> Self {
-        OnShard { shard, lease: Some(lease), loan: None, timed: None }
+        OnShard { shard, lease: Some(lease), loan: None, timing: Timing::default() }
     }
 
     /// The end of a call that is timed.
     #[cold]
     fn end_sample(&mut self, route: &Route) {
-        let Some(began) = self.timed.take() else { return };
+        let Some(began) = self.timing.began.take() else { return };
         // A taken shard has been tallied by its taker.
         let Some(lease) = self.lease.as_mut() else { return };
-        let settings = &self.shard.shared.settings;
-        let slow = began.elapsed() >= settings.proving_limit;
-        if slow {
-            lease.sampler.stalled(route, settings.proving_streak);
-        }
-        lease.sampler.end_sample(slow);
+        end_sample(began, route, &mut lease.sampler, &self.shard.shared.settings);
     }
 }
 
@@ -51,44 +93,49 @@ fn now() -> Instant {
 }
 
 impl Place for OnShard<'_> {
-    fn enter(&mut self, route: &Route) -> bool {
-        let Some(lease) = self.lease.as_mut() else { return false };
+    fn enter(&mut self, route: &Route, unsent_len: usize) -> Entry {
+        let Some(lease) = self.lease.as_mut() else { return Entry::Elsewhere };
         match self.shard.model {
             Model::Adaptive => {
                 if !route.is_proven() {
-                    return false;
+                    return Entry::Elsewhere;
                 }
                 if !self.shard.is_backed() {
                     self.shard.home.counters.calls_without_spare.increment();
-                    return false;
+                    return Entry::Elsewhere;
                 }
             }
             // Never handed off, so not lent either.
             Model::EventLoop => {
+                if must_send_first(route, unsent_len) {
+                    return Entry::AfterOutput;
+                }
                 self.shard.home.counters.calls_inline.increment_alone();
-                return true;
+                self.timing.begin(route, unsent_len, &mut lease.sampler);
+                return Entry::Here;
             }
-            Model::Pool | Model::ThreadPerConnection => return false,
+            Model::Pool | Model::ThreadPerConnection => return Entry::Elsewhere,
         }
         self.shard.home.counters.calls_inline.increment_alone();
         if lease.sampler.count(route) {
-            self.timed = Some(now());
+            self.timing.began = Some(now());
         }
         self.shard.calling(Some(route));
         self.loan = self.lease.take().map(Lease::lend);
-        true
+        Entry::Here
     }
 
     fn leave(&mut self, route: &Route) {
         let Some(loan) = self.loan.take() else {
             // The event loop model: the call may have taken long, and deadlines begin behind it.
             if let Some(lease) = &mut self.lease {
+                self.timing.end(route, &mut lease.sampler, &self.shard.shared.settings);
                 lease.agenda.set_now(self.shard.home.clock.ticks());
             }
             return;
         };
         self.lease = loan.take_back();
-        if self.timed.is_some() {
+        if self.timing.began.is_some() {
             self.end_sample(route);
         }
     }
@@ -122,32 +169,41 @@ impl Place for OnShard<'_> {
 #[derive(Debug)]
 pub(super) struct OnPool<'s> {
     shard: &'s Shard,
-    trial: Option<Trial>,
+    timing: Timing,
+    /// Not used under `Adaptive`, where proven routes are sampled on their shard.
+    sampler: Sampler,
     /// A call was of a proven route, and would have been better off on the shard's thread.
     pub(super) met_proven: bool,
 }
 
 impl<'s> OnPool<'s> {
-    pub(super) fn new(shard: &'s Shard) -> Self {
-        OnPool { shard, trial: None, met_proven: false }
+    /// `sampler` is the thread's.
+    pub(super) fn new(shard: &'s Shard, sampler: Sampler) -> Self {
+        OnPool { shard, timing: Timing::default(), sampler, met_proven: false }
+    }
+
+    pub(super) fn take_sampler(&mut self) -> Sampler {
+        std::mem::take(&mut self.sampler)
     }
 }
 
 impl Place for OnPool<'_> {
-    fn enter(&mut self, route: &Route) -> bool {
+    fn enter(&mut self, route: &Route, unsent_len: usize) -> Entry {
+        if must_send_first(route, unsent_len) {
+            return Entry::AfterOutput;
+        }
         self.shard.home.counters.calls_pooled.increment();
         if self.shard.model == Model::Adaptive {
             self.met_proven |= route.is_proven();
-            self.trial = Some(Trial::begin(route));
+            self.timing.trial = Some(Trial::begin(route));
+        } else {
+            self.timing.begin(route, unsent_len, &mut self.sampler);
         }
-        true
+        Entry::Here
     }
 
     fn leave(&mut self, route: &Route) {
-        let settings = &self.shard.shared.settings;
-        if let Some(trial) = self.trial.take() {
-            trial.end(route, settings.proving_limit, settings.proving_streak);
-        }
+        self.timing.end(route, &mut self.sampler, &self.shard.shared.settings);
     }
 }
 
@@ -156,22 +212,31 @@ impl Place for OnPool<'_> {
 pub(super) struct OnOwnThread<'s> {
     shard: &'s Shard,
     connection: &'s Connection,
+    timing: Timing,
+    sampler: Sampler,
 }
 
 impl<'s> OnOwnThread<'s> {
     pub(super) fn new(shard: &'s Shard, connection: &'s Connection) -> Self {
-        OnOwnThread { shard, connection }
+        let (timing, sampler) = (Timing::default(), Sampler::default());
+        OnOwnThread { shard, connection, timing, sampler }
     }
 }
 
 impl Place for OnOwnThread<'_> {
-    fn enter(&mut self, _route: &Route) -> bool {
+    fn enter(&mut self, route: &Route, unsent_len: usize) -> Entry {
         if !self.connection.rest.end() {
-            return false;
+            return Entry::Elsewhere;
+        }
+        if must_send_first(route, unsent_len) {
+            return Entry::AfterOutput;
         }
         self.shard.home.counters.calls_pooled.increment();
-        true
+        self.timing.begin(route, unsent_len, &mut self.sampler);
+        Entry::Here
     }
 
-    fn leave(&mut self, _route: &Route) {}
+    fn leave(&mut self, route: &Route) {
+        self.timing.end(route, &mut self.sampler, &self.shard.shared.settings);
+    }
 }

@@ -9,7 +9,7 @@ use tracing::field::display;
 
 use super::conversation::{Conversation, Pause};
 use super::place::OnPool;
-use super::{Desk, Shard};
+use super::{Desk, Sampler, Shard};
 use crate::connection::State;
 use crate::log::{Bytes, limited};
 use crate::protocol::{AfterRefusal, Phase, Refusal};
@@ -22,7 +22,7 @@ const SHOWN_MAX: usize = 64;
 impl Shard {
     /// Turns the connection's message away, without a place to run user code.
     pub(super) fn refuse(&self, state: &mut State, why: Refusal, desk: &mut Desk) -> Pause {
-        let place = &mut OnPool::new(self);
+        let place = &mut OnPool::new(self, Sampler::default());
         Conversation { shard: self, state, desk, place, budget: 0, dry: false, blocking: false }
             .refuse(why)
     }

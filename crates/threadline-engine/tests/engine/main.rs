@@ -7,6 +7,7 @@ mod calls;
 mod common;
 mod conversations;
 mod deadlines;
+mod flushing;
 mod limits;
 mod numbered;
 mod odd;

@@ -52,9 +52,14 @@ impl Call<'_, '_> {
     ) -> Step {
         let peer_addr = exchange.peer_addr();
         let begun = Cell::new(false);
-        let start = exchange.out().len();
+        let start = Cell::new(0);
+        if matches!(content.body, Have::Arriving) {
+            // The handler waits for the client, who may wait for the replies to earlier requests.
+            exchange.flush();
+        }
         let mut told = None;
         let called = exchange.call(self.route, |line, out| {
+            start.set(out.len());
             let service = self.service;
             let extensions = Extensions::new();
             let &Message { head, path, mut manner, .. } = self.message;
@@ -116,7 +121,7 @@ impl Call<'_, '_> {
             Err(CallError::Offload) => Step::Offload { len: content.len },
             Err(CallError::Panicked) => {
                 let manner = self.message.manner;
-                self.service.end_panicked(exchange, start, begun.get(), manner);
+                self.service.end_panicked(exchange, start.get(), begun.get(), manner);
                 Step::Close
             }
         }

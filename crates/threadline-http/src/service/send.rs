@@ -146,10 +146,11 @@ impl HttpService {
         exchange: &mut E,
     ) -> Step {
         let (begun, failed) = (Cell::new(false), Cell::new(false));
-        let start = exchange.out().len();
+        let start = Cell::new(0);
         let draining = exchange.draining();
         let mut manner = None;
         let called = exchange.call(route, |line, out| {
+            start.set(out.len());
             let (mut late, response) = take()?;
             if draining {
                 late.manner = late.manner.closing();
@@ -176,7 +177,7 @@ impl HttpService {
             Err(CallError::Offload) => Step::Offload { len: 0 },
             Err(CallError::Panicked) => {
                 if let Some(manner) = manner {
-                    self.end_panicked(exchange, start, begun.get(), manner);
+                    self.end_panicked(exchange, start.get(), begun.get(), manner);
                 }
                 Step::Close
             }

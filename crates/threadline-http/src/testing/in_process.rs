@@ -122,6 +122,11 @@ impl Exchange for InProcessTurn {
         &mut self.out
     }
 
+    fn flush(&mut self) {
+        self.line.push(&self.out);
+        self.out.clear();
+    }
+
     fn call<R>(
         &mut self,
         route: &Arc<Route>,

@@ -8,6 +8,7 @@ mod conformance;
 mod deferred;
 mod drain;
 mod faults;
+mod flushing;
 mod frames;
 
 mod http;

@@ -96,6 +96,10 @@ impl Exchange for Script {
         &mut self.out
     }
 
+    fn flush(&mut self) {
+        self.sent.append(&mut self.out);
+    }
+
     fn call<R>(
         &mut self,
         route: &Arc<Route>,

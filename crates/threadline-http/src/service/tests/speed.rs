@@ -40,6 +40,8 @@ impl Exchange for Quick {
         &mut self.out
     }
 
+    fn flush(&mut self) {}
+
     fn call<R>(
         &mut self,
         _route: &Arc<Route>,
