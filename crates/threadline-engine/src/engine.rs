@@ -72,6 +72,11 @@ pub struct Gauges {
     pub pool_busy: usize,
     /// Calls that wait for a pool thread.
     pub pool_queue: usize,
+    /// Bytes that are held only because a peer is slow: see
+    /// [`Settings::waiting_bytes_max`](crate::Settings::waiting_bytes_max).
+    pub waiting_bytes: usize,
+    /// How many there may be.
+    pub waiting_bytes_max: usize,
 }
 
 impl Engine {
@@ -209,6 +214,8 @@ impl Engine {
             pool_threads: pool.threads,
             pool_busy: pool.busy,
             pool_queue: pool.queue_len,
+            waiting_bytes: self.shared.waiting.used(),
+            waiting_bytes_max: self.shared.waiting.max(),
         }
     }
 

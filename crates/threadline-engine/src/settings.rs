@@ -1,10 +1,11 @@
 //! Every bound of the engine in one place, with its default and the reason for it.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use crate::listener::TcpKeepAlive;
 use crate::model::Model;
-use crate::sys::Clock;
+use crate::sys::{Clock, memory_max};
 use crate::threads::ThreadHook;
 
 /// What an engine is built with. Each field has a default that suits a service on one machine.
@@ -87,6 +88,12 @@ pub struct Settings {
     pub linger: Duration,
     /// How many bytes it may send in that time. Default 256 KB.
     pub linger_bytes_max: u32,
+    /// How many bytes of memory may be held only because a peer is slow: request bodies that are being received,
+    /// and output that its receiver has not taken. Default: a quarter of the memory that the process may use,
+    /// which is the machine's or the limit of its control group. Beyond it, the connections whose output has
+    /// waited longest without progress are closed. It is that of the whole service: each of `n` worker processes
+    /// gets an `n`-th.
+    pub waiting_bytes_max: usize,
     /// Where the engine has the time from.
     pub(crate) clock: Clock,
 }
@@ -117,6 +124,7 @@ impl Default for Settings {
             drain_idle: Duration::from_millis(300),
             linger: Duration::from_secs(2),
             linger_bytes_max: 256 * 1024,
+            waiting_bytes_max: a_quarter_of_the_memory(),
             clock: Clock::System,
         }
     }
@@ -134,6 +142,7 @@ impl Settings {
             ("pool_threads_max", self.pool_threads_max),
             ("proving_streak", self.proving_streak as usize),
             ("messages_per_turn", self.messages_per_turn as usize),
+            ("waiting_bytes_max", self.waiting_bytes_max),
         ];
         if let Some((name, _)) = at_least_one.into_iter().find(|(_, value)| *value == 0) {
             return Err(format!("{name} is 0: it must be at least 1"));
@@ -157,6 +166,13 @@ fn connections_by_descriptor_limit() -> usize {
     // No limit at all: bounded by what fits a connection's number comfortably.
     let descriptors = limit.current.map_or(1 << 20, |limit| limit.min(1 << 20) as usize);
     (descriptors * 4 / 5).max(1)
+}
+
+/// For [`Settings::waiting_bytes_max`].
+fn a_quarter_of_the_memory() -> usize {
+    // Read once: a program may make settings often, and the answer is the same.
+    static MEMORY: OnceLock<u64> = OnceLock::new();
+    usize::try_from(MEMORY.get_or_init(memory_max) / 4).unwrap_or(usize::MAX)
 }
 
 #[cfg(all(test, not(loom)))]

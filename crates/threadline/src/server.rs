@@ -378,6 +378,7 @@ impl Server {
         self.drain_timeout = worker_drain(self.drain_timeout);
         let shards = self.shard_count(count);
         let endpoints = self.checked(shards)?;
+        self.settings.waiting_bytes_max = (self.settings.waiting_bytes_max / count).max(1);
         let (listeners, reports) = worker.listeners()?;
         if listeners.len() != endpoints.len() {
             let message = "a worker serves other addresses than its supervisor: main must build the \

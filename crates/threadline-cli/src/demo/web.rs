@@ -105,6 +105,11 @@ fn status(monitor: &Monitor, started: Instant) -> Response {
         "pool threads         {}, {} of them busy, {} calls waiting",
         gauges.pool_threads, gauges.pool_busy, gauges.pool_queue
     );
+    let _ = writeln!(
+        page,
+        "waiting bytes        {} of {}",
+        gauges.waiting_bytes, gauges.waiting_bytes_max
+    );
     page.push('\n');
     for (name, count) in counts.iter() {
         let _ = writeln!(page, "{name:<24} {count}");

@@ -361,7 +361,7 @@ mod tests {
     fn an_answer_ends_the_wait_of_the_connections_own_thread() {
         let clock = testing::Clock::new();
         let (epoll, waker) = (Epoll::new().expect("epoll"), Waker::new().expect("an eventfd"));
-        let home = Arc::new(Home::new(epoll, waker, Clock::Test(clock.clone())));
+        let home = Arc::new(Home::alone(epoll, waker, Clock::Test(clock.clone())));
         let calls = Calls::new(home, 0);
         let id = calls.open(Contained::new(Box::new(())));
         let deferred: Deferred<String> = Deferred::new(id, &calls);

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use super::outbox::Outbox;
 use crate::counters::Counters;
 use crate::inbox::{Inbox, Note};
+use crate::shared::WaitingBytes;
 use crate::sys::{Clock, Epoll, Waker};
 
 /// The part of a shard that its connections share, and may outlive.
@@ -21,6 +22,8 @@ pub(crate) struct Home {
     pub(crate) waker: Waker,
     pub(crate) outputs: Outputs,
     pub(crate) clock: Clock,
+    /// The engine's.
+    pub(crate) waiting: Arc<WaitingBytes>,
     /// The shard drains. Tells senders, and orders nothing else.
     pub(crate) draining: AtomicBool,
     #[cfg(feature = "testing")]
@@ -28,7 +31,12 @@ pub(crate) struct Home {
 }
 
 impl Home {
-    pub(crate) fn new(epoll: Epoll, waker: Waker, clock: Clock) -> Self {
+    pub(crate) fn new(
+        epoll: Epoll,
+        waker: Waker,
+        clock: Clock,
+        waiting: Arc<WaitingBytes>,
+    ) -> Self {
         let (counters, inbox) = (Counters::default(), Inbox::default());
         Home {
             epoll,
@@ -37,10 +45,17 @@ impl Home {
             waker,
             outputs: Outputs::default(),
             clock,
+            waiting,
             draining: AtomicBool::new(false),
             #[cfg(feature = "testing")]
             probes: Default::default(),
         }
+    }
+
+    /// The home of connections that have no engine around them.
+    #[cfg(test)]
+    pub(crate) fn alone(epoll: Epoll, waker: Waker, clock: Clock) -> Self {
+        Home::new(epoll, waker, clock, Arc::new(WaitingBytes::new(usize::MAX)))
     }
 
     /// Asks the shard to report when it has served everything that is ready.

@@ -66,6 +66,8 @@ struct Queue {
     bytes: usize,
     /// The part of it that was pushed: replies do not count against `bytes_max`.
     pushed: usize,
+    /// The memory of `messages` that is counted in [`Home::waiting`](Home): their sum of `Message::memory`.
+    memory: usize,
     bytes_max: usize,
     policy: SlowReceiver,
     /// The shard has been asked to tell when there is room.
@@ -140,6 +142,8 @@ struct Message {
     number: u64,
     content: Content,
     origin: Origin,
+    /// The bytes of memory that it holds until all of it is out.
+    memory: usize,
     /// Some of it is out already: what waits is its rest.
     is_rest: bool,
 }
@@ -172,6 +176,14 @@ impl Content {
     fn held(&self) -> usize {
         match self {
             Content::Bytes { bytes, sent } => bytes.len() - sent,
+            Content::File { .. } => 0,
+        }
+    }
+
+    /// Bytes of memory that it holds, whether or not a part of them is out.
+    fn memory(&self) -> usize {
+        match self {
+            Content::Bytes { bytes, .. } => bytes.len(),
             Content::File { .. } => 0,
         }
     }
@@ -239,6 +251,7 @@ impl Outbox {
             messages: VecDeque::new(),
             bytes: 0,
             pushed: 0,
+            memory: 0,
             bytes_max: LIMIT_DEFAULT,
             policy: SlowReceiver::default(),
             armed: false,
@@ -517,6 +530,7 @@ impl Outbox {
                 return Err(SendError::TooLarge);
             };
             queue.subtract(oldest.content.held(), Origin::Push);
+            self.give_back(queue, oldest.memory);
             self.drop_one(queue);
         }
         Ok(())
@@ -545,6 +559,12 @@ impl Outbox {
         self.queue_up(queue, content, origin, sent > 0).map(Some)
     }
 
+    /// Counts memory of messages that are gone.
+    fn give_back(&self, queue: &mut Queue, memory: usize) {
+        queue.memory -= memory;
+        self.home.waiting.give_back(memory);
+    }
+
     /// Has something wait behind what waits already. Returns its number.
     fn queue_up(
         &self,
@@ -559,7 +579,10 @@ impl Outbox {
         }
         let number = queue.next;
         queue.next += 1;
-        queue.messages.push_back(Message { number, content, origin, is_rest });
+        let memory = content.memory();
+        self.home.waiting.take(memory);
+        queue.memory += memory;
+        queue.messages.push_back(Message { number, content, origin, memory, is_rest });
         self.register(queue);
         self.arm(queue)?;
         if self.write_limit() != Ticks::MAX {
@@ -600,7 +623,8 @@ impl Outbox {
                 Sent::All => {
                     queue.subtract(held, origin);
                     queue.sent += left;
-                    queue.messages.pop_front();
+                    let memory = queue.messages.pop_front().map_or(0, |message| message.memory);
+                    self.give_back(queue, memory);
                 }
                 Sent::Part(count) => {
                     let sent = held - message.content.held();
@@ -779,6 +803,7 @@ impl Outbox {
         queue.closed = true;
         queue.messages = VecDeque::new();
         (queue.bytes, queue.pushed) = (0, 0);
+        self.give_back(queue, queue.memory);
         // The shard, or the thread that reads it, is told by the kernel.
         self.shut_down_now(Shutdown::Both);
     }
@@ -840,7 +865,9 @@ impl Blockable for Outbox {
 
 impl Drop for Outbox {
     fn drop(&mut self) {
-        if self.queue.get_mut().registered {
+        let queue = self.queue.get_mut();
+        self.home.waiting.give_back(queue.memory);
+        if queue.registered {
             self.home.outputs.remove(self.key);
         }
     }

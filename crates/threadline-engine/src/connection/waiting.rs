@@ -307,7 +307,7 @@ mod tests {
 
     fn session(transport: Transport) -> Session {
         let (epoll, waker) = (Epoll::new().expect("epoll"), Waker::new().expect("an eventfd"));
-        let home = Home::new(epoll, waker, Clock::System);
+        let home = Home::alone(epoll, waker, Clock::System);
         home.epoll.add(&transport, 1, Interest::Input).expect("registered");
         let (home, watch) = (Arc::new(home), Watch::Input);
         let write_limit = None;

@@ -52,7 +52,7 @@ struct Connection<'p> {
 
 impl<'p> Connection<'p> {
     fn new(protocol: &'p dyn Protocol) -> Self {
-        let home = Arc::new(Home::new(
+        let home = Arc::new(Home::alone(
             Epoll::new().expect("an epoll instance"),
             Waker::new().expect("an eventfd"),
             Clock::System,

@@ -150,7 +150,7 @@ impl Shard {
             number,
             model,
             connections_max,
-            home: Arc::new(Home::new(epoll, waker, clock)),
+            home: Arc::new(Home::new(epoll, waker, clock, Arc::clone(&shared.waiting))),
             core: Leased::new(core),
             slab: Slab::new(connections_max.min(Key::CONNECTIONS_MAX)),
             shared,

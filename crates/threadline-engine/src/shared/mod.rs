@@ -4,6 +4,7 @@
 //! - `mailboxes`: notes from one shard to the others
 //! - `peers`: how many connections one peer has
 //! - `blocked`: connections whose threads can only be reached by their sockets
+//! - `waiting_bytes`: the budget of memory that is held because peers are slow
 //!
 //! Shards and the monitor know it; it knows neither.
 
@@ -11,6 +12,7 @@ mod blocked;
 mod lifecycle;
 mod mailboxes;
 mod peers;
+mod waiting_bytes;
 
 use std::sync::Arc;
 
@@ -28,6 +30,7 @@ use lifecycle::Lifecycle;
 pub(crate) use lifecycle::Phase;
 use mailboxes::Mailboxes;
 use peers::Peers;
+pub(crate) use waiting_bytes::WaitingBytes;
 
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -41,6 +44,7 @@ pub(crate) struct Shared {
     pub(crate) mailboxes: Mailboxes,
     pub(crate) peers: Peers,
     pub(crate) blocked: Blocked,
+    pub(crate) waiting: Arc<WaitingBytes>,
     /// Stands for `Protocol::step` where a panic is logged that is not a handler's.
     pub(crate) protocols: Arc<Route>,
     /// Stands for `Protocol::opened` and `Protocol::closed` where a panic is logged.
@@ -58,6 +62,7 @@ impl Shared {
     ) -> Self {
         Shared {
             peers: Peers::new(settings.connections_per_peer_max),
+            waiting: Arc::new(WaitingBytes::new(settings.waiting_bytes_max)),
             settings,
             services,
             pool,

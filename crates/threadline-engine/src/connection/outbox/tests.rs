@@ -25,7 +25,7 @@ fn with(watch: Watch, limit: Option<Ticks>) -> Fixture {
     ours.set_nonblocking(true).expect("a socket");
     peer.set_nonblocking(true).expect("a socket");
     let epoll = Epoll::new().expect("an epoll instance");
-    let home = Arc::new(Home::new(epoll, Waker::new().expect("an eventfd"), Clock::System));
+    let home = Arc::new(Home::alone(epoll, Waker::new().expect("an eventfd"), Clock::System));
     if watch == Watch::Input {
         home.epoll.add(&ours, KEY, Interest::Input).expect("registered");
     }
@@ -582,5 +582,44 @@ fn a_sender_of_a_connection_that_was_handed_over_does_not_end_it() {
         }
         let (_, ended) = fixture.read(LARGE * 2);
         assert!(!ended, "the new owner has lost it");
+    }
+}
+
+#[test]
+fn memory_of_output_is_counted_until_all_of_it_is_out() {
+    let mut fixture = fixture();
+    fixture.outbox.reply(b"fits").expect("open");
+    assert_eq!(fixture.home.waiting.used(), 0, "it does not wait");
+    fixture.outbox.reply(&vec![b'a'; LARGE]).expect("open");
+    let counted = fixture.home.waiting.used();
+    assert!((1..=LARGE).contains(&counted));
+    fixture.outbox.reply_file(b"head", content(10)).expect("open");
+    assert_eq!(fixture.home.waiting.used(), counted + 4, "a file is not in memory");
+    fixture.read(1 << 20);
+    fixture.outbox.flush().expect("open");
+    assert_eq!(fixture.home.waiting.used(), counted + 4, "the rest holds all of the memory");
+    fixture.read_through();
+    assert_eq!(fixture.home.waiting.used(), 0);
+}
+
+#[test]
+fn memory_of_output_that_is_never_sent_is_given_back() {
+    for is_closed in [true, false] {
+        let fixture = fixture();
+        let sender = fixture.sender();
+        sender.limit(LARGE * 2, SlowReceiver::DropOldest);
+        fixture.outbox.reply(&vec![b'a'; LARGE]).expect("open");
+        let counted = fixture.home.waiting.used();
+        for _ in 0..5 {
+            sender.send(vec![b'b'; LARGE]).expect("room");
+        }
+        assert_eq!(fixture.home.waiting.used(), counted + 2 * LARGE, "the oldest are dropped");
+        if is_closed {
+            fixture.outbox.close();
+            assert_eq!(fixture.home.waiting.used(), 0);
+        }
+        let Fixture { outbox, home, .. } = fixture;
+        drop(outbox);
+        assert_eq!(home.waiting.used(), 0);
     }
 }

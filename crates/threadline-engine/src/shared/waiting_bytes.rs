@@ -1,0 +1,77 @@
+//! The budget of waiting bytes: memory that is held only because a peer is slow to send or to read.
+//!
+//! Request bodies that are being received and output that peers have not taken yet are counted here, by all
+//! threads of an engine, from the moment they begin to wait. The budget itself ends nothing: a body for which
+//! [`WaitingBytes::try_take`] has no room goes to a file; output cannot be refused any more when it waits, so
+//! [`WaitingBytes::take`] may exceed the budget. What does not wait, which is nearly everything, is never counted.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// The bytes that wait for peers of one engine, and how many may.
+///
+/// The number orders nothing else, so all accesses are relaxed.
+#[derive(Debug)]
+pub(crate) struct WaitingBytes {
+    used: AtomicUsize,
+    max: usize,
+}
+
+impl WaitingBytes {
+    pub(crate) fn new(max: usize) -> Self {
+        WaitingBytes { used: AtomicUsize::new(0), max }
+    }
+
+    /// The bytes that wait.
+    pub(crate) fn used(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// How many may wait.
+    pub(crate) fn max(&self) -> usize {
+        self.max
+    }
+
+    /// Counts bytes that begin to wait, if there is room for them. False, and nothing is counted, if not.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for request bodies that are being received"))]
+    #[must_use = "bytes that were not counted must not be given back"]
+    pub(crate) fn try_take(&self, count: usize) -> bool {
+        let add = |used: usize| used.checked_add(count).filter(|sum| *sum <= self.max);
+        self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).is_ok()
+    }
+
+    /// Counts bytes that begin to wait, whether or not there is room for them.
+    pub(crate) fn take(&self, count: usize) {
+        self.used.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// Counts bytes that were taken and do not wait any more.
+    pub(crate) fn give_back(&self, count: usize) {
+        let before = self.used.fetch_sub(count, Ordering::Relaxed);
+        debug_assert!(before >= count, "more is given back than was taken");
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_no_room_is_not_counted() {
+        let waiting = WaitingBytes::new(10);
+        assert!(waiting.try_take(10));
+        assert!(!waiting.try_take(1) && waiting.try_take(0));
+        assert!(!waiting.try_take(usize::MAX), "no overflow");
+        assert_eq!((waiting.used(), waiting.max()), (10, 10));
+        waiting.give_back(4);
+        assert!(waiting.try_take(4));
+    }
+
+    #[test]
+    fn what_waits_anyway_may_exceed_the_budget() {
+        let waiting = WaitingBytes::new(10);
+        waiting.take(11);
+        assert!(!waiting.try_take(0));
+        waiting.give_back(1);
+        assert!(waiting.try_take(0));
+    }
+}
