@@ -1,12 +1,15 @@
 //! The outbox alone, on a pair of sockets: no shard runs here, the test is the shard.
 
-use std::io::{Read, Write};
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 
 use rustix::fs::MemfdFlags;
 
 use super::*;
-use crate::sys::{Epoll, Waker};
+use crate::connection::sender::SendError;
+use crate::inbox::Note;
+use crate::sys::{Epoll, Interest, Waker};
 
 const KEY: u64 = 7;
 const LIMIT: Ticks = 80;

@@ -1,0 +1,148 @@
+//! The write deadline, for every kind of output and whatever the connection's owner is doing: when output begins
+//! to wait, the shard is told, and from then on it looks now and then ([`Outbox::look`]). The decision that a
+//! peer has stalled is made under the lock, once.
+
+use std::sync::Weak;
+
+use super::queue::Queue;
+use super::send::Files;
+use super::{Outbox, Watch};
+use crate::inbox::Note;
+use crate::sys::Ticks;
+
+/// How often, within a write deadline, it is looked whether the peer has taken anything. A stall is
+/// noticed late by one part of that many.
+pub(in crate::connection) const LOOKS: u32 = 8;
+
+/// The shard looks at waiting output at least this often, however long the deadline: about 4 s.
+const STEP_MAX: Ticks = 256;
+
+/// What the owner of a connection is doing while the shard looks at its output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// Nothing: the connection is parked, and an event says when there is room.
+    Parked,
+    /// Something else: a handler may be running.
+    Busy,
+}
+
+impl Outbox {
+    /// Lets the shard find the queue by its connection's key.
+    pub(super) fn register(&self, queue: &mut Queue) {
+        if !queue.registered {
+            queue.registered = true;
+            self.home.outputs.insert(self.key, Weak::clone(&self.me));
+        }
+    }
+
+    /// Has the shard look at the queue from now on ([`Outbox::look`]).
+    pub(super) fn ask_for_looks(&self, queue: &mut Queue) {
+        self.register(queue);
+        if !std::mem::replace(&mut queue.looked_at, true) {
+            self.home.tell(Note::OutputWaits(self.key));
+        }
+    }
+
+    /// The shard's look at what waits, now and then: closes the connection if its peer has taken nothing
+    /// for too long. Says when to look again; `None`: not before it is asked to.
+    ///
+    /// The peer takes bytes long before the kernel says that there is room, so what the socket has still
+    /// to send is compared with the last look. A peer that stops between two looks is given that much more.
+    pub(crate) fn look(&self, now: Ticks, owner: Owner, linger: Ticks) -> Option<Ticks> {
+        let (next, timed_out) = self.look_locked(now, owner, linger);
+        if timed_out {
+            tell_timed_out();
+        }
+        next
+    }
+
+    fn look_locked(&self, now: Ticks, owner: Owner, linger: Ticks) -> (Option<Ticks>, bool) {
+        let limit = self.write_limit();
+        let step = (limit / LOOKS).clamp(1, STEP_MAX);
+        // In use: it is being written, or added to.
+        let Some(mut queue) = self.queue.try_lock() else { return (Some(now + step), false) };
+        // If there is room, it is the owner that is late.
+        if self.transport.has_room() {
+            queue.moved = now;
+        }
+        // Not for a thread of the connection's own: it waits for room if output waits, and there may be none
+        // any more once the last of it has gone out. The kernel's word that there is room reaches both.
+        if owner == Owner::Busy && self.watch == Watch::Input && !queue.closed {
+            self.flush_in_passing(&mut queue, Files::Left);
+        }
+        let was_open = !queue.timed_out;
+        let next = self.next_look(&mut queue, now, limit, linger);
+        queue.looked_at = next.is_some();
+        (next.map(|due| due.min(now + step)), was_open && queue.timed_out)
+    }
+
+    fn next_look(
+        &self,
+        queue: &mut Queue,
+        now: Ticks,
+        limit: Ticks,
+        linger: Ticks,
+    ) -> Option<Ticks> {
+        if queue.closed {
+            return None;
+        }
+        if queue.messages.is_empty() {
+            let due = queue.ended?.saturating_add(linger);
+            if now < due {
+                return Some(due);
+            }
+            self.home.counters.lingered_too_long.increment();
+            self.close_queue(queue);
+            return None;
+        }
+        if limit == Ticks::MAX {
+            return None;
+        }
+        let taken = self.taken_of(queue);
+        if taken > queue.taken {
+            queue.moved = now;
+        }
+        queue.taken = taken;
+        // A tick more: the one in which the peer took its last byte had begun.
+        let due = queue.moved.saturating_add(limit).saturating_add(1);
+        if now < due {
+            return Some(due);
+        }
+        self.time_out_queue(queue);
+        None
+    }
+
+    /// Grows with every byte that the peer takes, by a measure that has no beginning.
+    pub(in crate::connection) fn taken(&self) -> i64 {
+        self.taken_of(&self.queue.lock())
+    }
+
+    pub(super) fn taken_of(&self, queue: &Queue) -> i64 {
+        queue.sent as i64 - self.transport.untaken_len() as i64
+    }
+
+    /// Closes the connection because its peer takes nothing, unless it is closed already.
+    pub(in crate::connection) fn time_out(&self) {
+        let timed_out = self.time_out_queue(&mut self.queue.lock());
+        if timed_out {
+            tell_timed_out();
+        }
+    }
+
+    /// False if it is closed already.
+    pub(super) fn time_out_queue(&self, queue: &mut Queue) -> bool {
+        if queue.closed {
+            return false;
+        }
+        queue.timed_out = true;
+        self.home.counters.timeouts_write.increment();
+        self.close_queue(queue);
+        true
+    }
+}
+
+/// Not under the lock: what the log is written to is user code.
+#[cold]
+fn tell_timed_out() {
+    tracing::debug!("a connection is closed: the peer did not read in time");
+}
