@@ -72,6 +72,8 @@ counters! {
     /// Connections closed because output waited and the peer took no byte of it for `Timeouts::write`, or
     /// for a stream handler's write timeout.
     timeouts_write,
+    /// Connections closed because more bytes waited for slow peers than `Settings::waiting_bytes_max`.
+    closed_over_budget,
     /// Calls whose replies were to come later.
     calls_deferred,
     /// Calls that were deferred and had no answer within `Timeouts::deferred`.

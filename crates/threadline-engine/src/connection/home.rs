@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use super::outbox::Outbox;
 use crate::counters::Counters;
 use crate::inbox::{Inbox, Note};
-use crate::shared::WaitingBytes;
+use crate::shared::{Mailboxes, WaitingBytes};
 use crate::sys::{Clock, Epoll, Waker};
 
 /// The part of a shard that its connections share, and may outlive.
@@ -22,8 +22,10 @@ pub(crate) struct Home {
     pub(crate) waker: Waker,
     pub(crate) outputs: Outputs,
     pub(crate) clock: Clock,
-    /// The engine's.
+    /// The engine's budget of waiting bytes.
     pub(crate) waiting: Arc<WaitingBytes>,
+    /// Those of all shards, this one included. Weak, since they hold it.
+    pub(super) mailboxes: Weak<Mailboxes>,
     /// The shard drains. Tells senders, and orders nothing else.
     pub(crate) draining: AtomicBool,
     #[cfg(feature = "testing")]
@@ -36,6 +38,7 @@ impl Home {
         waker: Waker,
         clock: Clock,
         waiting: Arc<WaitingBytes>,
+        mailboxes: Weak<Mailboxes>,
     ) -> Self {
         let (counters, inbox) = (Counters::default(), Inbox::default());
         Home {
@@ -46,6 +49,7 @@ impl Home {
             outputs: Outputs::default(),
             clock,
             waiting,
+            mailboxes,
             draining: AtomicBool::new(false),
             #[cfg(feature = "testing")]
             probes: Default::default(),
@@ -55,7 +59,8 @@ impl Home {
     /// The home of connections that have no engine around them.
     #[cfg(test)]
     pub(crate) fn alone(epoll: Epoll, waker: Waker, clock: Clock) -> Self {
-        Home::new(epoll, waker, clock, Arc::new(WaitingBytes::new(usize::MAX)))
+        let waiting = Arc::new(WaitingBytes::new(usize::MAX));
+        Home::new(epoll, waker, clock, waiting, Weak::new())
     }
 
     /// Asks the shard to report when it has served everything that is ready.
@@ -92,6 +97,11 @@ impl Outputs {
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.by_key.lock().len()
+    }
+
+    /// All outboxes in which output has ever waited, of connections that are open still.
+    pub(super) fn all(&self) -> Vec<Arc<Outbox>> {
+        self.by_key.lock().values().filter_map(Weak::upgrade).collect()
     }
 
     /// The outbox of that connection, if output has ever waited in it.

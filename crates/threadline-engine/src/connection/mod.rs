@@ -9,6 +9,7 @@ mod deferring;
 mod home;
 mod outbox;
 mod ownership;
+mod relief;
 mod rest;
 mod sender;
 mod session;

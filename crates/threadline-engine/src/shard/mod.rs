@@ -146,11 +146,13 @@ impl Shard {
             #[cfg(feature = "testing")]
             probe: run::Probe::default(),
         };
+        let (waiting, mailboxes) = (Arc::clone(&shared.waiting), Arc::downgrade(&shared.mailboxes));
+        let home = Home::new(epoll, waker, clock, waiting, mailboxes);
         Ok(Arc::new(Shard {
             number,
             model,
             connections_max,
-            home: Arc::new(Home::new(epoll, waker, clock, Arc::clone(&shared.waiting))),
+            home: Arc::new(home),
             core: Leased::new(core),
             slab: Slab::new(connections_max.min(Key::CONNECTIONS_MAX)),
             shared,

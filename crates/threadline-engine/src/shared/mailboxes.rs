@@ -20,9 +20,14 @@ impl Mailboxes {
         let _ = self.homes.set(homes.collect());
     }
 
+    /// The shards' homes; none before [`Mailboxes::open`].
+    pub(crate) fn homes(&self) -> impl Iterator<Item = &Arc<Home>> {
+        self.homes.get().into_iter().flatten()
+    }
+
     /// Leaves a note with every shard but one, and wakes those that it is left with.
     pub(crate) fn tell_others(&self, except: usize, note: Note) {
-        let homes = self.homes.get().into_iter().flatten().enumerate();
+        let homes = self.homes().enumerate();
         homes.filter(|(number, _)| *number != except).for_each(|(_, home)| home.tell(note));
     }
 }

@@ -28,7 +28,7 @@ pub(crate) use blocked::Blockable;
 use blocked::Blocked;
 use lifecycle::Lifecycle;
 pub(crate) use lifecycle::Phase;
-use mailboxes::Mailboxes;
+pub(crate) use mailboxes::Mailboxes;
 use peers::Peers;
 pub(crate) use waiting_bytes::WaitingBytes;
 
@@ -41,7 +41,7 @@ pub(crate) struct Shared {
     pub(crate) threads: Arc<Threads>,
     pub(crate) bell: Bell,
     pub(crate) lifecycle: Lifecycle,
-    pub(crate) mailboxes: Mailboxes,
+    pub(crate) mailboxes: Arc<Mailboxes>,
     pub(crate) peers: Peers,
     pub(crate) blocked: Blocked,
     pub(crate) waiting: Arc<WaitingBytes>,
@@ -69,7 +69,7 @@ impl Shared {
             threads,
             bell: Bell::default(),
             lifecycle: Lifecycle::new(),
-            mailboxes: Mailboxes::default(),
+            mailboxes: Arc::default(),
             blocked: Blocked::default(),
             protocols: Route::new("protocol"),
             hooks: Route::new("connection hook"),

@@ -3,9 +3,12 @@
 //! Request bodies that are being received and output that peers have not taken yet are counted here, by all
 //! threads of an engine, from the moment they begin to wait. The budget itself ends nothing: a body for which
 //! [`WaitingBytes::try_take`] has no room goes to a file; output cannot be refused any more when it waits, so
-//! [`WaitingBytes::take`] may exceed the budget. What does not wait, which is nearly everything, is never counted.
+//! [`WaitingBytes::take`] may exceed the budget, and connections are closed until it is kept again
+//! (`connection/relief.rs`). What does not wait, which is nearly everything, is never counted.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+
+use parking_lot::{Mutex, MutexGuard};
 
 /// The bytes that wait for peers of one engine, and how many may.
 ///
@@ -14,11 +17,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 pub(crate) struct WaitingBytes {
     used: AtomicUsize,
     max: usize,
+    /// Held by the thread that closes connections to keep the budget.
+    relief: Mutex<()>,
 }
 
 impl WaitingBytes {
     pub(crate) fn new(max: usize) -> Self {
-        WaitingBytes { used: AtomicUsize::new(0), max }
+        WaitingBytes { used: AtomicUsize::new(0), max, relief: Mutex::new(()) }
     }
 
     /// The bytes that wait.
@@ -49,6 +54,17 @@ impl WaitingBytes {
         let before = self.used.fetch_sub(count, Ordering::Relaxed);
         debug_assert!(before >= count, "more is given back than was taken");
     }
+
+    /// Whether more wait than may.
+    #[inline]
+    pub(crate) fn is_over(&self) -> bool {
+        self.used() > self.max
+    }
+
+    /// The right to close connections for the budget; `None` if another thread has it.
+    pub(crate) fn begin_relief(&self) -> Option<MutexGuard<'_, ()>> {
+        self.relief.try_lock()
+    }
 }
 
 #[cfg(all(test, not(loom)))]
@@ -58,7 +74,7 @@ mod tests {
     #[test]
     fn what_has_no_room_is_not_counted() {
         let waiting = WaitingBytes::new(10);
-        assert!(waiting.try_take(10));
+        assert!(waiting.try_take(10) && !waiting.is_over());
         assert!(!waiting.try_take(1) && waiting.try_take(0));
         assert!(!waiting.try_take(usize::MAX), "no overflow");
         assert_eq!((waiting.used(), waiting.max()), (10, 10));
@@ -70,7 +86,7 @@ mod tests {
     fn what_waits_anyway_may_exceed_the_budget() {
         let waiting = WaitingBytes::new(10);
         waiting.take(11);
-        assert!(!waiting.try_take(0));
+        assert!(waiting.is_over() && !waiting.try_take(0));
         waiting.give_back(1);
         assert!(waiting.try_take(0));
     }

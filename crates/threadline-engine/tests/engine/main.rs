@@ -3,6 +3,7 @@
 //! Threads and shards are real. There are no sockets, and no test waits for a deadline in real time. Tests that
 //! need the kernel's own behaviour are in `crates/threadline/tests/service`.
 
+mod budget;
 mod calls;
 mod common;
 mod conversations;

@@ -7,6 +7,7 @@ use std::sync::Weak;
 use super::queue::Queue;
 use super::send::Files;
 use super::{Outbox, Watch};
+use crate::connection::relief::Progress;
 use crate::inbox::Note;
 use crate::sys::Ticks;
 
@@ -101,6 +102,7 @@ impl Outbox {
         let taken = self.taken_of(queue);
         if taken > queue.taken {
             queue.moved = now;
+            queue.has_moved |= queue.taken != i64::MIN;
         }
         queue.taken = taken;
         // A tick more: the one in which the peer took its last byte had begun.
@@ -110,6 +112,32 @@ impl Outbox {
         }
         self.time_out_queue(queue);
         None
+    }
+
+    /// How the output gets on; `None` if it holds no memory, or is being written at this moment.
+    pub(in crate::connection) fn progress(&self, now: Ticks) -> Option<Progress> {
+        let mut queue = self.queue.try_lock()?;
+        if queue.memory == 0 {
+            return None;
+        }
+        let (taken, before) = (self.taken_of(&queue), queue.taken);
+        if self.transport.has_room() || (before != i64::MIN && taken > before) {
+            (queue.moved, queue.has_moved) = (now, true);
+        }
+        queue.taken = taken;
+        Some(Progress::new(now, queue.moved, queue.has_moved))
+    }
+
+    /// Closes the connection because more bytes wait than may. It is reset: the kernel's buffers are memory too.
+    /// False if nothing is freed: none is left, or it is being written at this moment.
+    pub(in crate::connection) fn close_for_budget(&self) -> bool {
+        let Some(mut queue) = self.queue.try_lock().filter(|queue| queue.memory > 0) else {
+            return false;
+        };
+        self.home.counters.closed_over_budget.increment();
+        self.transport.reset();
+        self.close_queue(&mut queue);
+        true
     }
 
     /// Grows with every byte that the peer takes, by a measure that has no beginning.

@@ -23,31 +23,38 @@ impl Outbox {
     /// A reply: waits however large it is, because the next message is not looked at before it is
     /// out. So at most one turn's replies wait. Returns its number if some of it waits.
     pub(in crate::connection) fn reply(&self, bytes: &[u8]) -> io::Result<Option<u64>> {
-        let mut queue = self.queue.lock();
-        queue.check_open()?;
-        self.write_or_queue(&mut queue, bytes, Origin::Reply)
+        self.add(|queue| {
+            queue.check_open()?;
+            self.write_or_queue(queue, bytes, Origin::Reply)
+        })
+    }
+
+    /// Runs what may add to the queue, and keeps the budget then.
+    pub(super) fn add<R>(&self, add: impl FnOnce(&mut Queue) -> R) -> R {
+        let added = add(&mut self.queue.lock());
+        self.home.keep_budget();
+        added
     }
 
     pub(in crate::connection) fn push(&self, bytes: &[u8]) -> Result<(), SendError> {
-        let mut queue = self.queue.lock();
+        let pushed = self.add(|queue| self.push_to(queue, bytes));
+        // Not under the lock: what the log is written to is user code.
+        if pushed == Err(SendError::TooSlow) {
+            tracing::debug!("a receiver is closed: it reads too slowly");
+        }
+        pushed
+    }
+
+    fn push_to(&self, queue: &mut Queue, bytes: &[u8]) -> Result<(), SendError> {
         if queue.is_closed() || queue.finished {
             return Err(SendError::Closed);
         }
-        let waiting = queue.pushed;
-        if waiting > 0
-            && waiting + bytes.len() > queue.bytes_max
-            && let Err(error) = self.make_room(&mut queue, bytes.len())
-        {
-            // What the log is written to is user code.
-            drop(queue);
-            if error == SendError::TooSlow {
-                tracing::debug!(waiting, "a receiver is closed: it reads too slowly");
-            }
-            return Err(error);
+        if queue.pushed > 0 && queue.pushed + bytes.len() > queue.bytes_max {
+            self.make_room(queue, bytes.len())?;
         }
-        self.write_or_queue(&mut queue, bytes, Origin::Push).map(drop).map_err(|error| {
+        self.write_or_queue(queue, bytes, Origin::Push).map(drop).map_err(|error| {
             self.home.counters.count_vanished(&error);
-            self.close_queue(&mut queue);
+            self.close_queue(queue);
             SendError::Closed
         })
     }
@@ -105,13 +112,14 @@ impl Outbox {
         head: &[u8],
         mut content: Content,
     ) -> io::Result<()> {
-        let mut queue = self.queue.lock();
-        queue.check_open()?;
-        self.write_or_queue(&mut queue, head, Origin::Reply)?;
-        if queue.messages.is_empty() && content.send_some(&self.transport)? == Sent::All {
-            return Ok(());
-        }
-        self.queue_up(&mut queue, content, Origin::Reply, false).map(drop)
+        self.add(|queue| {
+            queue.check_open()?;
+            self.write_or_queue(queue, head, Origin::Reply)?;
+            if queue.messages.is_empty() && content.send_some(&self.transport)? == Sent::All {
+                return Ok(());
+            }
+            self.queue_up(queue, content, Origin::Reply, false).map(drop)
+        })
     }
 
     /// Counts memory of messages that are gone.
@@ -130,7 +138,7 @@ impl Outbox {
     ) -> io::Result<u64> {
         if queue.messages.is_empty() {
             queue.moved = self.home.clock.ticks();
-            queue.taken = i64::MIN;
+            (queue.taken, queue.has_moved) = (i64::MIN, false);
         }
         let number = queue.next;
         queue.next += 1;

@@ -1,0 +1,97 @@
+//! Keeping the budget of waiting bytes: who is closed when it is exceeded.
+//!
+//! The thread that has exceeded it looks at the waiting output of all shards and closes the connections whose
+//! peers have stalled for longest, until a sixteenth of the budget is free again. That is done here and now,
+//! because a shard may be busy for a while, and by one thread at a time. Only memory of the engine's own is freed
+//! here: what user code has left in an outbox is dropped by the connection's owner, which learns of the end by
+//! the socket.
+
+use std::cmp::Reverse;
+use std::sync::Arc;
+
+use super::home::Home;
+use super::outbox::Outbox;
+use crate::log::limited;
+use crate::sys::Ticks;
+
+/// A peer that has taken a byte within this time has not stalled: about 1 s.
+const STALL_MIN: Ticks = 60;
+
+/// How much of the budget is free when a relief ends: a part of that many. Without it, the next byte that
+/// waits would need another relief.
+const FREED: usize = 16;
+
+/// How a connection's output gets on: the connection with the least is closed first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Progress {
+    /// For how long its peer has taken nothing, beyond what is usual.
+    stalled: Reverse<Ticks>,
+    /// Its peer has taken a byte since the output began to wait.
+    has_moved: bool,
+    /// When it was last seen to take one, or the output began to wait.
+    moved: Ticks,
+}
+
+impl Progress {
+    /// Of output that has begun to wait at `moved`, or has moved then for the last time.
+    pub(super) fn new(now: Ticks, moved: Ticks, has_moved: bool) -> Self {
+        let stalled = now.saturating_sub(moved);
+        let stalled = Reverse(if stalled < STALL_MIN { 0 } else { stalled });
+        Progress { stalled, has_moved, moved }
+    }
+}
+
+impl Home {
+    /// Closes connections if more bytes wait than may. Not to be called under the lock of an outbox.
+    #[inline]
+    pub(super) fn keep_budget(&self) {
+        while self.waiting.is_over() && self.relieve() {}
+    }
+
+    /// False if nothing more can be done here.
+    #[cold]
+    fn relieve(&self) -> bool {
+        let Some(relief) = self.waiting.begin_relief() else { return false };
+        let Some(mailboxes) = self.mailboxes.upgrade() else { return false };
+        let now = self.clock.ticks();
+        let outboxes = mailboxes.homes().flat_map(|home| home.outputs.all());
+        let with_progress = |outbox: Arc<Outbox>| Some((outbox.progress(now)?, outbox));
+        let mut waiting: Vec<_> = outboxes.filter_map(with_progress).collect();
+        waiting.sort_unstable_by_key(|(progress, _)| *progress);
+        let (max, mut closed) = (self.waiting.max(), 0);
+        for (_, outbox) in waiting {
+            if self.waiting.used() <= max - max / FREED {
+                break;
+            }
+            closed += usize::from(outbox.close_for_budget());
+        }
+        drop(relief);
+        if closed > 0 {
+            limited!(
+                warn,
+                route: "",
+                "too many bytes wait for slow peers: connections are closed",
+                closed,
+                waiting_bytes_max = max
+            );
+        }
+        closed > 0
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_stalled_goes_first_and_one_that_moves_last() {
+        const NOW: Ticks = 10_000;
+        let long = Progress::new(NOW, 5_000, true);
+        let short = Progress::new(NOW, 9_000, false);
+        let new = Progress::new(NOW, NOW, false);
+        let reading = Progress::new(NOW, NOW - 1, true);
+        let mut all = [reading, new, short, long];
+        all.sort_unstable();
+        assert_eq!(all, [long, short, new, reading]);
+    }
+}
