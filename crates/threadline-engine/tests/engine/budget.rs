@@ -43,6 +43,7 @@ every_model! {
         let fourth = stalled(&fixture, 1000);
         second.expect_closed();
         assert!(second.was_reset());
+        fixture.engine.settle();
         assert_eq!((waiting(), fixture.counts().closed_over_budget), (3003, 1));
         for (peer, len) in [(first, 999), (third, 1000), (fourth, 1000)] {
             peer.room(usize::MAX);
@@ -58,6 +59,7 @@ every_model! {
         let large = stalled(&fixture, 1000);
         small.expect_closed();
         large.expect_closed();
+        fixture.engine.settle();
         assert_eq!(fixture.counts().closed_over_budget, 2);
         assert_eq!(fixture.engine.gauges().waiting_bytes, 0);
         // What does not wait is not limited.
