@@ -23,6 +23,8 @@ pub struct Turn<'t> {
     pub(crate) memo: &'t mut Option<Box<dyn Any + Send>>,
     pub(crate) draining: bool,
     pub(crate) counters: &'t Counters,
+    /// Messages left in the connection's turn, this one included.
+    pub(crate) budget: &'t mut u32,
     /// How long the last call took, if that is to be logged.
     pub(crate) took: Option<Duration>,
 }
@@ -126,7 +128,10 @@ impl Turn<'_> {
         route: &Arc<Route>,
         code: impl FnOnce(&mut Session, &mut Vec<u8>) -> R,
     ) -> Result<R, CallError> {
-        self.run(route, |turn| contain(route, || code(turn.session, turn.out)))
+        let began = self.enter(route)?;
+        let result = contain(route, || code(self.session, self.out));
+        self.leave(route, began);
+        result.ok_or(CallError::Panicked)
     }
 
     /// As [`Turn::call`], for user code that gets the session: whatever it sends by it, or pushes by a
@@ -141,38 +146,40 @@ impl Turn<'_> {
         route: &Arc<Route>,
         code: impl FnOnce(&mut Session) -> R,
     ) -> Result<R, CallError> {
-        self.run(route, |turn| {
-            turn.session.keep_unsent(turn.out);
-            let result = contain(route, || code(turn.session));
-            turn.session.give_back_unsent(turn.out);
-            result
-        })
+        let began = self.enter(route)?;
+        self.session.keep_unsent(self.out);
+        let result = contain(route, || code(self.session));
+        self.session.give_back_unsent(self.out);
+        self.leave(route, began);
+        result.ok_or(CallError::Panicked)
     }
 
+    /// Prepares for a call. Returns when it began, if that is to be known.
     #[inline(always)]
-    fn run<R>(
-        &mut self,
-        route: &Arc<Route>,
-        code: impl FnOnce(&mut Self) -> Option<R>,
-    ) -> Result<R, CallError> {
-        let mut entry = self.place.enter(route, self.out.len());
-        if entry == Entry::AfterOutput {
-            self.flush();
-            entry = self.place.enter(route, 0);
-        }
-        if entry != Entry::Here {
-            return Err(CallError::Offload);
+    fn enter(&mut self, route: &Arc<Route>) -> Result<Option<Instant>, CallError> {
+        match self.place.enter(route, self.out.len()) {
+            Entry::Here => {}
+            Entry::AfterOutput if self.enter_after_output(route) => {}
+            Entry::AfterOutput | Entry::Elsewhere => return Err(CallError::Offload),
         }
         // Senders may push while the code runs.
-        if !self.out.is_empty() && self.session.has_had_sender() {
+        if self.session.has_had_sender() {
             self.flush();
         }
         // The level alone, whichever module is to be heard: one load, and the clock only if it is wanted.
-        let began = (LevelFilter::current() >= LevelFilter::DEBUG).then(Instant::now);
-        let result = code(self);
+        Ok((LevelFilter::current() >= LevelFilter::DEBUG).then(Instant::now))
+    }
+
+    #[inline(always)]
+    fn leave(&mut self, route: &Arc<Route>, began: Option<Instant>) {
         self.place.leave(route);
         self.took = began.map(|began| began.elapsed());
-        result.ok_or(CallError::Panicked)
+    }
+
+    #[cold]
+    fn enter_after_output(&mut self, route: &Arc<Route>) -> bool {
+        self.flush();
+        self.place.enter(route, 0) == Entry::Here
     }
 
     /// Sends what is in [`Turn::out`] without waiting for the peer; what the socket has no room for waits with
@@ -188,6 +195,10 @@ impl Turn<'_> {
             self.counters.count_vanished(&error);
         }
         clear_output(self.out);
+        // Back-pressure: a peer that does not read its replies gets no more of them.
+        if self.session.output_waits() {
+            *self.budget = (*self.budget).min(1);
+        }
     }
 
     /// How long the last [`Turn::call`] took, for a log line at `debug`. `None` unless something of the

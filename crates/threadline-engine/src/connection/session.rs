@@ -37,21 +37,27 @@ pub struct Session {
     pub(super) watch: Watch,
     /// The write deadline; `Ticks::MAX`: output waits for ever. Every idle connection has one, so it is small.
     write_limit: Ticks,
-    /// User code has asked for a sender in this turn.
-    sender_made: bool,
-    /// User code has asked for a sender at some time.
-    has_had_sender: bool,
+    sender_made: SenderMade,
     /// Replies to earlier messages of the turn that are not sent yet, while a handler has the session. Boxed, as
-    /// `upgrade` is.
+    /// `upgrade` is; `None` when parked.
     unsent: Option<Box<Unsent>>,
     /// Calls whose replies come later. None as a rule.
     pub(super) calls: Option<Arc<Calls>>,
-    /// The connection closes once the reply to a message is written. Not set if there is an upgrade.
-    closes: bool,
+    /// The reply to a message is the last of its protocol: the connection closes or is upgraded after it.
+    is_last_reply: bool,
     /// What it goes on in once the reply is written. Boxed: hardly any connection has one, and every idle
     /// connection has room for it.
     upgrade: Option<Box<Upgrade>>,
     attachment: Option<Attachment>,
+}
+
+/// Whether user code has asked for a sender.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum SenderMade {
+    Never,
+    /// Not in this turn.
+    Earlier,
+    InTurn,
 }
 
 /// What a connection goes on in when the messages of its protocol have come to an end.
@@ -125,11 +131,10 @@ impl Session {
             key,
             watch,
             write_limit: write_limit.unwrap_or(Ticks::MAX),
-            sender_made: false,
-            has_had_sender: false,
+            sender_made: SenderMade::Never,
             unsent: None,
             calls: None,
-            closes: false,
+            is_last_reply: false,
             upgrade: None,
             attachment: None,
         }
@@ -159,7 +164,7 @@ impl Session {
     pub fn sender(&mut self) -> Sender {
         // What it pushes comes after them. If the peer is gone, so are they.
         let _ = self.send_unsent();
-        (self.sender_made, self.has_had_sender) = (true, true);
+        self.sender_made = SenderMade::InTurn;
         let id = self.id;
         // Once handed over, the closing hook may still ask which one it was.
         self.outbox().map_or_else(|| Sender::closed(id), |outbox| outbox.sender(id))
@@ -168,7 +173,7 @@ impl Session {
     /// Whether there may be a sender.
     #[inline(always)]
     pub(crate) fn has_had_sender(&self) -> bool {
-        self.has_had_sender
+        self.sender_made != SenderMade::Never
     }
 
     /// A handler gets the session: what it sends comes after the replies in `out`, which are kept here until
@@ -176,26 +181,26 @@ impl Session {
     #[inline(always)]
     pub(crate) fn keep_unsent(&mut self, out: &mut Vec<u8>) {
         if !out.is_empty() {
-            let mut unsent = SPARE.take().unwrap_or_default();
+            let unsent = self.unsent.get_or_insert_with(|| SPARE.take().unwrap_or_default());
             mem::swap(&mut unsent.0, out);
-            self.unsent = Some(unsent);
         }
     }
 
     /// The handler has returned: `out` gets back what has not been sent.
     #[inline(always)]
     pub(crate) fn give_back_unsent(&mut self, out: &mut Vec<u8>) {
-        if let Some(mut unsent) = self.unsent.take() {
+        if let Some(unsent) = &mut self.unsent {
             mem::swap(&mut unsent.0, out);
-            SPARE.set(Some(unsent));
         }
     }
 
     /// Sends the replies to earlier messages, because the handler sends something now. Does not wait for the
     /// peer.
     pub(super) fn send_unsent(&mut self) -> io::Result<()> {
-        let Some(mut unsent) = self.unsent.take() else { return Ok(()) };
-        let sent = if unsent.0.is_empty() { Ok(()) } else { self.reply(&unsent.0) };
+        let Some(mut unsent) = self.unsent.take_if(|unsent| !unsent.0.is_empty()) else {
+            return Ok(());
+        };
+        let sent = self.reply(&unsent.0);
         clear_output(&mut unsent.0);
         self.unsent = Some(unsent);
         sent
@@ -205,16 +210,21 @@ impl Session {
     /// not mean to cut them off.
     #[inline(always)]
     pub(crate) fn end_turn(&mut self) {
-        if self.sender_made {
-            self.let_senders_end();
+        if self.sender_made == SenderMade::InTurn || self.unsent.is_some() {
+            self.tidy_up();
         }
     }
 
     #[cold]
-    fn let_senders_end(&mut self) {
-        self.sender_made = false;
-        if let Some(Socket::Shared(outbox)) = &self.socket {
-            outbox.end_turn();
+    fn tidy_up(&mut self) {
+        if let Some(unsent) = self.unsent.take() {
+            SPARE.set(Some(unsent));
+        }
+        if self.sender_made == SenderMade::InTurn {
+            self.sender_made = SenderMade::Earlier;
+            if let Some(Socket::Shared(outbox)) = &self.socket {
+                outbox.end_turn();
+            }
         }
     }
 
@@ -231,7 +241,7 @@ impl Session {
     /// Closes the connection once the reply to this message is written, and those of calls that are still
     /// deferred.
     pub fn close_after_reply(&mut self) {
-        (self.closes, self.upgrade) = (true, None);
+        (self.is_last_reply, self.upgrade) = (true, None);
     }
 
     /// Goes on in another protocol once the reply to this message is written: the connection stays parked
@@ -296,16 +306,16 @@ impl Session {
     }
 
     fn upgrade_after_reply(&mut self, upgrade: Upgrade) {
-        (self.closes, self.upgrade) = (false, Some(Box::new(upgrade)));
+        (self.is_last_reply, self.upgrade) = (true, Some(Box::new(upgrade)));
     }
 
     /// Whether there are no more messages.
     pub(crate) fn is_last_reply(&self) -> bool {
-        self.closes || self.upgrade.is_some()
+        self.is_last_reply
     }
 
     pub(crate) fn closes(&self) -> bool {
-        self.closes
+        self.is_last_reply && self.upgrade.is_none()
     }
 
     /// Whether there is something of user code's to be dropped with it.
@@ -327,13 +337,15 @@ impl Session {
         }
         let to = to.clone();
         self.attachment = attachment.take();
-        self.upgrade = None;
+        (self.is_last_reply, self.upgrade) = (false, None);
         Some(to)
     }
 
     /// What it is to go on in.
     pub(crate) fn take_upgrade(&mut self) -> Option<Upgrade> {
-        self.upgrade.take().map(|upgrade| *upgrade)
+        let upgrade = self.upgrade.take()?;
+        self.is_last_reply = false;
+        Some(*upgrade)
     }
 
     /// The session of another protocol begins.

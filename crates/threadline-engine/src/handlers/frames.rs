@@ -93,9 +93,12 @@ impl Frames {
     }
 
     fn answer_frame(&self, frame: &[u8], turn: &mut Turn<'_>) -> Step {
-        let called = turn.call_handler(&self.route, |session| (self.handler)(frame, session));
+        let mut reply = None;
+        let called = turn.call_handler(&self.route, |session| {
+            reply = (self.handler)(frame, session);
+        });
         let start = turn.out().len();
-        if let Ok(Some(reply)) = &called {
+        if let Some(reply) = &reply {
             append(turn.out(), reply);
         }
         if let Some(took) = turn.took() {
@@ -106,7 +109,7 @@ impl Frames {
         }
         let len = PREFIX + frame.len();
         match called {
-            Ok(_) => Step::Next { consumed: len },
+            Ok(()) => Step::Next { consumed: len },
             Err(CallError::Offload) => Step::Offload { len },
             // The peer may be counting replies: a frame short is a closed connection, not a gap.
             Err(CallError::Panicked) => Step::Close,

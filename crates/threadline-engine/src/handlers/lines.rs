@@ -136,9 +136,12 @@ impl Lines {
                 };
             }
         };
-        let called = turn.call_handler(&self.route, |session| (self.handler)(&text, session));
+        let mut reply = None;
+        let called = turn.call_handler(&self.route, |session| {
+            reply = (self.handler)(&text, session);
+        });
         let start = turn.out().len();
-        if let Ok(Some(reply)) = &called {
+        if let Some(reply) = &reply {
             push_line(turn.out(), reply);
         }
         if let Some(took) = turn.took() {
@@ -148,7 +151,7 @@ impl Lines {
             tracing::debug!(peer, route, bytes, reply, duration_us, panicked, "line");
         }
         match called {
-            Ok(_) => Step::Next { consumed },
+            Ok(()) => Step::Next { consumed },
             Err(CallError::Offload) => Step::Offload { len: consumed },
             Err(CallError::Panicked) => {
                 turn.out().extend_from_slice(b"error: internal error\n");

@@ -81,6 +81,7 @@ impl<'p> Connection<'p> {
             memo: &mut self.memo,
             draining: self.draining,
             counters: &self.home.counters,
+            budget: &mut 64,
             took: None,
         };
         ask(self.protocol, &self.kept, &mut turn)

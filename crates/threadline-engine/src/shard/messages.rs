@@ -112,10 +112,7 @@ impl Conversation<'_> {
                     if self.is_held_up() {
                         return (used, Eaten::WantMore);
                     }
-                    if self.place.lost()
-                        || self.desk.output.len() >= OUTPUT_MAX
-                        || self.state.session.output_waits()
-                    {
+                    if self.place.lost() || self.desk.output.len() >= OUTPUT_MAX {
                         return (used, Eaten::Enough);
                     }
                 }
@@ -211,6 +208,7 @@ impl Conversation<'_> {
             memo,
             draining: self.shard.shared.lifecycle.phase().is_draining(),
             counters: &self.shard.home.counters,
+            budget: &mut self.budget,
             took: None,
         };
         // User code inside is contained already; this is for a protocol that panics itself. Whether its

@@ -10,48 +10,56 @@ use crate::route::{Hint, Route, Trial};
 use crate::settings::Settings;
 use crate::turn::{Entry, Place, Waiting};
 
-/// The clock of the call that runs.
-#[derive(Debug, Default)]
-struct Timing {
-    /// The route is to be proven.
-    trial: Option<Trial>,
-    /// It is proven, and this call is a sample.
-    began: Option<Instant>,
+/// The clock of a call that is timed.
+#[derive(Debug)]
+enum Timing {
+    /// Its route is to be proven.
+    Trial(Trial),
+    /// Its route is proven, and this call is a sample.
+    Sample(Instant),
 }
 
 impl Timing {
-    /// A call begins that runs on this thread whether its route is proven or not: under all models but
+    /// Whether a call is timed that runs on this thread whether its route is proven or not: under all models but
     /// `Adaptive`. There the proof decides one thing only, whether the replies before a call wait for it. So calls
     /// of proven routes are not looked at unless replies wait.
-    fn begin(&mut self, route: &Route, unsent_len: usize, sampler: &mut Sampler) {
-        if !route.is_proven() {
-            self.trial = (route.hint() != Hint::Blocking).then(|| Trial::begin(route));
-        } else if unsent_len > 0 && sampler.count(route) {
-            self.began = Some(now());
+    #[inline(always)]
+    fn is_wanted(route: &Route, unsent_len: usize, sampler: &mut Sampler) -> bool {
+        !route.is_proven() || (unsent_len > 0 && sampler.is_due())
+    }
+
+    /// Such a call begins.
+    #[cold]
+    fn begin(route: &Route, sampler: &mut Sampler) -> Option<Self> {
+        if route.is_proven() {
+            sampler.count_sample(route);
+            Some(Timing::Sample(now()))
+        } else if route.hint() != Hint::Blocking {
+            Some(Timing::Trial(Trial::begin(route)))
+        } else {
+            None
         }
     }
 
-    fn end(&mut self, route: &Route, sampler: &mut Sampler, settings: &Settings) {
-        if let Some(trial) = self.trial.take() {
-            trial.end(route, settings.proving_limit, settings.proving_streak);
-        }
-        if let Some(began) = self.began.take() {
-            end_sample(began, route, sampler, settings);
+    #[cold]
+    fn end(self, route: &Route, sampler: &mut Sampler, settings: &Settings) {
+        match self {
+            Timing::Trial(trial) => {
+                trial.end(route, settings.proving_limit, settings.proving_streak);
+            }
+            Timing::Sample(began) => {
+                let slow = began.elapsed() >= settings.proving_limit;
+                if slow {
+                    sampler.stalled(route, settings.proving_streak);
+                }
+                sampler.end_sample(slow);
+            }
         }
     }
-}
-
-/// The end of a call of a proven route that was timed.
-#[cold]
-fn end_sample(began: Instant, route: &Route, sampler: &mut Sampler, settings: &Settings) {
-    let slow = began.elapsed() >= settings.proving_limit;
-    if slow {
-        sampler.stalled(route, settings.proving_streak);
-    }
-    sampler.end_sample(slow);
 }
 
 /// Replies that wait are sent before the call of a route that is not proven.
+#[inline(always)]
 fn must_send_first(route: &Route, unsent_len: usize) -> bool {
     unsent_len > 0 && !route.is_proven()
 }
@@ -62,7 +70,7 @@ pub(super) struct OnShard<'s> {
     /// The lease, while user code does not run and the shard is not lost.
     pub(super) lease: Option<Lease<'s, Core>>,
     loan: Option<Loan<'s, Core>>,
-    timing: Timing,
+    timing: Option<Timing>,
 }
 
 impl std::fmt::Debug for OnShard<'_> {
@@ -73,16 +81,16 @@ impl std::fmt::Debug for OnShard<'_> {
 
 impl<'s> OnShard<'s> {
     pub(super) fn new(shard: &'s Shard, lease: Lease<'s, Core>) -> Self {
-        OnShard { shard, lease: Some(lease), loan: None, timing: Timing::default() }
+        OnShard { shard, lease: Some(lease), loan: None, timing: None }
     }
 
     /// The end of a call that is timed.
     #[cold]
-    fn end_sample(&mut self, route: &Route) {
-        let Some(began) = self.timing.began.take() else { return };
+    fn end_timing(&mut self, route: &Route) {
+        let Some(timing) = self.timing.take() else { return };
         // A taken shard has been tallied by its taker.
         let Some(lease) = self.lease.as_mut() else { return };
-        end_sample(began, route, &mut lease.sampler, &self.shard.shared.settings);
+        timing.end(route, &mut lease.sampler, &self.shard.shared.settings);
     }
 }
 
@@ -107,18 +115,20 @@ impl Place for OnShard<'_> {
             }
             // Never handed off, so not lent either.
             Model::EventLoop => {
-                if must_send_first(route, unsent_len) {
-                    return Entry::AfterOutput;
+                if Timing::is_wanted(route, unsent_len, &mut lease.sampler) {
+                    if must_send_first(route, unsent_len) {
+                        return Entry::AfterOutput;
+                    }
+                    self.timing = Timing::begin(route, &mut lease.sampler);
                 }
                 self.shard.home.counters.calls_inline.increment_alone();
-                self.timing.begin(route, unsent_len, &mut lease.sampler);
                 return Entry::Here;
             }
             Model::Pool | Model::ThreadPerConnection => return Entry::Elsewhere,
         }
         self.shard.home.counters.calls_inline.increment_alone();
         if lease.sampler.count(route) {
-            self.timing.began = Some(now());
+            self.timing = Some(Timing::Sample(now()));
         }
         self.shard.calling(Some(route));
         self.loan = self.lease.take().map(Lease::lend);
@@ -128,15 +138,17 @@ impl Place for OnShard<'_> {
     fn leave(&mut self, route: &Route) {
         let Some(loan) = self.loan.take() else {
             // The event loop model: the call may have taken long, and deadlines begin behind it.
+            if self.timing.is_some() {
+                self.end_timing(route);
+            }
             if let Some(lease) = &mut self.lease {
-                self.timing.end(route, &mut lease.sampler, &self.shard.shared.settings);
                 lease.agenda.set_now(self.shard.home.clock.ticks());
             }
             return;
         };
         self.lease = loan.take_back();
-        if self.timing.began.is_some() {
-            self.end_sample(route);
+        if self.timing.is_some() {
+            self.end_timing(route);
         }
     }
 
@@ -169,7 +181,7 @@ impl Place for OnShard<'_> {
 #[derive(Debug)]
 pub(super) struct OnPool<'s> {
     shard: &'s Shard,
-    timing: Timing,
+    timing: Option<Timing>,
     /// Not used under `Adaptive`, where proven routes are sampled on their shard.
     sampler: Sampler,
     /// A call was of a proven route, and would have been better off on the shard's thread.
@@ -179,7 +191,7 @@ pub(super) struct OnPool<'s> {
 impl<'s> OnPool<'s> {
     /// `sampler` is the thread's.
     pub(super) fn new(shard: &'s Shard, sampler: Sampler) -> Self {
-        OnPool { shard, timing: Timing::default(), sampler, met_proven: false }
+        OnPool { shard, timing: None, sampler, met_proven: false }
     }
 
     pub(super) fn take_sampler(&mut self) -> Sampler {
@@ -195,15 +207,17 @@ impl Place for OnPool<'_> {
         self.shard.home.counters.calls_pooled.increment();
         if self.shard.model == Model::Adaptive {
             self.met_proven |= route.is_proven();
-            self.timing.trial = Some(Trial::begin(route));
-        } else {
-            self.timing.begin(route, unsent_len, &mut self.sampler);
+            self.timing = Some(Timing::Trial(Trial::begin(route)));
+        } else if Timing::is_wanted(route, unsent_len, &mut self.sampler) {
+            self.timing = Timing::begin(route, &mut self.sampler);
         }
         Entry::Here
     }
 
     fn leave(&mut self, route: &Route) {
-        self.timing.end(route, &mut self.sampler, &self.shard.shared.settings);
+        if let Some(timing) = self.timing.take() {
+            timing.end(route, &mut self.sampler, &self.shard.shared.settings);
+        }
     }
 }
 
@@ -212,13 +226,13 @@ impl Place for OnPool<'_> {
 pub(super) struct OnOwnThread<'s> {
     shard: &'s Shard,
     connection: &'s Connection,
-    timing: Timing,
+    timing: Option<Timing>,
     sampler: Sampler,
 }
 
 impl<'s> OnOwnThread<'s> {
     pub(super) fn new(shard: &'s Shard, connection: &'s Connection) -> Self {
-        let (timing, sampler) = (Timing::default(), Sampler::default());
+        let (timing, sampler) = (None, Sampler::default());
         OnOwnThread { shard, connection, timing, sampler }
     }
 }
@@ -232,11 +246,15 @@ impl Place for OnOwnThread<'_> {
             return Entry::AfterOutput;
         }
         self.shard.home.counters.calls_pooled.increment();
-        self.timing.begin(route, unsent_len, &mut self.sampler);
+        if Timing::is_wanted(route, unsent_len, &mut self.sampler) {
+            self.timing = Timing::begin(route, &mut self.sampler);
+        }
         Entry::Here
     }
 
     fn leave(&mut self, route: &Route) {
-        self.timing.end(route, &mut self.sampler, &self.shard.shared.settings);
+        if let Some(timing) = self.timing.take() {
+            timing.end(route, &mut self.sampler, &self.shard.shared.settings);
+        }
     }
 }

@@ -24,9 +24,20 @@ impl Sampler {
     /// An inline call of the route begins. Says whether to time it.
     pub(super) fn count(&mut self, route: &Route) -> bool {
         self.tally.count(route);
+        self.is_due()
+    }
+
+    /// Whether to time the next call. For callers that count only the calls that are timed, by
+    /// [`Sampler::count_sample`].
+    #[inline(always)]
+    pub(super) fn is_due(&mut self) -> bool {
         let is_timed = self.sample_in == 0;
         self.sample_in = self.sample_in.saturating_sub(1);
         is_timed
+    }
+
+    pub(super) fn count_sample(&mut self, route: &Route) {
+        self.tally.count(route);
     }
 
     /// A call of the route has stalled: the shard was taken over in it, or a sample was slow.

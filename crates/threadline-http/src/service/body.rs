@@ -106,8 +106,10 @@ impl HttpService {
 
 fn read_by_handler<'c>(
     message: &Message<'_, '_>,
-    exchange: &impl Exchange,
+    exchange: &mut impl Exchange,
 ) -> Result<Content<'c>, Before> {
+    // The handler waits for the client, who may wait for the replies to earlier requests.
+    exchange.flush();
     match exchange.waiting() {
         Waiting::Elsewhere if !has_come(message, exchange) => {
             Err(Before::Step(Step::Offload { len: message.head.len }))

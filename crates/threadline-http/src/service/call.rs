@@ -53,10 +53,6 @@ impl Call<'_, '_> {
         let peer_addr = exchange.peer_addr();
         let begun = Cell::new(false);
         let start = Cell::new(0);
-        if matches!(content.body, Have::Arriving) {
-            // The handler waits for the client, who may wait for the replies to earlier requests.
-            exchange.flush();
-        }
         let mut told = None;
         let called = exchange.call(self.route, |line, out| {
             start.set(out.len());
