@@ -19,6 +19,8 @@ pub(crate) enum Note {
     OutputWaits(u64),
     /// A call of the connection with that key has its answer.
     Answered(u64),
+    /// A stream handler has let go of a connection, which lingers.
+    Leftover,
     /// Another shard needs room: close what has been idle longest.
     MakeRoom,
     /// The engine's phase has changed.

@@ -84,7 +84,7 @@ pub struct Settings {
     /// While draining, a connection that has been silent this long is closed. Default 300 ms: long
     /// enough for a request that was on its way when the drain began.
     pub drain_idle: Duration,
-    /// How long a connection that we closed first may go on sending. Default 2 s.
+    /// How long a connection that we closed first may go on sending; that of a stream handler, too. Default 2 s.
     pub linger: Duration,
     /// How many bytes it may send in that time. Default 256 KB.
     pub linger_bytes_max: u32,

@@ -19,6 +19,7 @@ use crate::handlers::Connection;
 use crate::log;
 use crate::route::Route;
 use crate::service::MessageService;
+use crate::shard::Leftover;
 use crate::sys::Ticks;
 use crate::transport::{REPLY_PART, Sent, Transport};
 use crate::turn::clear_output;
@@ -37,6 +38,8 @@ pub struct Session {
     pub(super) watch: Watch,
     /// The write deadline; `Ticks::MAX`: output waits for ever. Every idle connection has one, so it is small.
     write_limit: Ticks,
+    /// The service has ended the reads of it: an end of input is not the peer's.
+    reads_ended: bool,
     sender_made: SenderMade,
     /// Replies to earlier messages of the turn that are not sent yet, while a handler has the session. Boxed, as
     /// `upgrade` is; `None` when parked.
@@ -131,6 +134,7 @@ impl Session {
             key,
             watch,
             write_limit: write_limit.unwrap_or(Ticks::MAX),
+            reads_ended: false,
             sender_made: SenderMade::Never,
             unsent: None,
             calls: None,
@@ -138,6 +142,37 @@ impl Session {
             upgrade: None,
             attachment: None,
         }
+    }
+
+    /// Of a connection that nobody serves any more. It has no number.
+    pub(crate) fn left_over(leftover: Leftover, home: Arc<Home>, key: u64) -> Self {
+        let Leftover { socket, peer, reads_ended } = leftover;
+        Session {
+            id: 0,
+            socket: Some(socket),
+            peer,
+            home,
+            key,
+            watch: Watch::Input,
+            write_limit: Ticks::MAX,
+            reads_ended,
+            sender_made: SenderMade::Never,
+            unsent: None,
+            calls: None,
+            is_last_reply: false,
+            upgrade: None,
+            attachment: None,
+        }
+    }
+
+    /// Whether nobody serves it any more: it was counted when its handler let go of it.
+    pub(crate) fn is_left_over(&self) -> bool {
+        self.id == 0
+    }
+
+    /// Whether an end of input may come from the service.
+    pub(crate) fn reads_ended(&self) -> bool {
+        self.reads_ended
     }
 
     /// The peer's address; `None` on a Unix socket.

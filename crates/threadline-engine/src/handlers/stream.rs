@@ -5,9 +5,11 @@ use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
+use std::thread;
 use std::time::Duration;
 
 use crate::connection::{Home, Socket, wait_for_room};
+use crate::shard::{Leftover, Shard};
 use crate::shared::Blockable;
 use crate::transport::{Received, Sent, Transport, to_start};
 
@@ -101,6 +103,10 @@ impl StreamOptions {
 
 /// A client's connection, for a stream handler. Reads and writes block; the handler has a thread.
 ///
+/// The connection closes when it is dropped. If the client may still send, only our side is closed at first, and what
+/// comes is thrown away within the bounds of [`Settings::linger`](crate::Settings::linger), without a thread: all
+/// that was written arrives. If it is dropped by a panic, the connection is reset.
+///
 /// While the service drains, reads return what has already come and then end, as if the client had
 /// closed: a handler that loops until end of input finishes by itself.
 ///
@@ -120,7 +126,6 @@ impl StreamOptions {
 #[derive(Debug)]
 pub struct Connection {
     stream: Arc<Stream>,
-    peer: Option<SocketAddr>,
     /// What `BufRead` has read ahead; `Read` takes it first. Empty until `BufRead` is used.
     ahead: Vec<u8>,
     taken: usize,
@@ -128,14 +133,22 @@ pub struct Connection {
 
 #[derive(Debug)]
 struct Stream {
-    /// A message connection that was handed over may share it with its outbox, whose senders have ended.
-    socket: Socket,
+    /// A message connection that was handed over may share it with its outbox, whose senders have ended. `None`
+    /// only while it is dropped.
+    socket: Option<Socket>,
+    peer: Option<SocketAddr>,
+    /// Where it lingers when the last handle is gone.
+    shard: Weak<Shard>,
     home: Arc<Home>,
     faults: Arc<Faults>,
     /// Nanoseconds that one write may wait; 0 for ever.
     write_limit: AtomicU64,
     /// A write has waited for too long. Counted once, however many handles there are.
     given_up: AtomicBool,
+    /// A drain has ended the reads.
+    reads_ended: AtomicBool,
+    /// The handler has ended the reads, or both directions: it does not want to hear of the peer again.
+    shut: AtomicBool,
 }
 
 /// Which kinds of errors the connection itself has reported to its handler: those are the client's doing, and
@@ -172,7 +185,30 @@ impl Faults {
 
 impl Blockable for Stream {
     fn shut_down(&self, how: Shutdown) {
-        self.socket.shut_down(how);
+        self.reads_ended.store(true, Ordering::Relaxed);
+        if let Some(socket) = &self.socket {
+            socket.shut_down(how);
+        }
+    }
+}
+
+impl Drop for Stream {
+    /// The last handle is gone: the connection lingers on its shard until the peer has closed too.
+    ///
+    /// After a panic it is reset instead, as by an ABORT call (RFC 9293 §3.10.5): a plain end could be taken for that
+    /// of what the handler has been sending.
+    fn drop(&mut self) {
+        let Some(socket) = self.socket.take() else { return };
+        if thread::panicking() {
+            return socket.transport().reset();
+        }
+        if let Some(shard) = self.shard.upgrade()
+            && !*self.shut.get_mut()
+            && !*self.given_up.get_mut()
+        {
+            let (peer, reads_ended) = (self.peer, *self.reads_ended.get_mut());
+            shard.take_leftover(Leftover { socket, peer, reads_ended });
+        }
     }
 }
 
@@ -180,17 +216,25 @@ impl Connection {
     pub(crate) fn new(
         socket: Socket,
         peer: Option<SocketAddr>,
-        home: &Arc<Home>,
+        shard: &Arc<Shard>,
         options: &StreamOptions,
     ) -> io::Result<Self> {
         let transport = socket.transport();
         transport.block()?;
         transport.set_read_limit(options.read)?;
-        let (home, faults) = (Arc::clone(home), Arc::default());
-        let (write_limit, given_up) = (AtomicU64::new(0), false.into());
-        let stream = Arc::new(Stream { socket, home, faults, write_limit, given_up });
+        let stream = Arc::new(Stream {
+            socket: Some(socket),
+            peer,
+            shard: Arc::downgrade(shard),
+            home: Arc::clone(&shard.home),
+            faults: Arc::default(),
+            write_limit: AtomicU64::new(0),
+            given_up: false.into(),
+            reads_ended: false.into(),
+            shut: false.into(),
+        });
         stream.limit_writes(options.write)?;
-        Ok(Connection { stream, peer, ahead: Vec::new(), taken: 0 })
+        Ok(Connection { stream, ahead: Vec::new(), taken: 0 })
     }
 
     /// The same, with bytes that have been read already.
@@ -209,7 +253,7 @@ impl Connection {
 
     /// The client's address; `None` on a Unix socket.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
-        self.peer
+        self.stream.peer
     }
 
     /// The address that the client connected to; `None` on a Unix socket.
@@ -236,11 +280,15 @@ impl Connection {
         self.stream.limit_writes(not_zero(limit)?)
     }
 
-    /// Closes one direction or both: the client reads end of input after `Shutdown::Write`.
+    /// Closes one direction or both: the client reads end of input after `Shutdown::Write`. After `Shutdown::Read`
+    /// or `Shutdown::Both` the connection does not linger: unread input resets it when it is dropped.
     ///
     /// # Errors
     /// If the connection is gone already.
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        if how != Shutdown::Write {
+            self.stream.shut.store(true, Ordering::Relaxed);
+        }
         self.stream.transport().shut_down(how)
     }
 
@@ -251,7 +299,7 @@ impl Connection {
     /// None at present; the signature is that of [`std::net::TcpStream::try_clone`].
     pub fn try_clone(&self) -> io::Result<Connection> {
         let stream = Arc::clone(&self.stream);
-        Ok(Connection { stream, peer: self.peer, ahead: Vec::new(), taken: 0 })
+        Ok(Connection { stream, ahead: Vec::new(), taken: 0 })
     }
 
     fn receive(stream: &Stream, buffer: &mut [u8]) -> io::Result<usize> {
@@ -285,7 +333,7 @@ fn not_zero(limit: Option<Duration>) -> io::Result<Option<Duration>> {
 
 impl Stream {
     fn transport(&self) -> &Transport {
-        self.socket.transport()
+        self.socket.as_ref().expect("a socket until it is dropped").transport()
     }
 
     fn timed_out(&self, what: &str) -> io::Error {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::key::Key;
 use super::{Core, Shard};
-use crate::connection::{Session, SessionParts, State, Watch};
+use crate::connection::{Session, SessionParts, Socket, State, Watch};
 use crate::lease::Lease;
 use crate::model::Model;
 use crate::protocol::Refusal;
@@ -25,7 +25,7 @@ impl Shard {
         if !self.shared.peers.admit(peer) {
             self.home.counters.refused_per_peer.increment();
             tracing::debug!(peer = peer.map(display), "refused: the peer has too many connections");
-            self.turn_away(&transport, &service);
+            self.turn_away(lease, transport, &service);
             return Ok(());
         }
         self.shared.lifecycle.connection_opened();
@@ -71,9 +71,15 @@ impl Shard {
     }
 
     /// Tells a peer why it is not served, as far as it fits the socket's buffer.
-    fn turn_away(&self, transport: &Transport, service: &Service) {
+    fn turn_away<'s>(
+        self: &'s Arc<Self>,
+        lease: &mut Lease<'s, Core>,
+        transport: Transport,
+        service: &Service,
+    ) {
         let mut out = Vec::new();
         self.refusal(service, Refusal::TooManyConnections, &[], &mut out);
         let _ = transport.write(&out, usize::MAX);
+        self.dismiss(lease, Socket::Own(transport));
     }
 }

@@ -17,7 +17,9 @@ impl Shard {
     /// Ends a connection from any thread. The caller gives the slot back to the shard, unless there is none:
     /// a closing hook has it still, and it is freed after the hook.
     pub(super) fn end(self: &Arc<Self>, mut claim: Claim<'_>) -> Option<u32> {
-        self.home.counters.closed.increment();
+        if !claim.session.is_left_over() {
+            self.home.counters.closed.increment();
+        }
         self.shared.peers.leave(claim.session.peer_addr());
         // Destructors may block, as hooks may. The event loop has nowhere else to go with them; hooks alone
         // need the pool under every model.
@@ -28,7 +30,11 @@ impl Shard {
                 Err(claim) => claim,
             };
         }
-        self.shared.lifecycle.connection_closed();
+        if claim.session.is_left_over() {
+            self.shared.lifecycle.leftover_closed();
+        } else {
+            self.shared.lifecycle.connection_closed();
+        }
         Some(claim.bury())
     }
 

@@ -228,6 +228,8 @@ impl Conversation<'_> {
         };
         loop {
             match transport.read(&mut self.desk.input)? {
+                // It is bounded by time alone then.
+                Received::End if self.state.session.reads_ended() => break,
                 Received::End => return Ok(Pause::Over),
                 Received::Data(range) => *thrown = thrown.saturating_add(range.len() as u32),
                 Received::Wait(_) => break,

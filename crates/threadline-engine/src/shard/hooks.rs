@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::{Core, Shard};
 use crate::connection::{Claim, State};
 use crate::lease::Lease;
+use crate::protocol::Refusal;
 use crate::service::Service;
 use crate::turn::contain;
 
@@ -20,8 +21,13 @@ impl Shard {
             shard.run_open_hook(&mut claim);
             shard.serve_upgrade(claim);
         };
-        if let Err(claim) = self.pass_to_pool(claim, open) {
-            self.end_with_lease(lease, claim);
+        if let Err(mut claim) = self.pass_to_pool(claim, open) {
+            let mut out = Vec::new();
+            self.refusal(&claim.service, Refusal::Overloaded, &[], &mut out);
+            // If the peer is gone, its turn finds that out.
+            let _ = claim.session.reply(&out);
+            claim.end_after_output();
+            lease.batch.push_ready(claim);
         }
     }
 

@@ -26,6 +26,7 @@
 //! - `settle`: where the connection goes after it: parked, to the end of the queue, elsewhere
 //! - `offload`: to a pool thread
 //! - `close`: away
+//! - `leave`: connections that linger after their stream handler, or after they were turned away
 //! - `deadlines`: turns that are due without an event
 //! - `drain`: going down
 //!
@@ -47,6 +48,7 @@ mod handover;
 mod hooks;
 mod intake;
 mod key;
+mod leave;
 mod messages;
 mod offload;
 mod own_thread;
@@ -67,6 +69,8 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use parking_lot::Mutex;
+
 use crate::connection::{Home, Slab};
 use crate::inbox::Note;
 use crate::lease::{Lease, Leased, Snapshot};
@@ -82,6 +86,7 @@ use handover::Lending;
 pub(crate) use handover::{Takeover, loop_thread};
 use intake::Intake;
 pub(crate) use key::Key;
+pub(crate) use leave::{Leftover, Nothing};
 pub(crate) use plan::Plan;
 use sampler::Sampler;
 use slots::Slots;
@@ -99,6 +104,8 @@ pub(crate) struct Shard {
     core: Leased<Core>,
     slab: Slab,
     lending: Lending,
+    /// Connections whose stream handlers have let go of them, on their way to slots.
+    leftovers: Mutex<Vec<Leftover>>,
     /// Accepting is paused. Written by the lease holder.
     starved: AtomicBool,
 }
@@ -158,6 +165,7 @@ impl Shard {
             shared,
             spares,
             lending: Lending::new(),
+            leftovers: Mutex::default(),
             starved: AtomicBool::new(false),
         }))
     }

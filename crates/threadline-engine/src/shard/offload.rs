@@ -36,8 +36,10 @@ impl Shard {
                 Some((claim, pause))
             }
             Pause::Upgrade => {
-                let claim = self.pass_to_pool(claim, Shard::serve_upgrade).err()?;
-                Some((claim, Pause::Over))
+                let mut claim = self.pass_to_pool(claim, Shard::serve_upgrade).err()?;
+                // It may have sent more already, and its last reply is on the way.
+                claim.end_after_output();
+                Some((claim, Pause::Yield))
             }
             pause => Some((claim, pause)),
         }

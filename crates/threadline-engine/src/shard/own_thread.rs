@@ -14,7 +14,7 @@ use super::close::tell_closed;
 use super::conversation::{Conversation, Pause};
 use super::place::OnOwnThread;
 use super::upgrade::Upgraded;
-use super::{Desk, Shard};
+use super::{Desk, Leftover, Shard};
 use crate::connection::{Calls, Claim, Ending, Outbox, State};
 use crate::log::limited;
 use crate::protocol::Refusal;
@@ -68,6 +68,10 @@ impl Shard {
             let mut out = Vec::new();
             self.refusal(&claim.service, Refusal::Overloaded, &[], &mut out);
             let _ = claim.session.reply(&out);
+            let (socket, peer) = (claim.session.take_socket(), claim.session.peer_addr());
+            if let Some(socket) = socket {
+                self.take_leftover(Leftover { socket, peer, reads_ended: false });
+            }
             self.finish_claim(claim);
         }
     }
@@ -94,7 +98,7 @@ impl Shard {
 
     /// Reads, blocking, and answers, until the connection ends. One read a turn, and only as the first
     /// thing in it, so that the read's deadline is that of the phase the connection is in.
-    fn converse_alone(&self, claim: &mut Claim<'_>) -> io::Result<()> {
+    fn converse_alone(self: &Arc<Self>, claim: &mut Claim<'_>) -> io::Result<()> {
         let mut desk = Desk::new();
         let mut place = OnOwnThread::new(self, claim.connection());
         let mut read_timeout = None;

@@ -165,6 +165,7 @@ impl Shard {
                 Note::Freed(index) => self.free_slot(lease, index),
                 Note::OutputWaits(key) => self.watch_output(lease, key),
                 Note::Answered(key) => self.note_answer(lease, key),
+                Note::Leftover => self.linger_leftovers(lease),
                 Note::MakeRoom => {
                     self.evict(lease);
                 }

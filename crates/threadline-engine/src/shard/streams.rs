@@ -60,7 +60,7 @@ impl Shard {
         socket: Socket,
         peer: Option<SocketAddr>,
     ) {
-        let connection = Connection::new(socket, peer, &self.home, &service.options);
+        let connection = Connection::new(socket, peer, self, &service.options);
         self.run_handler(index, &service.route, connection, |connection| {
             (service.handler)(connection)
         });

@@ -30,7 +30,7 @@ impl Shard {
 
     /// Ends the session of one protocol and begins that of another, or runs a stream handler to its end.
     /// Hooks may ask for one more upgrade.
-    pub(super) fn upgrade(&self, claim: &mut Claim<'_>) -> Upgraded {
+    pub(super) fn upgrade(self: &Arc<Self>, claim: &mut Claim<'_>) -> Upgraded {
         // Replies that come later are of the protocol that they were asked in.
         while !claim.session.has_calls()
             && let Some(upgrade) = claim.session.take_upgrade()
@@ -50,7 +50,7 @@ impl Shard {
         Upgraded::Messages
     }
 
-    fn run_successor(&self, successor: Successor, claim: &mut Claim<'_>) {
+    fn run_successor(self: &Arc<Self>, successor: Successor, claim: &mut Claim<'_>) {
         let write_limit = claim.timeouts().and_then(|timeouts| timeouts.write);
         // What the messages and senders have left goes out first.
         if claim.session.send_last(write_limit).is_err() {
@@ -61,7 +61,7 @@ impl Shard {
         }
         let peer = claim.session.peer_addr();
         let Some(socket) = claim.session.take_socket() else { return };
-        let connection = Connection::new(socket, peer, &self.home, &StreamOptions::default())
+        let connection = Connection::new(socket, peer, self, &StreamOptions::default())
             .map(|connection| connection.with_ahead(mem::take(&mut claim.partial)));
         let route = successor.route.clone();
         let route = route.as_ref().unwrap_or(&self.shared.successors);

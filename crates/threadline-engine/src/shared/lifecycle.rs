@@ -36,6 +36,8 @@ pub(crate) struct Lifecycle {
     listening: AtomicUsize,
     /// Connections of all shards and models.
     connections: AtomicUsize,
+    /// Those of them that nobody serves any more: they linger.
+    leftovers: AtomicUsize,
 }
 
 impl Lifecycle {
@@ -44,6 +46,7 @@ impl Lifecycle {
             phase: AtomicU8::new(Phase::Running as u8),
             listening: AtomicUsize::new(0),
             connections: AtomicUsize::new(0),
+            leftovers: AtomicUsize::new(0),
         }
     }
 
@@ -84,6 +87,23 @@ impl Lifecycle {
 
     pub(crate) fn connection_closed(&self) {
         self.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// A connection goes on only to linger.
+    pub(crate) fn leftover_opened(&self) {
+        self.leftovers.fetch_add(1, Ordering::Relaxed);
+        self.connection_opened();
+    }
+
+    pub(crate) fn leftover_closed(&self) {
+        self.connection_closed();
+        self.leftovers.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// How many connections only linger.
+    #[cfg(feature = "testing")]
+    pub(crate) fn leftovers(&self) -> usize {
+        self.leftovers.load(Ordering::Relaxed)
     }
 
     /// How many connections are open.

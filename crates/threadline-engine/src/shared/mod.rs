@@ -22,6 +22,7 @@ use crate::bell::Bell;
 use crate::route::Route;
 use crate::service::Service;
 use crate::settings::Settings;
+use crate::shard::Nothing;
 use crate::threads::Threads;
 
 pub(crate) use blocked::Blockable;
@@ -51,6 +52,8 @@ pub(crate) struct Shared {
     pub(crate) hooks: Arc<Route>,
     /// Stands for code that a connection was handed over to, likewise.
     pub(crate) successors: Arc<Route>,
+    /// What connections are served that only linger.
+    pub(crate) nothing: Service,
 }
 
 impl Shared {
@@ -74,6 +77,7 @@ impl Shared {
             protocols: Route::new("protocol"),
             hooks: Route::new("connection hook"),
             successors: Route::new("handed-over connection"),
+            nothing: Nothing::service(),
         }
     }
 }

@@ -29,6 +29,13 @@ impl Peers {
         admitted
     }
 
+    /// Counts a connection that goes on, whatever the limit is.
+    pub(crate) fn stay(&self, peer: Option<SocketAddr>) {
+        if let (Some(_), Some(peer)) = (self.limit, peer) {
+            *self.counts.lock().entry(peer.ip().to_canonical()).or_default() += 1;
+        }
+    }
+
     /// A connection that was admitted has ended.
     pub(crate) fn leave(&self, peer: Option<SocketAddr>) {
         let (Some(_), Some(peer)) = (self.limit, peer) else { return };

@@ -21,9 +21,11 @@ impl Engine {
     /// If the engine does not use a test's [`Clock`], or is still busy after 10 s.
     pub fn settle(&self) {
         self.settle_with(|engine, clock| {
-            let pool = engine.shared.pool.stats();
+            let (pool, lifecycle) = (engine.shared.pool.stats(), &engine.shared.lifecycle);
             let own_threads = match engine.shared.settings.model {
-                Model::ThreadPerConnection => engine.shared.lifecycle.connections(),
+                Model::ThreadPerConnection => {
+                    lifecycle.connections().saturating_sub(lifecycle.leftovers())
+                }
                 _ => 0,
             };
             pool.queue_len == 0 && clock.resting() >= pool.busy + own_threads

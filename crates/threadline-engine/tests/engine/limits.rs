@@ -141,6 +141,8 @@ every_model! {
         fixture.engine.settle();
         let third = fixture.connect();
         third.expect("too many");
+        third.expect_end();
+        third.close();
         third.expect_closed();
         first.close();
         first.expect_closed();

@@ -9,6 +9,7 @@ mod common;
 mod conversations;
 mod deadlines;
 mod flushing;
+mod leftovers;
 mod limits;
 mod numbered;
 mod odd;

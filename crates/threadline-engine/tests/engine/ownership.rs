@@ -127,6 +127,8 @@ every_model! {
         let ends = fixture.connect();
         ends.send("stream\n");
         ends.expect("bye\n");
+        ends.expect_end();
+        ends.close();
         ends.expect_closed();
         eventually("its slot is free", || fixture.connections() == 1);
         deferred.answer("in time".into()).expect("awaited");

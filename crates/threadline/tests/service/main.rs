@@ -26,6 +26,7 @@ mod http_truncated;
 mod isolation;
 mod limits;
 mod lines;
+mod lingering;
 mod listeners;
 mod panics;
 mod push;
