@@ -175,17 +175,17 @@ impl fmt::Debug for Layers {
 /// It can be sent to another thread, together with the request. Cloned, it runs several times: each run
 /// calls the layers and the handler again. Of a body that is still arriving only the first run gets
 /// anything; to run again with a body, read it by [`Request::bytes`] first and pass it on by
-/// [`Request::with_body`].
+/// [`Request::with_body`]. A response that is [deferred](crate::Deferred) is not there yet when `run` returns: its
+/// status is that of the placeholder, 200, and a second run cannot take the first one's place.
 ///
 /// ```
 /// use threadline_http::{Next, Request, Response, Router, Status};
 ///
-/// /// Asks a second time where the first answer is a 503.
+/// /// Asks a second time where the first answer is a 503. A deferred one is passed on, whatever it will be.
 /// fn retry(request: &Request<'_>, next: Next<'_>) -> Response {
-///     match next.clone().run(request) {
-///         busy if busy.status() == Status::SERVICE_UNAVAILABLE => next.run(request),
-///         response => response,
-///     }
+///     let first = next.clone().run(request);
+///     let is_busy = !first.is_deferred() && first.status() == Status::SERVICE_UNAVAILABLE;
+///     if is_busy { next.run(request) } else { first }
 /// }
 /// # Router::new().get("/", || "tea").layer(retry).build().unwrap();
 /// ```
