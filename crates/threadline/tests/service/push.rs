@@ -7,6 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::common::{ANY, Client, eventually, every_model, server, start};
+use threadline::http::{Body, Response, Router};
 use threadline::protocol::{AfterRefusal, Protocol, Refusal, Step, Turn};
 use threadline::{
     Frames, Hint, Lines, Model, Route, Running, SendError, Sender, SlowReceiver, Timeouts,
@@ -14,9 +15,14 @@ use threadline::{
 
 /// A service whose handler gives each asker's sender away.
 fn subscribers(model: Model) -> (Running, Receiver<Sender>) {
+    let (lines, take) = subscribing_lines();
+    let timeouts = Timeouts { idle: Some(Duration::from_millis(100)), ..Timeouts::default() };
+    (start(server(model).lines(ANY, lines.timeouts(timeouts))), take)
+}
+
+fn subscribing_lines() -> (Lines, Receiver<Sender>) {
     let (give, take) = channel();
     let give = Mutex::new(give);
-    let timeouts = Timeouts { idle: Some(Duration::from_millis(100)), ..Timeouts::default() };
     let lines = Lines::new(move |line, session| {
         if line == "subscribe" {
             let give = give.lock().expect("lock");
@@ -24,7 +30,7 @@ fn subscribers(model: Model) -> (Running, Receiver<Sender>) {
         }
         Some(line.to_owned())
     });
-    (start(server(model).lines(ANY, lines.timeouts(timeouts))), take)
+    (lines, take)
 }
 
 fn subscribe(service: &Running, senders: &Receiver<Sender>) -> (Client, Sender) {
@@ -369,4 +375,37 @@ fn a_hundred_members_hear_what_one_says_and_hold_no_thread() {
         }
     }
     eventually("no thread is held", || service.gauges().pool_busy == 0);
+}
+
+every_model! {
+    fn a_client_that_has_gone_is_seen_by_its_senders(model) {
+        let (give, bodies) = channel();
+        let give = Mutex::new(give);
+        let push = move || {
+            let give = give.lock().expect("lock").clone();
+            let body = Body::push(move |client| give.send(client).expect("the test waits"));
+            Response::text("").with_body(body)
+        };
+        let (lines, senders) = subscribing_lines();
+        let service = start(server(model).http(ANY, Router::new().get("/", push)).lines(ANY, lines));
+        let threadline::Address::Ip(lines) = service.addresses()[1] else { panic!("an IP address") };
+        for closes in [true, false] {
+            let (mut web, mut other) = (Client::to(&service), Client::connect(lines));
+            web.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n");
+            while web.line().is_some_and(|line| !line.is_empty()) {}
+            assert_eq!(other.ask("subscribe"), "subscribe");
+            let (body, sender) = (bodies.recv().expect("a body"), senders.recv().expect("a sender"));
+            assert!(!body.is_closed() && !sender.is_closed());
+            // By a plain end of its input, without a reset.
+            if closes {
+                drop((web, other));
+            } else {
+                for client in [&web, &other] {
+                    client.stream().shutdown(std::net::Shutdown::Write).expect("half-closes");
+                }
+            }
+            eventually("both are closed", || body.is_closed() && sender.is_closed());
+            assert_eq!(body.send("x"), Err(SendError::Closed));
+        }
+    }
 }
