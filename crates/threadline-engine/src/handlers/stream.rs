@@ -11,10 +11,13 @@ use std::time::Duration;
 use crate::connection::{Home, Socket, wait_for_room};
 use crate::shard::{Leftover, Shard};
 use crate::shared::Blockable;
+use crate::sys::{Ticks, spent_since};
 use crate::transport::{Received, Sent, Transport, to_start};
 
 /// Bytes that a [`Connection`] reads ahead, once [`BufRead`] is used: 8 KB.
 const READ_AHEAD: usize = 8 * 1024;
+/// The shortest limit that a blocking read can have.
+const READ_MIN: Duration = Duration::from_millis(1);
 
 /// How stream connections of a listener are treated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,6 +144,8 @@ struct Stream {
     shard: Weak<Shard>,
     home: Arc<Home>,
     faults: Arc<Faults>,
+    /// Nanoseconds that one read may wait; 0 for ever.
+    read_limit: AtomicU64,
     /// Nanoseconds that one write may wait; 0 for ever.
     write_limit: AtomicU64,
     /// A write has waited for too long. Counted once, however many handles there are.
@@ -221,18 +226,19 @@ impl Connection {
     ) -> io::Result<Self> {
         let transport = socket.transport();
         transport.block()?;
-        transport.set_read_limit(options.read)?;
         let stream = Arc::new(Stream {
             socket: Some(socket),
             peer,
             shard: Arc::downgrade(shard),
             home: Arc::clone(&shard.home),
             faults: Arc::default(),
+            read_limit: AtomicU64::new(0),
             write_limit: AtomicU64::new(0),
             given_up: false.into(),
             reads_ended: false.into(),
             shut: false.into(),
         });
+        stream.limit_reads(options.read)?;
         stream.limit_writes(options.write)?;
         Ok(Connection { stream, ahead: Vec::new(), taken: 0 })
     }
@@ -267,7 +273,7 @@ impl Connection {
     /// # Errors
     /// If `limit` is zero.
     pub fn set_read_timeout(&self, limit: Option<Duration>) -> io::Result<()> {
-        self.stream.transport().set_read_limit(not_zero(limit)?)
+        self.stream.limit_reads(not_zero(limit)?)
     }
 
     /// How long one write may wait for the client to take any byte; `None` waits for ever. A write that
@@ -303,24 +309,31 @@ impl Connection {
     }
 
     fn receive(stream: &Stream, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            match stream.transport().read_blocking(buffer) {
-                Ok(Received::Data(range)) => return Ok(to_start(buffer, range)),
-                Ok(Received::End) => {
-                    if !buffer.is_empty() {
-                        stream.faults.note(io::ErrorKind::UnexpectedEof);
-                    }
-                    return Ok(0);
+        let began = stream.home.clock.ticks();
+        match stream.read_since(began, buffer) {
+            Ok(Received::Data(range)) => Ok(to_start(buffer, range)),
+            Ok(Received::End) => {
+                if !buffer.is_empty() {
+                    stream.faults.note(io::ErrorKind::UnexpectedEof);
                 }
-                Ok(Received::Wait(_)) => {
-                    stream.home.counters.timeouts_stream.increment();
-                    return Err(stream.timed_out("the client sent nothing"));
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(stream.failed(error)),
+                Ok(0)
             }
+            Ok(Received::Wait(_)) => {
+                stream.home.counters.timeouts_stream.increment();
+                Err(stream.timed_out("the client sent nothing"))
+            }
+            Err(error) => Err(stream.failed(error)),
         }
     }
+}
+
+/// 0 for no limit.
+fn to_nanos(limit: Option<Duration>) -> u64 {
+    limit.map_or(0, |limit| u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX))
+}
+
+fn from_nanos(nanos: u64) -> Option<Duration> {
+    (nanos > 0).then(|| Duration::from_nanos(nanos))
 }
 
 fn not_zero(limit: Option<Duration>) -> io::Result<Option<Duration>> {
@@ -341,17 +354,45 @@ impl Stream {
         io::Error::new(io::ErrorKind::TimedOut, format!("timed out: {what} for too long"))
     }
 
+    fn limit_reads(&self, limit: Option<Duration>) -> io::Result<()> {
+        self.read_limit.store(to_nanos(limit), Ordering::Relaxed);
+        self.transport().set_read_limit(limit)
+    }
+
+    /// A read that began then. One that a signal interrupts goes on for the rest of its time: signals that come
+    /// again and again, as those of a profiler, do not prolong it.
+    fn read_since(&self, began: Ticks, buffer: &mut [u8]) -> io::Result<Received> {
+        match self.transport().read_blocking(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => return other,
+        }
+        let limit = from_nanos(self.read_limit.load(Ordering::Relaxed));
+        let received = loop {
+            let spent = spent_since(began, self.home.clock.ticks());
+            let left = limit.map(|limit| limit.saturating_sub(spent));
+            if left.is_some_and(|left| left.is_zero()) {
+                // What has come meanwhile is not late.
+                break self.transport().read(buffer);
+            }
+            self.transport().set_read_limit(left.map(|left| left.max(READ_MIN)))?;
+            match self.transport().read_blocking(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => break other,
+            }
+        };
+        self.transport().set_read_limit(limit)?;
+        received
+    }
+
     fn limit_writes(&self, limit: Option<Duration>) -> io::Result<()> {
-        let nanos = limit.map_or(0, |limit| u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX));
-        self.write_limit.store(nanos, Ordering::Relaxed);
+        self.write_limit.store(to_nanos(limit), Ordering::Relaxed);
         // For those who write to the descriptor themselves.
         self.transport().set_write_limit(limit)
     }
 
     /// Waits until the client has taken something.
     fn wait_for_room(&self) -> io::Result<()> {
-        let nanos = self.write_limit.load(Ordering::Relaxed);
-        let limit = (nanos > 0).then(|| Duration::from_nanos(nanos));
+        let limit = from_nanos(self.write_limit.load(Ordering::Relaxed));
         match wait_for_room(self.transport(), limit, &self.home.clock) {
             Err(error) if error.kind() == io::ErrorKind::TimedOut => {
                 if !self.given_up.swap(true, Ordering::Relaxed) {

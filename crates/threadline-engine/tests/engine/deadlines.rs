@@ -266,6 +266,43 @@ every_model! {
         assert_eq!((counts.timeouts_stream, counts.timeouts_write), (1, 1));
     }
 
+    fn signals_do_not_prolong_a_streams_read(model) {
+        let (limit, (tell, told)) = (60 * SECOND, mpsc::channel());
+        let options = StreamOptions::new().read_timeout(Some(limit));
+        let fixture = start(settings(model), |address| {
+            Endpoint::stream(address, options, move |mut connection| {
+                let kind = |error: std::io::Error| error.kind();
+                connection.read_exact(&mut [0])?;
+                for _ in 0..3 {
+                    let read = connection.read(&mut [0]).map_err(kind);
+                    tell.send(read).expect("the test listens");
+                }
+                Ok(())
+            })
+        });
+        let peer = fixture.connect();
+        peer.send("x");
+        fixture.engine.settle();
+        // Once it ends in spite of them, once a byte comes, and the next read has all of its time again.
+        for round in 0..3 {
+            for _ in 0..9 {
+                fixture.pass(limit / 10);
+                peer.interrupt(1);
+                fixture.engine.settle();
+            }
+            assert!(told.try_recv().is_err(), "round {round}");
+            let wanted = if round == 1 {
+                peer.send("y");
+                Ok(1)
+            } else {
+                fixture.pass(limit / 5);
+                Err(std::io::ErrorKind::TimedOut)
+            };
+            assert_eq!(told.recv_timeout(SECOND * 10), Ok(wanted), "round {round}");
+            fixture.engine.settle();
+        }
+    }
+
     fn a_drain_closes_what_is_idle_and_waits_for_the_rest(model) {
         let fixture = toy(model, only(|_| ()));
         let (idle, begun) = (fixture.connect(), fixture.connect());
