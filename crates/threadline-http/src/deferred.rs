@@ -82,8 +82,8 @@ impl Awaited for threadline_engine::Deferred<Response> {
 
 impl Deferred {
     /// Has `begin` called with the [`Reply`], which it keeps somewhere, a queue for example. It is called
-    /// once all layers around the handler have been passed, and where the handler runs; a panic in it is a
-    /// 500.
+    /// once all layers around the handler have been passed, and where the handler runs. A panic in it is a 500,
+    /// unless it has given the [`Reply`] away before; layers see it as they see any other deferred reply.
     pub fn new(begin: impl FnOnce(Reply) + Send + 'static) -> Self {
         Deferred(Box::new(begin))
     }

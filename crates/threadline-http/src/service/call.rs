@@ -51,7 +51,7 @@ impl Call<'_, '_> {
         exchange: &mut E,
     ) -> Step {
         let peer_addr = exchange.peer_addr();
-        let begun = Cell::new(false);
+        let (begun, later) = (Cell::new(false), Cell::new(false));
         let start = Cell::new(0);
         let mut told = None;
         let called = exchange.call(self.route, |line, out| {
@@ -95,8 +95,8 @@ impl Call<'_, '_> {
                 return Ended { after, rest };
             }
             let (service, route, version) = (self.service, self.route, head.version);
-            let sending =
-                Sending { service, route, version, manner, begun: &begun, failed: &self.failed };
+            let (begun, later, failed) = (&begun, &later, &self.failed);
+            let sending = Sending { service, route, version, manner, begun, later, failed };
             Ended { after: sending.send(response, head.upgrades(), line, out), rest }
         });
         if let Some(took) = exchange.took() {
@@ -115,6 +115,10 @@ impl Call<'_, '_> {
             Ok(Ended { after: After::Push, .. }) => Step::Push,
             Ok(Ended { after: After::Close, .. }) => Step::Close,
             Err(CallError::Offload) => Step::Offload { len: content.len },
+            // The panic has dropped the reply, which is a 500 then: it passes through the layers as others do.
+            Err(CallError::Panicked) if later.get() && matches!(content.body, Have::Whole(_)) => {
+                Step::Next { consumed: content.len }
+            }
             Err(CallError::Panicked) => {
                 let manner = self.message.manner;
                 self.service.end_panicked(exchange, start.get(), begun.get(), manner);

@@ -26,6 +26,8 @@ pub(super) struct Sending<'s> {
     pub(super) manner: Manner,
     /// A part of it is on its way: it cannot become another.
     pub(super) begun: &'s Cell<bool>,
+    /// It comes later: whatever happens in the call, the reply is written by [`HttpService::reply`].
+    pub(super) later: &'s Cell<bool>,
     /// The handler's response was refused, and a 500 is sent in its place.
     pub(super) failed: &'s Cell<bool>,
 }
@@ -106,7 +108,9 @@ impl Sending<'_> {
             upgrades: asked.map(str::to_owned).collect(),
             then: pending.then,
         };
-        (pending.begin)(Reply(line.defer(late)));
+        let reply = Reply(line.defer(late));
+        self.later.set(true);
+        (pending.begin)(reply);
         After::Later
     }
 
@@ -145,7 +149,7 @@ impl HttpService {
         take: impl FnOnce() -> Option<(Late, Response)>,
         exchange: &mut E,
     ) -> Step {
-        let (begun, failed) = (Cell::new(false), Cell::new(false));
+        let (begun, later, failed) = (Cell::new(false), Cell::new(false), Cell::new(false));
         let start = Cell::new(0);
         let draining = exchange.draining();
         let mut manner = None;
@@ -164,6 +168,7 @@ impl HttpService {
                 version,
                 manner: wanted,
                 begun: &begun,
+                later: &later,
                 failed: &failed,
             };
             let sent = send_plainly(&response, wanted, out);
@@ -175,6 +180,8 @@ impl HttpService {
             Ok(Some(After::Push)) => Step::Push,
             Ok(Some(After::Close) | None) => Step::Close,
             Err(CallError::Offload) => Step::Offload { len: 0 },
+            // The panic has dropped the reply, which is a 500 then.
+            Err(CallError::Panicked) if later.get() => Step::Next { consumed: 0 },
             Err(CallError::Panicked) => {
                 if let Some(manner) = manner {
                     self.end_panicked(exchange, start.get(), begun.get(), manner);

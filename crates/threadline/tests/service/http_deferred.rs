@@ -193,6 +193,28 @@ every_model! {
         assert_eq!(client.reply().status, 500);
     }
 
+    fn a_panic_as_it_begins_passes_through_the_layers(model) {
+        let statuses = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&statuses);
+        let log = move |request: &Request<'_>, next: Next<'_>| {
+            let seen = Arc::clone(&seen);
+            next.run(request).when_ready(move |response| {
+                seen.lock().expect("no panic").push(response.status().code());
+                response.set_header("x-seen", "yes");
+            })
+        };
+        let panics = || Deferred::new(|_reply| panic!("as the test wants"));
+        let router = Router::new().get("/", panics).get("/fine", || "fine").layer(log);
+        let service = start(server(model).http(ANY, router));
+        let mut client = Client::to(&service);
+        client.send(get("/fine") + &get("/") + &get("/fine"));
+        assert_eq!(client.reply(), ok("fine"));
+        assert_eq!(client.reply().status, 500);
+        assert_eq!(client.reply(), ok("fine"), "the connection goes on");
+        assert_eq!(*statuses.lock().expect("no panic"), [200, 500, 200]);
+        assert_eq!(service.routes()[0].panics(), 1);
+    }
+
     fn a_drain_waits_and_the_reply_says_that_it_is_the_last(model) {
         let (service, jobs) = serve(model);
         let mut client = Client::to(&service);
