@@ -25,7 +25,7 @@ use crate::write::Manner;
 
 /// A response that comes later: what a handler returns to let go of its thread without having answered.
 ///
-/// The connection is parked until somebody answers by the [`Reply`], on any thread; no thread waits. Replies on
+/// The connection is parked until the [`Reply`] is answered, on any thread; no thread waits. Replies on
 /// one connection keep their order, a drain waits for them, and there is a deadline
 /// ([`Timeouts::deferred`](crate::Timeouts::deferred), 30 s), after which the client gets a 503.
 ///
@@ -107,13 +107,13 @@ impl Reply {
     /// is sent is read on a thread of the service, as always.
     ///
     /// # Errors
-    /// [`NotAwaited`] with the response if nobody waits for it any more: the connection has ended, or the
+    /// [`NotAwaited`] with the response if it is not awaited any more: the connection has ended, or the
     /// deadline is over.
     pub fn send(self, reply: impl IntoResponse) -> Result<(), NotAwaited<Response>> {
         self.0.answer(reply.into_response())
     }
 
-    /// Whether nobody waits for it any more. A client that has only closed its sending side still waits.
+    /// Whether the reply is not awaited any more. A client that has only closed its sending side still waits.
     pub fn is_closed(&self) -> bool {
         self.0.is_closed()
     }

@@ -1,7 +1,7 @@
 //! What the service needs of the engine for one message, and nothing more.
 //!
-//! [`Turn`] is the only implementation that serves anybody. Tests have another, so that the
-//! service's rules are tested on bytes alone, without an engine.
+//! [`Turn`] is the only implementation that serves clients. Tests have others, which test the service's
+//! rules on bytes alone, without an engine.
 
 use std::any::Any;
 use std::fs::File;

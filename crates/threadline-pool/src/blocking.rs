@@ -46,17 +46,16 @@ pub fn about_to_block() {
     }
 }
 
-/// For whoever runs threads: has `hook` called each time the current thread says that it is about to
-/// block; `None` for nothing. Gives the hook that was there before.
+/// Sets the function that is called each time the current thread announces that it is about to block;
+/// `None` removes it. Returns the previous hook. Meant for code that runs threads.
 ///
-/// The hook is called before the block, in the middle of whatever the thread does, and perhaps without
-/// a block coming after all. It should be quick; a panic in it is contained. It is not called from
-/// within itself.
+/// The hook runs before the thread blocks, in the middle of other code, and the thread may not block
+/// after all. It should be quick; a panic in it is contained. It is not called recursively.
 pub fn set_hook(hook: Option<Hook>) -> Option<Hook> {
     HOOK.replace(hook)
 }
 
-/// Whether anybody listens on this thread.
+/// Whether this thread has a hook.
 #[inline]
 pub(crate) fn is_watched() -> bool {
     HOOK.get().is_some()

@@ -143,7 +143,7 @@ impl Builder {
     /// Whether the pool measures how long jobs wait and run, for [`ThreadPool::times`]. Default
     /// true. It costs two readings of the clock for each job (a third for one that a thread is
     /// woken for), some 60 ns together, 8 bytes for each job that waits, and 5 KB for the pool.
-    /// Worth switching off when jobs are smaller than a microsecond, or measured by whoever submits
+    /// Worth switching off when jobs take less than a microsecond, or when the submitter measures
     /// them.
     pub fn measure_times(mut self, measure: bool) -> Self {
         self.settings.measure_times = measure;

@@ -1,4 +1,4 @@
-//! Counters, by who writes them: one lock's holders, or anybody.
+//! Counters, by writer: the holders of one lock, or any thread.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -20,7 +20,7 @@ impl LockedCounter {
     }
 }
 
-/// Written by anybody at any time.
+/// May be written by any thread, without a lock.
 #[derive(Default)]
 pub(crate) struct SharedCounter(AtomicU64);
 

@@ -1,11 +1,10 @@
 //! A thread pool for jobs that may block, with chained wake-ups, a bounded queue and a nice value
 //! of its own.
 //!
-//! Waking a sleeping thread is the dearest thing a pool does: across cores it costs the waker about
-//! 13 us, many times the job's place in the queue. So a producer here wakes at most one thread, and
-//! none while a wake is under way; each woken thread wakes the next before it runs its own job, as
-//! long as there is work. How that works and why no wake-up is lost stands in `README.md` beside
-//! this code.
+//! Waking a sleeping thread is the most expensive operation of a pool: across cores it costs the waker
+//! about 13 us, many times the cost of queueing the job. A producer therefore wakes at most one thread,
+//! and none while a wake-up is under way; each woken thread wakes the next before it runs its own job, as
+//! long as there is work. `README.md` beside this code explains the protocol and why no wake-up is lost.
 //!
 //! In scope: running jobs on threads, within bounds, and saying what happens ([`Stats`]); jobs that
 //! borrow from their caller ([`ThreadPool::scope`]). Out of scope: I/O, async, splitting one computation

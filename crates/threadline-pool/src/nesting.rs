@@ -1,14 +1,14 @@
-//! How deep jobs that are run in their submitters are nested on a thread.
+//! Limits how deep jobs that run in their submitters are nested on a thread.
 //!
-//! A job that its submitter runs may submit again, and if the queue is still full, run that one
-//! too, and so on until the stack ends. `shared/submit.rs` asks here before it runs one.
+//! A job that its submitter runs may submit another one, run that too if the queue is still full, and so on
+//! until the stack overflows. `shared/submit.rs` asks here before it runs one.
 
 use std::cell::Cell;
 
 use crate::primitive::thread_local;
 
-/// How deep jobs run in their submitters may be nested on one thread: each such job may submit the
-/// next, and each takes stack, of which a thread has 2 MB by default.
+/// The greatest nesting depth of jobs that run in their submitters, on one thread. Each of them takes
+/// stack, and a thread has 2 MB by default.
 const NESTING_MAX: usize = 32;
 
 thread_local! {

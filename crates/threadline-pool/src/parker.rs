@@ -1,7 +1,7 @@
-//! Parking: a thread sleeps until somebody, perhaps beforehand, has said that it shall not.
+//! Parking: a thread sleeps until another thread unparks it. An unpark that comes first is not lost.
 //!
-//! std's, which takes no lock. Loom's own forgets what is said to a thread that waits for a lock, so that
-//! in the model a flag and a condition variable stand for it.
+//! Uses std's parking, which takes no lock. Loom's version forgets an unpark of a thread that waits for a
+//! lock; the model uses a flag and a condition variable instead.
 
 use std::time::Instant;
 

@@ -46,10 +46,10 @@ pub enum Policy {
         /// How long to wait for room.
         timeout: Duration,
     },
-    /// The submitter runs the job itself, also when the system gives the pool no thread: whoever
-    /// makes the work is slowed down by it. A panic of the job is contained and counted as on a
-    /// thread of the pool. A job run so may submit again, and so on; 32 deep the job is given back
-    /// instead ([`RejectReason::Full`]), before the stack is used up.
+    /// The submitter runs the job itself, also when the system gives the pool no thread: this slows
+    /// producers down. A panic of the job is contained and counted as on a pool thread. Such a job may
+    /// submit another one, and so on; at a depth of 32 the job is given back instead
+    /// ([`RejectReason::Full`]), before the stack is used up.
     ///
     /// [`RejectReason::Full`]: crate::RejectReason::Full
     CallerRuns,

@@ -52,8 +52,8 @@ impl Sleeper {
         called
     }
 
-    /// Has it look at its flag and the pool's state again. A thread that does not run yet will look
-    /// before it sleeps: it takes the lock after whoever wakes it now has let it go.
+    /// Makes the thread check its flag and the pool's state again. A thread that does not run yet checks
+    /// before it sleeps: it takes the lock after the caller has released it.
     pub(crate) fn wake(&self) {
         self.parker.unpark();
     }

@@ -15,7 +15,7 @@ use crate::handler::{FromRequest, Needs, NotThere, State};
 use crate::request::Request;
 
 /// The cookies of a request that this service encrypted, and the way to encrypt others. Needs
-/// [`CookieKeys`] as state. What was changed, or encrypted by somebody else, is not there.
+/// [`CookieKeys`] as state. A value that was changed, or encrypted with other keys, is left out.
 ///
 /// How long a value is can be seen.
 ///

@@ -71,7 +71,7 @@ pub enum SameSite {
 pub enum SetCookieError {
     /// The name is empty.
     NoName,
-    /// The name has this character, and is no token (RFC 9110 §5.6.2).
+    /// The name has this character, and so is not a token (RFC 9110 §5.6.2).
     Name(char),
     /// The value has this character: whitespace, a quote, comma, semicolon, backslash, control character,
     /// or not of ASCII. [`SetCookie::encoded`] takes anything.
@@ -164,7 +164,7 @@ impl SetCookie {
     /// To all hosts of this domain. Default: this host alone, which is safer.
     ///
     /// # Errors
-    /// If it is no host name in ASCII, or longer than 1 024 bytes.
+    /// If it is not a host name in ASCII, or longer than 1 024 bytes.
     pub fn domain(mut self, domain: impl Into<String>) -> Result<Self, SetCookieError> {
         let domain = domain.into();
         let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);

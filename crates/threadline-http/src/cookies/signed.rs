@@ -14,7 +14,7 @@ use crate::handler::{FromRequest, Needs, NotThere, State};
 use crate::request::Request;
 
 /// The cookies of a request that this service signed, and the way to sign others. Needs
-/// [`CookieKeys`] as state. What was changed, or signed by nobody, is not there.
+/// [`CookieKeys`] as state. A value that was changed, or was not signed, is left out.
 ///
 /// ```
 /// use threadline_http::cookies::{CookieKeys, SetCookie, SetCookieError, SignedCookies};
@@ -59,7 +59,7 @@ impl SignedCookies {
 /// A code of 32 bytes in base64.
 const CODE_LEN: usize = 43;
 
-/// In constant time. What is no code at all costs no hashing.
+/// In constant time. A value that cannot be a code is refused without hashing.
 fn is_good(keys: &Pair, name: &str, value: &str, code: &str) -> bool {
     if code.len() != CODE_LEN {
         return false;

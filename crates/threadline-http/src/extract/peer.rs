@@ -14,7 +14,7 @@ use crate::request::Request;
 use crate::response::Response;
 
 /// The address that the connection comes from: behind a proxy, the proxy's. `Option<PeerAddr>` where the
-/// service also listens on a Unix socket, where nobody has one.
+/// service also listens on a Unix socket, where peers have none.
 ///
 /// ```
 /// use threadline_http::{PeerAddr, Router};

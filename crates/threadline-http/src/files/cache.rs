@@ -9,7 +9,7 @@ use std::time::Duration;
 /// For files whose name changes with their content (RFC 8246): a year, and never ask again.
 const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 
-/// How long files may be kept by whoever gets them.
+/// How long clients and caches may keep files.
 #[derive(Debug, Clone)]
 pub(super) struct CachePolicy {
     /// For all others.

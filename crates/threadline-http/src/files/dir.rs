@@ -90,7 +90,7 @@ impl Root {
     }
 
     /// What is in the directory at a path, in no order, `entries_max` at most. Devices and the like
-    /// are left out, as are names that nobody could ask for.
+    /// are left out, as are names that cannot be requested.
     pub(super) fn list(
         &self,
         path: &str,

@@ -1,6 +1,6 @@
 //! Which media type a file is sent as, by its name's extension.
 //!
-//! The content is never looked at: what it is taken for must not depend on what somebody has uploaded.
+//! The content is never looked at: its type must not depend on what a user has uploaded.
 //! For the same reason every response says `nosniff`.
 
 use std::borrow::Cow;

@@ -138,7 +138,7 @@ impl Files {
     /// directory of now.
     ///
     /// # Errors
-    /// If it is no directory that can be opened. The message names it.
+    /// If it is not a directory, or cannot be opened. The message names it.
     pub fn dir(path: impl AsRef<Path>) -> io::Result<Self> {
         Ok(Files::of(Source::dir(path.as_ref())?))
     }

@@ -1,6 +1,6 @@
 //! Which compressed siblings of a file a client would rather have: `app.js.br` in place of `app.js`.
 //!
-//! Only chooses; whoever asks looks whether there is such a sibling. Nothing is compressed here: that
+//! Only chooses; the caller looks whether there is such a sibling. Nothing is compressed here: that
 //! is the `Compression` middleware's work, which leaves alone what is compressed already.
 
 use threadline_proto::request::Headers;

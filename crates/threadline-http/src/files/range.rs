@@ -61,7 +61,7 @@ fn trim(text: &str) -> &str {
 enum Spec {
     /// From the first to the last byte, both included.
     FromTo(u64, u64),
-    /// The last so many bytes.
+    /// The last bytes of the content, this many.
     Last(u64),
 }
 

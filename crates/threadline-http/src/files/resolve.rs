@@ -29,7 +29,7 @@ pub enum Dotfiles {
 }
 
 impl Dotfiles {
-    /// Whether a name may be served, that stands so many directories deep.
+    /// Whether a name at this depth of directories may be served.
     pub(super) fn permit(self, name: &str, depth: usize) -> bool {
         match self {
             _ if !name.starts_with('.') => true,
@@ -43,7 +43,7 @@ impl Dotfiles {
 /// Why a path names nothing here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// It is no text, or has characters that no name has: 400.
+    /// It is not text, or has characters that a name cannot have: 400.
     Malformed,
     /// Nothing of that name can be here: 404.
     Nothing,

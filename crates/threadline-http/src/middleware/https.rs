@@ -51,8 +51,8 @@ impl HttpsRedirect {
         self
     }
 
-    /// Believes these peers what they say of the client in `X-Forwarded-Proto`. They must set that
-    /// field themselves, whatever the client has sent. Default: nobody is believed.
+    /// Trusts the `X-Forwarded-Proto` field of requests from these peers. They must overwrite what the
+    /// client has sent. Default: no peer is trusted.
     pub fn trust(mut self, proxies: impl IntoIterator<Item = IpAddr>) -> Self {
         self.proxies.extend(proxies);
         self
@@ -109,8 +109,8 @@ impl Middleware for HttpsRedirect {
     }
 }
 
-/// The host of an authority that has been checked: what is behind the last colon that is not in
-/// brackets is a port.
+/// The host of an authority that has been checked: a port follows the last colon that is not in
+/// brackets.
 fn without_port(authority: &str) -> &str {
     match authority.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,

@@ -1,8 +1,8 @@
 //! [`RequestIds`]: a name for each request, for logs on both sides.
 //!
 //! An identifier is 128 bits of SipHash under a key of the operating system's randomness, over a
-//! counter and the process: it does not repeat, also not between forked workers, and tells nobody
-//! how many requests there are. It is no secret: never use it as one.
+//! counter and the process: it does not repeat, not even between forked workers, and does not
+//! reveal how many requests there are. It is not a secret: never use it as one.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -50,7 +50,7 @@ impl fmt::Display for RequestId {
 /// use threadline_http::Router;
 /// use threadline_http::middleware::RequestIds;
 ///
-/// // Behind a proxy that names requests already, and lets nobody else do so:
+/// // Behind a proxy that sets the field itself and removes what clients send:
 /// let router = Router::new().get("/", || "").layer(RequestIds::new().from_client());
 /// # router.build().unwrap();
 /// ```

@@ -85,8 +85,8 @@ impl SecurityHeaders {
         self
     }
 
-    /// Tells browsers to ask this host over TLS alone, for so long (RFC 6797), subdomains included.
-    /// There is no way back before that: be sure that every name has a certificate. Browsers ignore
+    /// Tells browsers to use TLS alone for this host and its subdomains for `max_age` (RFC 6797). This
+    /// cannot be taken back before that: be sure that every name has a certificate. Browsers ignore
     /// it in responses that came without TLS.
     pub fn hsts(self, max_age: Duration) -> Self {
         let value = format!("max-age={}; includeSubDomains", max_age.as_secs());

@@ -2,10 +2,10 @@
 //!
 //! What it can do: refuse to begin when the time is up already, tell handlers how long they have, and
 //! answer 503 in place of a response that comes too late. What it cannot do: stop a handler. Code
-//! that blocks in a system call, or computes, goes on until it returns, and holds its thread; there
-//! is no safe way to end a thread from outside. So hand the [`Deadline`] on to whatever waits: a
-//! socket's read timeout, a database's statement timeout, a loop's condition. What a late handler has
-//! done stays done.
+//! that blocks in a system call, or computes, goes on until it returns, and holds its thread; a
+//! thread cannot be ended safely from outside. So pass the [`Deadline`] on to everything that waits: a
+//! socket's read timeout, a database's statement timeout, a loop's condition. The effects of a late
+//! handler remain.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -52,8 +52,8 @@ impl Deadline {
     /// No deadline.
     pub const NEVER: Deadline = Deadline(None);
 
-    /// How much time is left: zero behind the deadline, `None` if there is none. What timeouts of
-    /// sockets and queues want to be given, which refuse zero: [`Deadline::check`] first.
+    /// The time that is left: zero after the deadline, `None` if there is none. Use it for timeouts of
+    /// sockets and queues; these refuse zero, so call [`Deadline::check`] first.
     pub fn remaining(self) -> Option<Duration> {
         Some(self.0?.saturating_duration_since(Instant::now()))
     }
@@ -104,11 +104,10 @@ impl IntoResponse for DeadlinePassed {
     }
 }
 
-/// Middleware that gives what it is around so much time, and answers 503 when it takes longer.
+/// Middleware that limits the time of the handler and the layers inside it, and answers 503 after that.
 /// Within another one, the earlier deadline holds. See [`Deadline`] for what a handler has to do.
 ///
-/// It does not end a handler that goes on: nothing can do that. Its response is thrown away when it
-/// comes, unless [`TimeLimit::keep_late`]. The time counts from when the request reaches this layer,
+/// It does not end a handler that goes on: nothing can do that. The late response is thrown away, unless [`TimeLimit::keep_late`]. The time counts from when the request reaches this layer,
 /// its small body being here already; content that is made while it is sent is not timed here.
 ///
 /// ```

@@ -281,7 +281,7 @@ impl Parser {
     }
 }
 
-/// A boundary ends a part, but no preamble that anybody wants to know of.
+/// A boundary ends a part, or a preamble, which is not reported.
 fn end_of(text: Text, consumed: usize) -> Option<Step> {
     (text == Text::Content).then_some(Step::PartEnd { consumed })
 }

@@ -46,7 +46,7 @@ impl<'m, 'a> Part<'m, 'a> {
     /// The name of the form's field. Not unique: a field may have several values (RFC 7578 §4.3).
     ///
     /// It is given as it was sent, in UTF-8. Browsers send quotes and line ends in names as `%22`,
-    /// `%0D` and `%0A`, and a percent sign as itself, so nobody can undo that.
+    /// `%0D` and `%0A`, and a percent sign as itself, so this cannot be undone.
     pub fn name(&self) -> &str {
         &self.stream.head.name
     }

@@ -1,6 +1,6 @@
 //! What one look at the bytes of a multipart body says.
 //!
-//! Made by [`Parser::advance`](super::Parser::advance), and acted on by whoever has the bytes. Never
+//! Made by [`Parser::advance`](super::Parser::advance), and acted on by the code that has the bytes. Never
 //! borrows from them, so that they can be moved in between.
 
 use std::fmt;

@@ -21,7 +21,7 @@ pub(super) struct Stream<'a> {
     failed: Option<Failure>,
 }
 
-/// Why it does not go on. Kept, and told again to whoever asks again.
+/// Why reading cannot go on. Kept, and returned again by later calls.
 #[derive(Debug, Clone, Copy)]
 enum Failure {
     Body(BodyError),
@@ -86,7 +86,7 @@ impl<'a> Stream<'a> {
         Ok(&self.source.unread()[..self.content_len])
     }
 
-    /// Says that so many bytes of the content are done with.
+    /// Marks this many bytes of the content as consumed.
     pub(super) fn consume(&mut self, count: usize) {
         let count = count.min(self.content_len);
         self.content_len -= count;

@@ -34,7 +34,7 @@ pub enum RouterError {
         /// How many the handler takes.
         takes: usize,
     },
-    /// A handler takes a `State<T>` that nobody has given to the router.
+    /// A handler takes a `State<T>` that was not added to the router.
     StateMissing {
         /// The route, as `GET /path`.
         route: String,
@@ -56,7 +56,7 @@ pub enum RouterError {
         /// Where it is nested; empty if it is merged.
         prefix: String,
     },
-    /// A method that has no path to route by, or is no token.
+    /// A method that has no path to route by, or is not a token.
     Method {
         /// The route, as `CONNECT /path`.
         route: String,

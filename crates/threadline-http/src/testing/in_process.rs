@@ -1,7 +1,7 @@
 //! The engine's part of a conversation, played in the calling thread.
 //!
 //! Everything runs here and may wait here, as under `ThreadPerConnection`. The client has sent all it
-//! will send: whoever waits for more finds the end.
+//! will send: a read of more finds the end.
 
 use std::any::Any;
 use std::fs::File;

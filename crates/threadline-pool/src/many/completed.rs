@@ -73,7 +73,7 @@ impl<T> AsCompleted<T> {
         self.tasks[number].take().map(Task::join)
     }
 
-    /// Runs a job that has not begun; false if there is none, or this is no thread of a pool.
+    /// Runs a job that has not begun. False if there is none, or if this is not a pool thread.
     fn help_one(&mut self) -> bool {
         while let Some(task) = self.tasks.get(self.unbegun) {
             self.unbegun += 1;

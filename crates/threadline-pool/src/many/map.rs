@@ -50,7 +50,7 @@ impl ThreadPool {
     /// let lengths: Result<Vec<_>, _> = pool.map(["a", "bb", "ccc"], |text| text.len()).collect();
     /// assert_eq!(lengths?, [1, 2, 3]);
     ///
-    /// // Endless input is fine: no more than so many items are under way.
+    /// // Endless input is fine: the number of items under way is bounded.
     /// let first = pool.map(1_u64.., |n| n * n).in_flight_max(8).take(3);
     /// assert_eq!(first.collect::<Result<Vec<_>, _>>()?, [1, 4, 9]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -77,8 +77,8 @@ impl ThreadPool {
 const IN_FLIGHT_MAX: usize = 128;
 
 impl<I, F, R> Map<I, F, R> {
-    /// How many items may be under way or wait to be handed out, at least 1: so many are drawn from the
-    /// iterator ahead. Default: twice the pool's `threads_max`, and at most 128.
+    /// How many items may be under way or wait to be handed out, at least 1: as many are drawn from the
+    /// iterator in advance. Default: twice the pool's `threads_max`, and at most 128.
     pub fn in_flight_max(mut self, items: usize) -> Self {
         self.in_flight_max = items.max(1);
         self

@@ -2,7 +2,7 @@
 //!
 //! | file | |
 //! | --- | --- |
-//! | `map.rs` | [`Map`]: a function over an iterator, results in order, so many in flight |
+//! | `map.rs` | [`Map`]: a function over an iterator, results in order, a bounded number in flight |
 //! | `completed.rs` | [`as_completed`]: tasks in the order in which they end |
 //! | `wait.rs` | [`wait`]: for the first, all, or the first error |
 //! | `ends.rs` | the ends of several tasks, for the two above |

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::patience::Patience;
 use crate::primitive::{Condvar, Mutex, Waited, lock};
 
-/// A place where so many threads wait for each other, again and again.
+/// A place where a fixed number of threads wait for each other, again and again.
 ///
 /// If one of them gives up (its time is up), the step can never be complete: the barrier breaks, and
 /// all who wait at it, and all who come, are told, until it is [`reset`](Barrier::reset).
@@ -101,10 +101,10 @@ impl fmt::Display for BarrierBroken {
 impl std::error::Error for BarrierBroken {}
 
 impl Barrier {
-    /// A barrier for so many threads.
+    /// A barrier for `parties` threads.
     ///
     /// # Panics
-    /// If `parties` is 0: nobody could ever pass.
+    /// If `parties` is 0: no thread could ever pass.
     pub fn new(parties: usize) -> Self {
         assert!(parties > 0, "a barrier is for at least one thread");
         Barrier { parties, state: Mutex::new(State::fresh()), bell: Condvar::new() }
@@ -118,7 +118,7 @@ impl Barrier {
         self.wait_for(Patience::endless())
     }
 
-    /// Waits for so long at most; then breaks the barrier.
+    /// Waits for at most `timeout`; then breaks the barrier.
     ///
     /// # Errors
     /// [`BarrierBroken`], also while waiting.
@@ -126,7 +126,7 @@ impl Barrier {
         self.wait_for(Patience::of(timeout))
     }
 
-    /// Whether somebody has given up since the last reset.
+    /// Whether a thread has given up since the last reset.
     pub fn is_broken(&self) -> bool {
         lock(&self.state).is_broken()
     }

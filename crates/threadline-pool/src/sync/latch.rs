@@ -1,4 +1,4 @@
-//! [`Latch`]: waiting until so many things are done.
+//! [`Latch`]: waits until a number of things are done.
 
 use std::time::Duration;
 
@@ -28,12 +28,12 @@ pub struct Latch {
 }
 
 impl Latch {
-    /// A latch that opens after so many count-downs; with 0 it is open.
+    /// A latch that opens after `count` count-downs; with 0 it is open.
     pub fn new(count: usize) -> Self {
         Latch { left: Mutex::new(count), bell: Condvar::new() }
     }
 
-    /// One thing less to wait for. At zero it does nothing.
+    /// Counts down by one. Does nothing at zero.
     pub fn count_down(&self) {
         let mut left = lock(&self.left);
         let opens = *left == 1;
@@ -54,7 +54,7 @@ impl Latch {
         self.wait_for(Patience::endless());
     }
 
-    /// Waits for so long at most. True if it is open.
+    /// Waits for at most `timeout`. Returns whether the latch is open.
     pub fn wait_timeout(&self, timeout: Duration) -> bool {
         self.wait_for(Patience::of(timeout))
     }

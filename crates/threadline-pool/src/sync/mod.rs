@@ -3,11 +3,11 @@
 //! | for | use |
 //! | --- | --- |
 //! | one thread tells others that something has happened | [`Event`] |
-//! | at most so many at a time | [`Semaphore`] |
+//! | limiting how many threads do something at a time | [`Semaphore`] |
 //! | handing work from producers to consumers | [`Queue`]; [`std::sync::mpsc`] for one consumer |
-//! | waiting until so many things are done | [`Latch`] |
+//! | waiting until a number of things are done | [`Latch`] |
 //! | threads that go on in step | [`Barrier`]; [`std::sync::Barrier`] where nothing can go wrong |
-//! | at most so many a second | [`RateLimiter`] |
+//! | limiting how often something happens | [`RateLimiter`] |
 //! | data that one thread at a time may change | [`std::sync::Mutex`] |
 //! | data that many read and few change | [`std::sync::RwLock`] |
 //! | waiting until shared data has become something | [`std::sync::Condvar`] |

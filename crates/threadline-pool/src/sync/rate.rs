@@ -1,4 +1,4 @@
-//! [`RateLimiter`]: at most so many a second.
+//! [`RateLimiter`]: limits how often something happens.
 //!
 //! A token bucket in the form of the generic cell rate algorithm (ITU-T I.371): instead of a count of
 //! tokens that must be filled all the time there is one moment, up to which the tokens are spent.
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::blocking::about_to_block;
 use crate::primitive::{Mutex, lock};
 
-/// Lets so many pass a second, and a burst of so many at once after a quiet time.
+/// Lets a number of calls pass each second, and a burst of them at once after a quiet time.
 ///
 /// ```
 /// use std::time::Duration;
@@ -64,7 +64,7 @@ impl Bucket {
 }
 
 impl RateLimiter {
-    /// So many a second, and after a quiet time `burst` at once, at least 1.
+    /// Lets `rate` calls pass each second, and after a quiet time `burst` at once, at least 1.
     ///
     /// Rates are kept to a millionth up to 10^6 a second, and to a thousandth up to 10^9. Well beyond
     /// what the clock can tell apart, from 2 * 10^12 on, there is no limit.
@@ -126,7 +126,7 @@ impl RateLimiter {
     }
 }
 
-/// Rounded up: nobody passes before their time.
+/// Rounded up: no call passes early.
 fn duration(ticks: u128) -> Duration {
     const NANOS_PER_SECOND: u128 = 1_000_000_000;
     let nanos = ticks.div_ceil(TICKS_PER_NANO);

@@ -1,8 +1,8 @@
-//! [`Semaphore`]: at most so many at a time.
+//! [`Semaphore`]: limits how many threads do something at a time.
 //!
-//! First come, first served: a permit that comes free goes to whoever has waited longest, even if a
-//! thread is just passing by that would take it at once. So nobody waits for ever, also not one that
-//! wants many permits while others want one.
+//! First come, first served: a permit that comes free goes to the thread that has waited longest, even if
+//! another thread asks for it at that moment. So no thread starves, not even one that wants many permits
+//! while others want one.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -33,7 +33,7 @@ pub struct Semaphore {
 
 #[derive(Debug)]
 struct State {
-    /// Those that nobody has and nobody was promised.
+    /// Permits that are neither taken nor promised to a waiting thread.
     available: usize,
     /// All there are, available, promised or taken. So giving back cannot overflow `available`.
     total: usize,
@@ -100,8 +100,8 @@ impl Semaphore {
         self.acquire_many(1)
     }
 
-    /// Waits for so many permits, which are given back together. More than there are in all are waited
-    /// for until somebody adds some.
+    /// Waits for `count` permits, which are given back together. A request for more than there are in all
+    /// waits until some are added.
     ///
     /// # Errors
     /// [`AcquireError::Closed`].
@@ -109,7 +109,7 @@ impl Semaphore {
         self.take(count, Patience::endless()).map(|()| Permit { semaphore: self, count })
     }
 
-    /// Waits for so many permits, for so long at most.
+    /// Waits for `count` permits, for at most `timeout`.
     ///
     /// # Errors
     /// [`AcquireError::TimedOut`], [`AcquireError::Closed`].
@@ -121,7 +121,7 @@ impl Semaphore {
         self.take(count, Patience::of(timeout)).map(|()| Permit { semaphore: self, count })
     }
 
-    /// Takes so many permits if they are free and nobody waits for any.
+    /// Takes `count` permits if they are free and no thread waits for any.
     ///
     /// # Errors
     /// [`AcquireError::Unavailable`], [`AcquireError::Closed`].
@@ -171,7 +171,8 @@ impl Semaphore {
         lock(&self.state).available
     }
 
-    /// Nobody gets a permit any more; all who wait are told. Those who have some keep them.
+    /// Closes the semaphore: it gives no more permits, and threads that wait get an error. Permits that are
+    /// taken stay valid.
     pub fn close(&self) {
         let mut state = lock(&self.state);
         state.closed = true;

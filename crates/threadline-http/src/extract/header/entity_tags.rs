@@ -51,7 +51,7 @@ pub enum EntityTags {
 pub struct IfNoneMatch(pub EntityTags);
 
 /// What the client means to change (RFC 9110 §13.1.1): if that is no longer current, the answer is
-/// 412, and nobody's change is lost.
+/// 412, and no change is lost.
 ///
 /// ```
 /// use threadline_http::FromHeader;
@@ -127,7 +127,7 @@ fn opaque(tag: &str) -> &str {
     tag.strip_prefix("W/").unwrap_or(tag)
 }
 
-/// A text that is no list of entity tags.
+/// A text that is not a list of entity tags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotEntityTags;
 

@@ -141,7 +141,7 @@ impl FromHeader for ContentType {
     }
 }
 
-/// A text that is no media type.
+/// A text that is not a media type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotAMediaType;
 

@@ -24,7 +24,7 @@ use crate::response::Response;
 
 const SCHEME: &str = "HMAC-SHA256";
 
-/// Keys have at least so many bytes: fewer can be guessed.
+/// The least length of a key in bytes: a shorter one can be guessed.
 const KEY_LEN_MIN: usize = 16;
 
 /// A signature that was found to be good. Left in the request's extensions, for handlers that must
@@ -40,7 +40,7 @@ const KEY_LEN_MIN: usize = 16;
 /// static SEEN: Mutex<Option<HashSet<String>>> = Mutex::new(None);
 ///
 /// fn pay(Extension(signed): Extension<SignedBy>) -> Result<(), Status> {
-///     // Emptied every few minutes by somebody else.
+///     // Another thread empties it every few minutes.
 ///     let is_new = SEEN.lock().unwrap().get_or_insert_default().insert(signed.signature);
 ///     if is_new { Ok(()) } else { Err(Status::CONFLICT) }
 /// }
@@ -92,7 +92,7 @@ impl Default for SignedRequests {
 }
 
 impl SignedRequests {
-    /// Without keys: lets nobody through yet.
+    /// Without keys: refuses all requests until one is added.
     pub fn new() -> Self {
         SignedRequests { keys: Vec::new(), window: Duration::from_secs(300) }
     }
@@ -271,7 +271,7 @@ fn refused(hint: &str) -> Response {
     response.with_body(format!("401 Unauthorized: {hint}\n"))
 }
 
-/// What stands behind the scheme in the one `Authorization` field. Two fields are none: nobody says
+/// The text after the scheme in the `Authorization` field. `None` if there are two such fields: no rule says
 /// which one counts.
 fn credentials<'a>(request: &Request<'a>, scheme: &str) -> Option<&'a str> {
     let mut fields = request.headers().all("authorization");

@@ -1,4 +1,4 @@
-//! Token buckets by key, at most so many (generic cell rate algorithm, ITU-T I.371).
+//! A bounded number of token buckets by key (generic cell rate algorithm, ITU-T I.371).
 //!
 //! A bucket is one number: when it will be full again. An absent one is full. The map is split, each
 //! part behind a lock of its own that is held for one look-up. The clock is the caller's.
@@ -74,14 +74,14 @@ pub(super) struct Buckets {
     keys_max_per_part: usize,
 }
 
-/// So many locks, for so many cores that would wait for each other at one.
+/// The number of locks. Cores would wait for each other at a single one.
 const PARTS: usize = 16;
 
 #[derive(Default)]
 struct Part {
     /// By the key's hash, when its bucket is full, in ticks since the epoch.
     full_at: HashMap<u64, u64>,
-    /// The bucket of all keys for which there is no place.
+    /// The bucket of all keys that have none of their own for want of room.
     common: u64,
     /// No bucket can be forgotten before: looking for one would be a waste.
     sweep_at: u64,
@@ -127,7 +127,7 @@ fn decide(pace: Pace, missing: u64) -> (Verdict, u64) {
 }
 
 impl Part {
-    /// The bucket of a key; the common one if there is no place for it.
+    /// The bucket of a key; the common one if there is no room for another.
     fn bucket(&mut self, key: u64, now: u64, keys_max: usize) -> &mut u64 {
         let is_known = self.full_at.contains_key(&key);
         if !is_known && self.full_at.len() >= keys_max && now >= self.sweep_at {

@@ -22,12 +22,12 @@ use buckets::{Buckets, Quota, Verdict};
 /// The hash of what a request is counted under; `None` if it is not counted.
 type Key = dyn Fn(&Request<'_>, &RandomState) -> Option<u64> + Send + Sync;
 
-/// Middleware that gives each client so many requests in a period, and answers those beyond 429 with
+/// Middleware that limits the requests of each client in a period; the others get a 429 with
 /// `Retry-After`.
 ///
 /// A client has a bucket of tokens that fills evenly; a request takes one. Clients are told apart by
 /// address, IPv6 ones by their /64 network, or by what [`RateLimit::by`] says. Behind a proxy every
-/// peer is the proxy: use [`RateLimit::by`] with what the proxy says, if nobody else can say it.
+/// peer is the proxy: use [`RateLimit::by`] with the proxy's field, if only the proxy can set it.
 ///
 /// Responses have `ratelimit-limit`, `ratelimit-remaining` and `ratelimit-reset`, the seconds until
 /// the bucket is full; with several layers of this kind, the outermost one's.
@@ -63,7 +63,7 @@ const KEYS_MAX: usize = 65_536;
 
 impl RateLimit {
     /// `count` requests in each `period`, all of them at once if a client likes. A `count` of 0 is
-    /// taken for 1; a `period` of no time, and a rate above one a nanosecond, limit nobody.
+    /// taken for 1; with a `period` of zero, or a rate above one a nanosecond, there is no limit.
     pub fn new(count: u32, period: Duration) -> Self {
         let quota = Quota::new(count, period);
         RateLimit {
