@@ -1,6 +1,11 @@
 //! threadline itself with the benchmarks' workload, through its public API only.
 //!
-//! `--addr ADDRESS --proto http|line|stream --model NAME --shards N --pool-threads N --nice N`
+//! `--help` lists its arguments. The runner looks there which settings this build has, so that it can
+//! measure an older one as well.
+//!
+//! - `overload`: the routes of the overload scenarios
+
+mod overload;
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -10,8 +15,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use threadline::http::{Body, Json, Path, Request, Response, Router};
-use threadline::{Connection, Lines, Server};
+use clap::Parser;
+use threadline::http::{Body, HttpSettings, Json, Path, Request, Response, Router};
+use threadline::{Connection, Lines, Model, Running, Server, Settings};
 use threadline_bench_workload::{Order, User};
 
 static CALLS: AtomicU64 = AtomicU64::new(0);
@@ -67,38 +73,105 @@ fn echo(mut connection: Connection) -> io::Result<()> {
     }
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let mut server = Server::new();
-    let (mut address, mut proto) = ("127.0.0.1:0".to_owned(), "http".to_owned());
-    let mut arguments = std::env::args().skip(1);
-    while let Some(name) = arguments.next() {
-        let value = arguments.next().ok_or_else(|| format!("{name} needs a value"))?;
-        match name.as_str() {
-            "--addr" => address = value,
-            "--proto" => proto = value,
-            "--model" => server = server.model(value.parse()?),
-            "--shards" => server = server.shards(value.parse()?),
-            "--pool-threads" => server = server.pool_threads(value.parse()?),
-            "--nice" => {
-                let nice = value.parse()?;
-                server = server.settings(|settings| settings.pool_nice = nice);
-            }
-            _ => return Err(format!("unknown: {name}").into()),
+/// Serves the benchmarks' workload. A line on standard input asks for the counters; its end ends the
+/// service.
+#[derive(Debug, Parser)]
+#[command(args_override_self = true)] // a scenario's own settings go before those of the command line
+struct Arguments {
+    /// Where to listen
+    #[arg(long, default_value = "127.0.0.1:0")]
+    addr: String,
+    /// What is spoken: http, line or stream
+    #[arg(long, default_value = "http")]
+    proto: String,
+    /// Adds the routes of the overload scenarios
+    #[arg(long)]
+    overload: bool,
+    /// The concurrency model
+    #[arg(long)]
+    model: Option<Model>,
+    /// Event loops
+    #[arg(long)]
+    shards: Option<usize>,
+    /// The most pool threads there may be
+    #[arg(long)]
+    pool_threads: Option<usize>,
+    /// Seconds that a pool thread stays without work
+    #[arg(long)]
+    pool_keep_alive: Option<f64>,
+    /// Nice value of pool threads
+    #[arg(long)]
+    nice: Option<u8>,
+    /// Seconds that a request body may take
+    #[arg(long)]
+    body_timeout: Option<f64>,
+}
+
+impl Arguments {
+    /// Changes the settings that were asked for; the others keep their defaults.
+    fn change(&self, settings: &mut Settings) {
+        if let Some(model) = self.model {
+            settings.model = model;
+        }
+        if let Some(shards) = self.shards {
+            settings.shards = shards;
+        }
+        if let Some(threads) = self.pool_threads {
+            settings.pool_threads_max = threads;
+        }
+        if let Some(seconds) = self.pool_keep_alive {
+            settings.pool_keep_alive = Duration::from_secs_f64(seconds);
+        }
+        if let Some(nice) = self.nice {
+            settings.pool_nice = nice;
         }
     }
-    let server = match proto.as_str() {
-        "http" => server.http(&address, router()),
-        "line" => server.lines(&address, Lines::new(|line, _| Some(line.to_owned()))),
-        "stream" => server.stream(&address, echo),
-        _ => return Err(format!("unknown protocol: {proto}").into()),
+
+    fn http_settings(&self) -> HttpSettings {
+        let mut settings = HttpSettings::default();
+        if let Some(seconds) = self.body_timeout {
+            settings.timeouts.body = Some(Duration::from_secs_f64(seconds));
+        }
+        settings
+    }
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let arguments = Arguments::parse();
+    let server = Server::new().settings(|settings| arguments.change(settings));
+    let address = &arguments.addr;
+    let server = match arguments.proto.as_str() {
+        "http" if arguments.overload => {
+            server.http(address, overload::routes(router()).settings(arguments.http_settings()))
+        }
+        "http" => server.http(address, router().settings(arguments.http_settings())),
+        "line" => server.lines(address, Lines::new(|line, _| Some(line.to_owned()))),
+        "stream" => server.stream(address, echo),
+        proto => return Err(format!("unknown protocol: {proto}").into()),
     };
     let service = server.start()?;
     println!("listening on {}", service.addresses()[0]);
-    // A line on standard input asks for the counters; its end ends the service.
     let mut line = String::new();
     while io::stdin().read_line(&mut line)? > 0 {
-        eprintln!("{:?}\n{:?}", service.counts(), service.gauges());
+        println!("{}", state(&service));
         line.clear();
     }
     Ok(())
+}
+
+/// The counters and gauges, as one line of JSON.
+fn state(service: &Running) -> serde_json::Value {
+    let counts: serde_json::Map<_, _> =
+        service.counts().iter().map(|(name, count)| (name.to_owned(), count.into())).collect();
+    let gauges = service.gauges();
+    serde_json::json!({
+        "counts": counts,
+        "gauges": {
+            "connections": gauges.connections,
+            "pool_threads": gauges.pool_threads,
+            "pool_busy": gauges.pool_busy,
+            "pool_queue": gauges.pool_queue,
+        },
+        "sleeps": overload::SLEEPS.load(Ordering::Relaxed),
+    })
 }

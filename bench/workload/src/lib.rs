@@ -6,6 +6,8 @@
 //! | `POST /orders`, an [`Order`] of about 1 KB as JSON | the same, parsed and written again |
 //! | `POST /upload`, 100 KB | how many bytes came, as text; they are read while they arrive |
 //! | `GET /file` | [`file`], 1 MB, from a file on disk |
+//!
+//! The overload scenarios have more, which only threadline's service answers: see its `overload.rs`.
 
 use serde::{Deserialize, Serialize};
 
@@ -64,3 +66,33 @@ pub fn order() -> Vec<u8> {
 pub fn file() -> Vec<u8> {
     (0..FILE_LEN).map(|at| (at % 251) as u8).collect()
 }
+
+/// Bytes of a large reply.
+pub const LARGE_LEN: usize = 10 * 1024 * 1024;
+
+/// What `GET /large/{kind}` answers: bytes that cannot be compressed.
+pub fn large() -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    };
+    std::iter::repeat_with(next).take(LARGE_LEN / 8).flatten().collect()
+}
+
+/// How the service may hold a large reply: `GET /large/{kind}`.
+pub const LARGE_KINDS: [&str; 5] = ["static", "owned", "file", "iterator", "compressed"];
+
+/// How many routes `/cold/{number}` there are.
+pub const COLD_ROUTES: usize = 256;
+
+/// What `GET /argon2` hashes.
+pub const PASSWORD: &[u8] = b"correct horse battery staple";
+
+/// And with which salt.
+pub const SALT: &[u8] = b"threadline-bench";
+
+/// What it answers: Argon2id of the password, 19 MiB, two passes, one lane; in hexadecimal digits.
+pub const ARGON2_ANSWER: &str = "210a22407cf5d50554ab62a4dedca1e2d88f6b161146c6bcbcb6a1008539a3ab";
