@@ -49,6 +49,9 @@ pub struct Arguments {
     /// The server has cores of its own: let nobody else have the generator's (nice -20)
     #[arg(long)]
     pub own_core: bool,
+    /// The server has the same cores: sleep while there is nothing to do
+    #[arg(long)]
+    pub sleeps: bool,
     /// Process id of the server, to report what it used
     #[arg(long)]
     pub pid: Option<u32>,

@@ -87,6 +87,7 @@ fn http(arguments: &Arguments, path: &str) -> (Vec<u8>, Vec<u8>) {
         "/sleep" => ("GET", plain, None, b"slept".to_vec()),
         "/mixed" => ("GET", plain, None, b"mixed".to_vec()),
         "/cpu" => ("GET", plain, None, b"spun".to_vec()),
+        "/argon2" => ("GET", plain, None, workload::ARGON2_ANSWER.into()),
         "/file" => ("GET", plain, None, workload::file()),
         "/orders" => ("POST", json, Some(workload::order()), workload::order()),
         "/upload" => {

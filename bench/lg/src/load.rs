@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::time::Timespec;
 use serde::Serialize;
 
@@ -121,6 +122,18 @@ const FIRST_REPLY: Duration = Duration::from_secs(5);
 /// So many slow replies are looked after between two looks at the measured connections.
 const SLOW_AT_ONCE: usize = 1;
 
+/// The longest sleep of a generator that sleeps: how late it may notice the end of the warm-up.
+const SLEEP_MAX: Duration = Duration::from_millis(10);
+
+/// Waits until one of the descriptors is ready or the time is over.
+fn wait(descriptors: &mut [PollFd<'_>], limit: Duration) -> io::Result<()> {
+    let limit = Timespec { tv_sec: 0, tv_nsec: i64::from(limit.subsec_nanos()) };
+    match poll(descriptors, Some(&limit)) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Runs the load that was asked for.
 pub fn run(arguments: &Arguments) -> io::Result<Report> {
     if !arguments.addr.ip().is_loopback() {
@@ -196,6 +209,10 @@ impl Load<'_> {
         connection.send(self.fast.request())?;
         let deadline = Instant::now() + FIRST_REPLY;
         while connection.receive(&mut self.fast, &mut self.input)? == 0 {
+            if self.arguments.sleeps {
+                let mut reply = [PollFd::new(&connection.stream, PollFlags::IN)];
+                wait(&mut reply, SLEEP_MAX)?;
+            }
             if Instant::now() > deadline {
                 let message = format!("connection {number} was not served within {FIRST_REPLY:?}");
                 return Err(io::Error::new(io::ErrorKind::TimedOut, message));
@@ -281,6 +298,9 @@ impl Load<'_> {
             if self.arguments.slow > 0 {
                 found |= self.serve_events(Which::Slow, &mut slow_events)?;
             }
+            if !found && self.arguments.sleeps {
+                self.sleep(schedule.as_ref())?;
+            }
             if !found {
                 self.idle += looked.elapsed();
             }
@@ -317,6 +337,15 @@ impl Load<'_> {
             self.receive(event.data.u64() as usize);
         }
         Ok(!events.is_empty())
+    }
+
+    /// Waits for a reply, or until the next request is due.
+    fn sleep(&self, schedule: Option<&Schedule>) -> io::Result<()> {
+        let until =
+            schedule.map_or(SLEEP_MAX, |schedule| schedule.until_next(self.began.elapsed()));
+        let mut replies =
+            [&self.fast_epoll, &self.slow_epoll].map(|epoll| PollFd::new(epoll, PollFlags::IN));
+        wait(&mut replies, until.min(SLEEP_MAX))
     }
 
     fn receive(&mut self, slot: usize) {
@@ -438,6 +467,12 @@ struct Schedule {
 impl Schedule {
     fn new(rate: f64) -> Self {
         Schedule { interval_nanos: 1e9 / rate.max(1e-3), sent: 0 }
+    }
+
+    /// How long until the next request is due.
+    fn until_next(&self, now: Duration) -> Duration {
+        let due = Duration::from_nanos((self.sent as f64 * self.interval_nanos) as u64);
+        due.saturating_sub(now)
     }
 
     /// The next request that is due by now: when, in nanoseconds since the start.
