@@ -85,6 +85,23 @@ fn run_one(scenario: &Scenario, server: &str, load: &Load) -> Result<Value, Stri
     serde_json::from_slice(&output.stdout).map_err(|error| format!("{server}: {error}"))
 }
 
+/// Reads where a server says that it listens.
+pub fn said_address(stdout: &mut impl BufRead, server: &str) -> Result<String, String> {
+    let line = read_line(stdout).map_err(|error| format!("{server}: {error}"))?;
+    let address = line.strip_prefix("listening on ").map(str::to_owned);
+    address.ok_or_else(|| format!("{server} did not say where it listens: {line}"))
+}
+
+/// Reads a line, without its end.
+pub fn read_line(input: &mut impl BufRead) -> Result<String, String> {
+    let mut line = String::new();
+    match input.read_line(&mut line) {
+        Ok(0) => Err("its output has ended".to_owned()),
+        Ok(_) => Ok(line.trim().to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 /// The program on its core, by util-linux's `taskset`.
 fn pinned(program: impl AsRef<std::ffi::OsStr>, cores: Cores, core: &str) -> Command {
     match cores {
@@ -116,16 +133,13 @@ impl Running {
         let address = match known_address {
             Some(address) => address,
             None => {
-                let mut line = String::new();
                 let stdout = child.stdout.as_mut().ok_or("no standard output")?;
-                let read = BufReader::new(stdout).read_line(&mut line);
-                let address = line.trim().strip_prefix("listening on ").map(str::to_owned);
-                match (read, address) {
-                    (Ok(_), Some(address)) => address,
-                    _ => {
+                match said_address(&mut BufReader::new(stdout), server) {
+                    Ok(address) => address,
+                    Err(error) => {
                         let _ = child.kill();
                         let _ = child.wait();
-                        return Err(format!("{server} did not say where it listens"));
+                        return Err(error);
                     }
                 }
             }

@@ -22,16 +22,20 @@ pub fn generator() -> PathBuf {
     built().join("lg")
 }
 
+/// One of the programs that are built with this one.
+pub fn built_program(name: &str) -> Result<PathBuf, String> {
+    let path = built().join(name);
+    if path.exists() {
+        return Ok(path);
+    }
+    Err(format!("{name} is not built: run `cargo build --release` in bench/"))
+}
+
 /// The command that starts a server, or why it cannot be had. It prints `listening on ADDRESS`, or the
 /// address is known beforehand.
 pub fn command(name: &str) -> Result<(Command, Option<String>), String> {
     let ours = |program: &str, arguments: &str| {
-        let path = built().join(program);
-        if !path.exists() {
-            let build = "cargo build --release";
-            return Err(format!("{program} is not built: run `{build}` in bench/"));
-        }
-        let mut command = Command::new(path);
+        let mut command = Command::new(built_program(program)?);
         command.args(arguments.split_whitespace());
         Ok((command, None))
     };
