@@ -7,6 +7,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
+use crate::overload::{Figures, Setup};
 use crate::round::Run;
 use crate::scenario::Scenario;
 
@@ -139,7 +140,8 @@ fn memory_lines(scenario: &Scenario, runs: &[Run]) -> String {
     if text.is_empty() { text } else { format!("\n{text}") }
 }
 
-fn median(mut numbers: Vec<f64>) -> f64 {
+/// The median, without what is not a number.
+pub fn median(mut numbers: Vec<f64>) -> f64 {
     numbers.retain(|number| !number.is_nan());
     numbers.sort_by(f64::total_cmp);
     match numbers.len() {
@@ -151,6 +153,39 @@ fn median(mut numbers: Vec<f64>) -> f64 {
 
 /// Writes every raw run, with when, where and of what commit.
 pub fn save(folder: &Path, scenario: &Scenario, runs: &[Run]) -> Result<PathBuf, String> {
+    let raw: Vec<Value> = (runs.iter())
+        .map(|run| {
+            let load = &scenario.loads[run.load].label;
+            json!({"server": run.server, "load": load, "round": run.round, "report": run.report})
+        })
+        .collect();
+    let further = [("rounds", json!(scenario.rounds)), ("seconds", json!(scenario.seconds))];
+    write(folder, scenario.name, raw, &further)
+}
+
+/// Writes every round of an overload scenario, with the same particulars.
+pub fn save_rounds(
+    folder: &Path,
+    name: &str,
+    rounds: &[Figures],
+    setup: &Setup,
+) -> Result<PathBuf, String> {
+    let raw: Vec<Value> = rounds.iter().map(Figures::to_json).collect();
+    let further = [
+        ("rounds", json!(rounds.len())),
+        ("seconds", json!(setup.seconds())),
+        ("clients", json!(setup.clients)),
+        ("service_arguments", json!(setup.service_arguments)),
+    ];
+    write(folder, name, raw, &further)
+}
+
+fn write(
+    folder: &Path,
+    name: &str,
+    raw: Vec<Value>,
+    further: &[(&str, Value)],
+) -> Result<PathBuf, String> {
     let say = |program: &str, arguments: &[&str]| {
         let output = Command::new(program).args(arguments).output();
         let text = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
@@ -159,14 +194,8 @@ pub fn save(folder: &Path, scenario: &Scenario, runs: &[Run]) -> Result<PathBuf,
     let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let cpu = cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("unknown");
     let date = say("date", &["-u", "+%Y-%m-%dT%H%M"]);
-    let raw: Vec<Value> = (runs.iter())
-        .map(|run| {
-            let load = &scenario.loads[run.load].label;
-            json!({"server": run.server, "load": load, "round": run.round, "report": run.report})
-        })
-        .collect();
-    let document = json!({
-        "scenario": scenario.name,
+    let mut document = json!({
+        "scenario": name,
         "date": date,
         "commit": say("git", &["rev-parse", "HEAD"]),
         "machine": {
@@ -175,12 +204,13 @@ pub fn save(folder: &Path, scenario: &Scenario, runs: &[Run]) -> Result<PathBuf,
             "kernel": say("uname", &["-sr"]),
             "rustc": say("rustc", &["--version"]),
         },
-        "rounds": scenario.rounds,
-        "seconds": scenario.seconds,
         "runs": raw,
     });
+    for (key, value) in further {
+        document[*key] = value.clone();
+    }
     fs::create_dir_all(folder).map_err(|error| error.to_string())?;
-    let file = folder.join(format!("{date}-{}.json", scenario.name));
+    let file = folder.join(format!("{date}-{name}.json"));
     let text = serde_json::to_string(&document).map_err(|error| error.to_string())?;
     fs::write(&file, text).map_err(|error| error.to_string())?;
     Ok(file)
