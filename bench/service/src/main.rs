@@ -102,6 +102,9 @@ struct Arguments {
     /// Nice value of pool threads
     #[arg(long)]
     nice: Option<u8>,
+    /// The most bytes that may be held because peers are slow
+    #[arg(long)]
+    waiting_bytes_max: Option<usize>,
     /// Seconds that a request body may take
     #[arg(long)]
     body_timeout: Option<f64>,
@@ -124,6 +127,9 @@ impl Arguments {
         }
         if let Some(nice) = self.nice {
             settings.pool_nice = nice;
+        }
+        if let Some(bytes) = self.waiting_bytes_max {
+            settings.waiting_bytes_max = bytes;
         }
     }
 
@@ -171,6 +177,7 @@ fn state(service: &Running) -> serde_json::Value {
             "pool_threads": gauges.pool_threads,
             "pool_busy": gauges.pool_busy,
             "pool_queue": gauges.pool_queue,
+            "waiting_bytes": gauges.waiting_bytes,
         },
         "sleeps": overload::SLEEPS.load(Ordering::Relaxed),
     })

@@ -3,6 +3,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
 use threadline_bench_workload::{LARGE_KINDS, large};
 
 use super::calls::call;
@@ -39,6 +40,8 @@ fn of_kind(setup: &Setup, figures: &mut Figures, kind: &str, content: &[u8]) -> 
     let ordinary = what("ordinary clients beside them");
     let beside = Traffic::measure(setup, &service, figures, ordinary, ORDINARY)?;
     let busy = service.held_threads()?;
+    let waiting = service.look()?.pointer("/gauges/waiting_bytes").and_then(Value::as_f64);
+    let waiting = waiting.map_or(f64::NAN, |bytes| bytes / 1024.0 / 1024.0);
     let (peak, sockets) = (service.rss_peak_mb(), socket_memory_mb() - sockets);
     let (tally, gone) = crowd.leave(Leave::Close)?;
     let limit = setup.pick(Duration::from_secs(40), Duration::from_secs(1));
@@ -55,6 +58,8 @@ fn of_kind(setup: &Setup, figures: &mut Figures, kind: &str, content: &[u8]) -> 
     figures.add(what("blocking calls/s alone"), alone.slow_rate(), "");
     figures.add_wanted(what("blocking calls/s beside them"), beside.slow_rate(), "", "as alone");
     figures.add_wanted(what("pool threads held by them"), busy, "", "0");
+    let wanted = format!("at most {}", WAITING_MAX / 1024 / 1024);
+    figures.add_wanted(what("waiting bytes, as the service counts"), waiting, "MB", wanted);
     figures.add(what("resident before them"), resident, "MB");
     let wanted = format!("at most {}", WAITING_MAX / 1024 / 1024 + REST_MB as u64);
     figures.add_wanted(what("resident, peak"), peak, "MB", wanted);
