@@ -78,3 +78,25 @@ fn hierarchy(mounts: &str) -> Option<(PathBuf, &'static Files)> {
     }
     version_2
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_memory_controller_of_version_1_is_found_among_the_mounts() {
+        let mounts = "proc /proc proc rw 0 0\n\
+            cgroup /sys/fs/cgroup/cpu cgroup rw,cpu 0 0\n\
+            cgroup /sys/fs/cgroup/memory cgroup rw,relatime,memory 0 0\n";
+        let (root, files) = hierarchy(mounts).expect("it is there");
+        assert_eq!(root, Path::new("/sys/fs/cgroup/memory"));
+        assert_eq!(files.limit, "memory.limit_in_bytes");
+    }
+
+    #[test]
+    fn a_hierarchy_without_the_memory_controller_is_no_use() {
+        let folder = std::env::temp_dir();
+        let mounts = format!("cgroup2 {} cgroup2 rw 0 0\n", folder.display());
+        assert!(hierarchy(&mounts).is_none());
+    }
+}

@@ -125,3 +125,34 @@ fn short(value: f64) -> String {
         _ => format!("{value:.0}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn round(rate: f64) -> Figures {
+        let mut figures = Figures::default();
+        figures.add("rate", rate, "");
+        figures.add_wanted("latency", f64::NAN, "ms", "at most 1");
+        figures.must(rate > 1.0, || "it is too slow".to_owned());
+        figures.note("a remark".to_owned());
+        figures
+    }
+
+    #[test]
+    fn the_table_has_medians_and_what_could_not_be_measured() {
+        let text = table("name", "About", &Setup::default(), &[3.0, 5.0, 400.0].map(round));
+        assert!(text.contains("| rate | 5.00 (3.00..400) |  |"), "{text}");
+        assert!(text.contains("| latency | not measured | at most 1 |"), "{text}");
+        assert_eq!(text.matches("a remark").count(), 1, "{text}");
+        assert!(!text.contains("failed"), "{text}");
+    }
+
+    #[test]
+    fn a_failed_check_is_in_the_table() {
+        let rounds = [5.0, 0.5].map(round);
+        assert_eq!([true, false], [0, 1].map(|at: usize| rounds[at].is_right()));
+        let text = table("name", "About", &Setup::default(), &rounds);
+        assert!(text.contains("- **failed**: it is too slow"), "{text}");
+    }
+}

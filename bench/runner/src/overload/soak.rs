@@ -60,29 +60,8 @@ pub fn run(setup: &Setup, figures: &mut Figures) -> Result<(), String> {
     let state = service.look()?;
     let (tally, _) = steady.leave(Leave::Close)?;
 
-    let rows = [
-        ("descriptors", before.descriptors, after.descriptors, DESCRIPTORS_MORE, ""),
-        ("threads", before.threads, after.threads, THREADS_MORE, ""),
-        (
-            "resident",
-            before.rss_mb,
-            after.rss_mb,
-            RSS_MORE_MB.max(before.rss_mb * RSS_MORE_SHARE),
-            "MB",
-        ),
-    ];
-    for (what, before, after, more, unit) in rows {
-        figures.add(format!("{what} after {} s", first.as_secs()), before, unit);
-        let wanted = format!("at most {:.0}", before + more);
-        figures.add_wanted(format!("{what} at the end"), after, unit, wanted);
-        figures.must(after <= before + more, || {
-            format!(
-                "{what} have grown from {before:.0} after {} s to {after:.0} {unit} after {} s",
-                first.as_secs(),
-                began.elapsed().as_secs()
-            )
-        });
-    }
+    let whens = [first, began.elapsed()];
+    compare(before, after, whens, figures);
     figures.add("answers to ordinary clients", tally.answered(200) as f64, "");
     figures.add("waves of bad clients", f64::from(waves), "");
     let counts = state["counts"].as_object().into_iter().flatten();
@@ -95,6 +74,27 @@ pub fn run(setup: &Setup, figures: &mut Figures) -> Result<(), String> {
     let panics = state.pointer("/counts/engine_panics").and_then(serde_json::Value::as_u64);
     figures.must(panics == Some(0), || format!("panics of the engine itself: {panics:?}"));
     Ok(())
+}
+
+/// Fails the run if the service has grown, and says in what.
+fn compare(before: Sample, after: Sample, whens: [Duration; 2], figures: &mut Figures) {
+    let rss_more = RSS_MORE_MB.max(before.rss_mb * RSS_MORE_SHARE);
+    let rows = [
+        ("descriptors", before.descriptors, after.descriptors, DESCRIPTORS_MORE),
+        ("threads", before.threads, after.threads, THREADS_MORE),
+        ("resident MB", before.rss_mb, after.rss_mb, rss_more),
+    ];
+    let [first, last] = whens.map(|when| when.as_secs());
+    for (what, before, after, more) in rows {
+        figures.add(format!("{what} after {first} s"), before, "");
+        let wanted = format!("at most {:.0}", before + more);
+        figures.add_wanted(format!("{what} at the end"), after, "", wanted);
+        figures.must(after <= before + more, || {
+            format!(
+                "{what} have grown from {before:.0} after {first} s to {after:.0} after {last} s"
+            )
+        });
+    }
 }
 
 /// They stay from the beginning to the end.
@@ -180,4 +180,36 @@ fn at_rest(service: &mut Service, steady: &Crowd, sizes: &Sizes) -> Result<Sampl
         threads: service.threads(),
         rss_mb: service.rss_mb(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn compared(after: Sample) -> Figures {
+        let before = Sample { descriptors: 33.0, threads: 10.0, rss_mb: 300.0 };
+        let mut figures = Figures::default();
+        compare(before, after, [60, 1200].map(Duration::from_secs), &mut figures);
+        figures
+    }
+
+    #[test]
+    fn what_stays_about_the_same_is_right() {
+        assert!(compared(Sample { descriptors: 33.0, threads: 12.0, rss_mb: 320.0 }).is_right());
+    }
+
+    #[test]
+    fn each_that_grows_fails_and_is_named() {
+        let same = Sample { descriptors: 33.0, threads: 10.0, rss_mb: 300.0 };
+        for (name, after) in [
+            ("descriptors", Sample { descriptors: 40.0, ..same }),
+            ("threads", Sample { threads: 20.0, ..same }),
+            ("resident MB", Sample { rss_mb: 400.0, ..same }),
+            // A service that has ended has no memory that could be read.
+            ("resident MB", Sample { rss_mb: f64::NAN, ..same }),
+        ] {
+            let text = compared(after).to_json()["failures"].to_string();
+            assert!(text.contains(name) && text.contains("after 60 s"), "{name}: {text}");
+        }
+    }
 }
