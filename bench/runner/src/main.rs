@@ -3,7 +3,7 @@
 //! - `scenario`: what is measured, and with which parameters
 //! - `servers`: what is measured against what, and how each is started
 //! - `round`: one server, one load
-//! - `overload`: slow clients and overload, each a course of its own
+//! - `overload`: slow clients and overload: scenarios with phases, a file for each
 //! - `report`: medians, spread and ratios, as a table and as a JSON file
 //!
 //! Each round runs every server of a scenario once, in random order, pinned to other cores than the
@@ -19,6 +19,7 @@ mod servers;
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 
@@ -51,14 +52,19 @@ struct Arguments {
     #[arg(long)]
     clients: Option<usize>,
     /// Overload: minutes of the soak
-    #[arg(long, default_value_t = 20.0)]
-    minutes: f64,
+    #[arg(long, default_value = "20", value_parser = minutes)]
+    minutes: Duration,
     /// Overload: further arguments of the service, as one text: "--model pool --shards 1"
     #[arg(long, allow_hyphen_values = true, default_value = "")]
     service: String,
     /// Overload: the service's program, of another commit for example; default: the one built with this
     #[arg(long)]
     service_program: Option<PathBuf>,
+}
+
+fn minutes(text: &str) -> Result<Duration, String> {
+    let minutes: f64 = text.parse().map_err(|_| "expected a number of minutes".to_owned())?;
+    Duration::try_from_secs_f64(minutes * 60.0).map_err(|error| error.to_string())
 }
 
 /// The list of scenarios for `--help`.

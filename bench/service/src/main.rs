@@ -97,8 +97,8 @@ struct Arguments {
     #[arg(long)]
     pool_threads: Option<usize>,
     /// Seconds that a pool thread stays without work
-    #[arg(long)]
-    pool_keep_alive: Option<f64>,
+    #[arg(long, value_parser = seconds)]
+    pool_keep_alive: Option<Duration>,
     /// Nice value of pool threads
     #[arg(long)]
     nice: Option<u8>,
@@ -106,8 +106,13 @@ struct Arguments {
     #[arg(long)]
     waiting_bytes_max: Option<usize>,
     /// Seconds that a request body may take
-    #[arg(long)]
-    body_timeout: Option<f64>,
+    #[arg(long, value_parser = seconds)]
+    body_timeout: Option<Duration>,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().map_err(|_| "expected a number of seconds".to_owned())?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }
 
 impl Arguments {
@@ -122,8 +127,8 @@ impl Arguments {
         if let Some(threads) = self.pool_threads {
             settings.pool_threads_max = threads;
         }
-        if let Some(seconds) = self.pool_keep_alive {
-            settings.pool_keep_alive = Duration::from_secs_f64(seconds);
+        if let Some(limit) = self.pool_keep_alive {
+            settings.pool_keep_alive = limit;
         }
         if let Some(nice) = self.nice {
             settings.pool_nice = nice;
@@ -135,8 +140,8 @@ impl Arguments {
 
     fn http_settings(&self) -> HttpSettings {
         let mut settings = HttpSettings::default();
-        if let Some(seconds) = self.body_timeout {
-            settings.timeouts.body = Some(Duration::from_secs_f64(seconds));
+        if let Some(limit) = self.body_timeout {
+            settings.timeouts.body = Some(limit);
         }
         settings
     }

@@ -1,4 +1,7 @@
-//! Calls whose clients go away while they wait for a thread: are they run all the same?
+//! `abandoned`: calls whose clients go away, by FIN and by reset, while the calls wait for a pool thread.
+//!
+//! Shows when the queue is empty, how many calls were run although nobody waited for them, and how long a new call
+//! of the same route waits.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};

@@ -1,4 +1,7 @@
-//! Single calls, one after the other, by an ordinary client.
+//! Single calls by an ordinary HTTP client, each timed and its answer checked.
+//!
+//! For first calls and new calls, of which there are few. Load is put on the service by `traffic`, bad
+//! clients by `crowd`.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};

@@ -1,4 +1,7 @@
-//! A control group with a memory limit, for one service. Version 1 and 2; taking one needs root.
+//! A control group with a memory limit, for one service.
+//!
+//! Version 1 and 2 of control groups, below the root of the hierarchy; this takes root. Scenarios go on without
+//! a group where there is none and look at the resident memory.
 
 use std::fs;
 use std::path::{Path, PathBuf};

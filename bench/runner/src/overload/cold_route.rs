@@ -1,4 +1,7 @@
-//! First calls of routes while pool threads are stuck in another: how long do they wait?
+//! `cold-route`: first calls of routes while all pool threads are stuck in another route.
+//!
+//! The stuck calls are the first ones of their route as well, as after a restart with a database that does not
+//! answer. First calls come one after the other, each to a route of its own.
 
 use std::time::Duration;
 

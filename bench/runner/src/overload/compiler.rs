@@ -1,4 +1,7 @@
-//! Computing on every core at the usual priority, as a compiler does.
+//! Threads that compute on every core at the usual priority, as a compiler does.
+//!
+//! They sort numbers that do not fit the core's own caches. Threads and not processes: the scheduler
+//! treats them alike outside of control groups.
 
 use std::hint::black_box;
 use std::sync::Arc;

@@ -1,4 +1,7 @@
-//! A service beside a compiler: is it slower than one that has a thread for each connection?
+//! `compiler`: a service beside threads that compute on every core at nice 0.
+//!
+//! Compares first calls of routes, and a route that blocks, with the same service under `ThreadPerConnection`,
+//! whose threads have nice 0 too. Clients have the highest priority, so that only the service waits for cores.
 
 use std::time::Duration;
 

@@ -1,4 +1,8 @@
-//! Password hashing beside a fast route: does either starve, and how many hashes have memory at a time?
+//! `computing`: password hashing beside a fast route.
+//!
+//! Shows each rate as a share of its rate alone, the latency of the fast route, and by the resident memory how many
+//! hashes run at a time. Each load has a service of its own, so that the memory of one does not count for the
+//! next.
 
 use super::service::Service;
 use super::traffic::{Measured, Traffic};

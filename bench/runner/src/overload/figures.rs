@@ -1,4 +1,7 @@
-//! What one round gave: figures, remarks, and what should never have happened.
+//! What one round of a scenario gave: figures with their goals, notes, and failed checks.
+//!
+//! Goals are printed and not checked, since they depend on the machine. A check is for what must hold on every
+//! machine; one that fails fails the run.
 
 use std::fmt::Write;
 

@@ -1,4 +1,7 @@
-//! Bodies of which half comes and then nothing, in little memory: does the service stay up?
+//! `half-sent`: bodies of which half arrives and then nothing, in a memory cgroup.
+//!
+//! All halves together are larger than the memory, so the service has to write them to files, or to refuse
+//! them. On tmpfs files are memory as well. The run fails if the service was killed.
 
 use std::path::Path;
 use std::time::Duration;

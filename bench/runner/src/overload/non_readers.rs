@@ -1,4 +1,8 @@
-//! Clients that ask for 10 MB and read none of it: what memory and which threads does that take?
+//! `non-readers`: clients that ask for 10 MB and read none of it, beside a blocking and a fast route.
+//!
+//! Each kind of body has a service of its own. Shows the memory that waiting replies take against the budget
+//! `waiting_bytes_max`, the pool threads that they hold, and when the memory is back. What the kernel buffers
+//! is counted for the whole system: with other programs on the machine it is no more than a hint.
 
 use std::fs;
 use std::time::{Duration, Instant};

@@ -1,4 +1,7 @@
 //! threadline's service as a process: started, asked for its counters, looked at in procfs.
+//!
+//! Settings are passed as flags. The service's help text says which flags this build has; others are left out
+//! with a note, so that the same scenario runs against an older build.
 
 use std::fs;
 use std::io::{BufReader, Write};

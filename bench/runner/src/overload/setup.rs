@@ -1,6 +1,10 @@
-//! Sizes and settings of a run.
+//! Sizes and settings of a run, from the command line.
+//!
+//! Each scenario has two sizes, the full one and the smallest at which everything still happens, which the smoke
+//! test uses. The number of bad clients and the time can be set for both.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// What the command line says about overload scenarios.
 #[derive(Debug, Clone, Default)]
@@ -11,8 +15,8 @@ pub struct Setup {
     pub clients: Option<usize>,
     /// Seconds of each measurement.
     pub seconds: Option<f64>,
-    /// Minutes of the soak.
-    pub minutes: f64,
+    /// How long the soak takes.
+    pub minutes: Duration,
     /// The service's program, if it is not the one that was built with this one.
     pub service_program: Option<PathBuf>,
     /// Further arguments of the service.

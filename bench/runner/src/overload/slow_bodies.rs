@@ -1,4 +1,7 @@
-//! Bodies that come slowly, beside a blocking route: do they keep pool threads?
+//! `slow-bodies`: request bodies that arrive slowly, beside a blocking and a fast route.
+//!
+//! Shows whether a body holds a pool thread while it arrives, whether that slows other calls down, and when the
+//! deadline of bodies ends the last of them. The service has its default settings.
 
 use std::time::{Duration, Instant};
 

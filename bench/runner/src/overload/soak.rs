@@ -39,7 +39,7 @@ struct Sizes {
 }
 
 pub fn run(setup: &Setup, figures: &mut Figures) -> Result<(), String> {
-    let total = setup.pick(Duration::from_secs_f64(setup.minutes * 60.0), Duration::from_secs(4));
+    let total = setup.pick(setup.minutes, Duration::from_secs(4));
     let sizes = Sizes {
         total,
         wave: setup.pick(Duration::from_secs(5), Duration::from_millis(700)),

@@ -1,4 +1,7 @@
 //! Measured load beside the bad clients: runs of `lg`, the generator, which checks every reply.
+//!
+//! The generator shares the cores with the service and sleeps while it has nothing to do. A service that does
+//! not answer it is a result here, not an error: figures are missing then, and a note says why.
 
 use std::process::{Child, Command, Stdio};
 

@@ -1,4 +1,7 @@
-//! What a client does.
+//! What a client does: its request, how fast it sends, whether it reads, which answers are right.
+//!
+//! A value that scenarios make by name (`Client::slow_body`) and clone; `member` carries it out on a
+//! connection.
 
 use std::time::Duration;
 

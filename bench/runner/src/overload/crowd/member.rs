@@ -1,4 +1,7 @@
 //! One client's connection: what it has sent, what has come.
+//!
+//! The crowd's loop tells it about events and ticks. It never waits: what cannot be sent or read at once goes on with
+//! the next event. Answers are parsed, checked and counted here.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};

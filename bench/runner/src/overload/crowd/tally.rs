@@ -1,4 +1,7 @@
-//! What has become of the clients.
+//! What has become of the clients of a crowd, as counts.
+//!
+//! The crowd's thread counts; scenarios take copies and wait for something in them. An answer is right if its
+//! status is one that the client expects and, for a 200, its body is too.
 
 use std::collections::BTreeMap;
 
