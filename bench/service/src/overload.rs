@@ -11,7 +11,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::path::PathBuf;
+use std::os::fd::AsRawFd;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -54,14 +54,17 @@ fn pieces() -> impl Iterator<Item = Vec<u8>> + Send + 'static {
     LARGE.chunks(PIECE_LEN).map(<[u8]>::to_vec)
 }
 
+/// A file without a name, since a service that is killed removes nothing. Each reply opens it anew.
 fn file() -> io::Result<Response> {
-    static PATH: LazyLock<PathBuf> = LazyLock::new(|| {
+    static FILE: LazyLock<File> = LazyLock::new(|| {
         let name = format!("threadline-bench-large-{}", std::process::id());
         let path = std::env::temp_dir().join(name);
         fs::write(&path, &*LARGE).expect("the file can be written");
-        path
+        let file = File::open(&path).expect("it was written");
+        fs::remove_file(&path).expect("it is ours");
+        file
     });
-    Ok(Response::bytes(Body::file(File::open(&*PATH)?)?))
+    Ok(Response::bytes(Body::file(File::open(format!("/proc/self/fd/{}", FILE.as_raw_fd()))?)?))
 }
 
 /// The bytes are random, so that what is compressed is 10 MB as well; the media type says text, so that
