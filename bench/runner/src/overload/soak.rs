@@ -35,6 +35,9 @@ struct Sizes {
     wave: Duration,
     long_wave: Duration,
     keep_alive: Duration,
+    /// How long no thread may have come or gone at rest: longer than pool threads stay without work, and as
+    /// long as memory that slow clients have used may take to go back to the system.
+    calm: Duration,
     clients: usize,
 }
 
@@ -45,6 +48,7 @@ pub fn run(setup: &Setup, figures: &mut Figures) -> Result<(), String> {
         wave: setup.pick(Duration::from_secs(5), Duration::from_millis(700)),
         long_wave: setup.pick(Duration::from_secs(45), Duration::from_secs(1)),
         keep_alive: setup.pick(Duration::from_secs(10), Duration::from_millis(500)),
+        calm: setup.pick(Duration::from_secs(30), Duration::from_secs(2)),
         clients: setup.clients(200, 20),
     };
     let keep_alive = sizes.keep_alive.as_secs_f64().to_string();
@@ -157,8 +161,7 @@ fn hasty(count: usize) -> Vec<Client> {
     clients
 }
 
-/// Waits until only the ordinary clients are left and no thread has come or gone for longer than pool threads
-/// stay without work.
+/// Waits until only the ordinary clients are left and no thread has come or gone for some time.
 fn at_rest(service: &mut Service, steady: &Crowd, sizes: &Sizes) -> Result<Sample, String> {
     let limit = Duration::from_secs(60);
     let open = steady.tally().open as f64;
@@ -166,14 +169,13 @@ fn at_rest(service: &mut Service, steady: &Crowd, sizes: &Sizes) -> Result<Sampl
         let left = service.number("/gauges/connections")? - open;
         return Err(format!("{left} connections are open {limit:?} after their clients have gone"));
     }
-    let calm = sizes.keep_alive + Duration::from_secs(2);
     let (mut threads, mut since) = (service.threads(), Instant::now());
-    super::wait_until(3 * calm + limit, || {
+    super::wait_until(3 * sizes.calm + limit, || {
         let now = service.threads();
         if now.total_cmp(&threads).is_ne() {
             (threads, since) = (now, Instant::now());
         }
-        since.elapsed() > calm
+        since.elapsed() > sizes.calm
     });
     Ok(Sample {
         descriptors: service.descriptors(),
