@@ -49,7 +49,7 @@ pub use builder::Builder;
 pub use histogram::Histogram;
 pub use many::{AsCompleted, Map, Until, Waited, as_completed, wait};
 pub use policy::{OnDrop, Policy};
-pub use pool::ThreadPool;
+pub use pool::{ThreadPool, Ticket};
 pub use queue::Priority;
 pub use rejected::{RejectReason, Rejected};
 pub use scope::Scope;

@@ -112,6 +112,38 @@ fn a_job_posted_while_the_lock_is_taken_is_run() {
     assert!(POSTED.load(Ordering::Relaxed) > 0, "no order in which the lock was taken");
 }
 
+/// Two jobs, one of which is withdrawn while the thread of the pool comes for them and others have the lock: that
+/// one runs or is dropped, once, and its place is free in the end. The other runs.
+#[test]
+fn a_job_that_is_withdrawn_runs_or_is_dropped_and_leaves_no_place_taken() {
+    static POSTED: AtomicUsize = AtomicUsize::new(0);
+    static DROPPED: AtomicUsize = AtomicUsize::new(0);
+    check(|| {
+        let pool = pool(1, FOR_EVER).threads_max(1).build().expect("a pool");
+        let latch = Latch::new(1);
+        let other = {
+            let (pool, latch) = (pool.clone(), Arc::clone(&latch));
+            thread::spawn(move || submit_countdown(&pool, &latch))
+        };
+        let ran = Arc::new(AtomicUsize::new(0));
+        let runs = Arc::clone(&ran);
+        let ticket = pool.try_submit(move || _ = runs.fetch_add(1, Ordering::Relaxed));
+        pool.withdraw(ticket.expect("room"));
+        latch.wait();
+        other.join().expect("submitter");
+        assert!(pool.shutdown(FOR_EVER));
+        let stats = pool.stats();
+        assert_eq!((stats.submitted, stats.queue_len), (2, 0));
+        assert_eq!(stats.completed + stats.cancelled, 2);
+        assert_eq!(ran.load(Ordering::Relaxed) as u64 + stats.cancelled, 1);
+        assert_eq!(Arc::strong_count(&ran), 1, "the job is gone");
+        POSTED.fetch_add(stats.posted as usize, Ordering::Relaxed);
+        DROPPED.fetch_add(stats.cancelled as usize, Ordering::Relaxed);
+    });
+    assert!(POSTED.load(Ordering::Relaxed) > 0, "no order in which the lock was taken");
+    assert!(DROPPED.load(Ordering::Relaxed) > 0, "no order in which it was dropped");
+}
+
 /// Posted while another thread closes the pool: it runs or comes back.
 #[test]
 fn a_job_posted_to_a_pool_that_closes_runs_or_comes_back() {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::builder::Settings;
-use crate::queue::Class;
+use crate::queue::{Class, Position};
 use crate::shared::Shared;
 use crate::{Builder, OnDrop, Priority, Rejected, Stats, Times};
 
@@ -99,8 +99,8 @@ impl ThreadPool {
     /// # Errors
     /// Gives the job back when as many jobs wait as may, when the pool is shut down, or when there
     /// is no thread and none can be started.
-    pub fn try_submit<F: FnOnce() + Send + 'static>(&self, job: F) -> Result<(), Rejected<F>> {
-        self.shared().try_submit(Class::Ordinary(Priority::Normal), job).map(|_position| ())
+    pub fn try_submit<F: FnOnce() + Send + 'static>(&self, job: F) -> Result<Ticket, Rejected<F>> {
+        self.shared().try_submit(Class::Ordinary(Priority::Normal), job).map(Ticket)
     }
 
     /// Has a job run that must not be refused for want of room. It runs before all ordinary jobs
@@ -113,8 +113,38 @@ impl ThreadPool {
     pub fn submit_essential<F: FnOnce() + Send + 'static>(
         &self,
         job: F,
-    ) -> Result<(), Rejected<F>> {
-        self.shared().try_submit(Class::Essential, job).map(|_position| ())
+    ) -> Result<Ticket, Rejected<F>> {
+        self.shared().try_submit(Class::Essential, job).map(Ticket)
+    }
+
+    /// Takes a job out of the queue that no thread has begun, and drops it, so that its place is free for
+    /// another. Does nothing if a thread has taken it. [`Stats::cancelled`] counts the jobs withdrawn. The ticket
+    /// must be of this pool: one of another pool may withdraw an unrelated job.
+    ///
+    /// In a pool with permanent threads this does not wait for the pool's lock, as
+    /// [`try_submit`](ThreadPool::try_submit) does not: a thread that has the lock takes the job out when it
+    /// lets go, and another may begin the job before that. So a job that must not run any more has to find
+    /// that out by itself, by an atomic flag for example. Panics of the job's drop are contained.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use threadline_pool::ThreadPool;
+    /// use threadline_pool::sync::Event;
+    ///
+    /// let pool = ThreadPool::builder().threads_max(1).build()?;
+    /// let event = Arc::new(Event::new());
+    /// let waits = Arc::clone(&event);
+    /// pool.try_submit(move || waits.wait())?;
+    /// let ticket = pool.try_submit(|| unreachable!("it is withdrawn before"))?;
+    /// pool.withdraw(ticket);
+    /// assert_eq!(pool.stats().cancelled, 1);
+    /// event.set();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn withdraw(&self, ticket: Ticket) {
+        if let Ticket(Some(position)) = ticket {
+            self.shared().withdraw_soon(position);
+        }
     }
 
     /// What the pool counts. Takes no lock.
@@ -193,6 +223,11 @@ impl fmt::Debug for ThreadPool {
             .finish()
     }
 }
+
+/// A job's place in the queue of its pool, for [`ThreadPool::withdraw`]. Returned by [`ThreadPool::try_submit`] and
+/// [`ThreadPool::submit_essential`]. No other job of that pool ever gets the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Ticket(Option<Position>);
 
 /// What all handles share. Its drop is the last handle's drop.
 struct Handle(Arc<Shared>);

@@ -45,23 +45,32 @@ pub(crate) struct Waiting {
     pub(crate) submitted: Moment,
     /// Set by [`Queue::push`]; grows within each line.
     number: u64,
+    /// Its number in the mail, if it was posted: 0 if not.
+    posted: u64,
 }
 
 impl Waiting {
     pub(crate) fn new(job: Job, submitted: Moment) -> Self {
-        Waiting { job, submitted, number: 0 }
+        Waiting { job, submitted, number: 0, posted: 0 }
+    }
+
+    /// A job that goes through the mail. `number` is not 0, and no other job's there.
+    pub(crate) fn posted(job: Job, submitted: Moment, number: u64) -> Self {
+        Waiting { job, submitted, number: 0, posted: number }
     }
 }
 
 /// Where a job waits, for [`Queue::remove`]. Never given to another job.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Position {
-    class: Class,
-    number: u64,
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Position {
+    /// In that line, with that number.
+    Placed(Class, u64),
+    /// In the mail, with that number, or in the line where jobs go from there.
+    Posted(u64),
 }
 
 /// Which line a job stands in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Class {
     /// Never refused for want of room. Not bounded here: whoever submits these has a bound of
     /// their own, as the engine has one by its number of connections.
@@ -113,7 +122,7 @@ impl Queue {
     pub(crate) fn push(&mut self, class: Class, mut waiting: Waiting) -> Position {
         waiting.number = self.next_number;
         self.next_number += 1;
-        let position = Position { class, number: waiting.number };
+        let position = Position::Placed(class, waiting.number);
         match class {
             Class::Essential => self.essential.push_back(waiting),
             Class::Ordinary(priority) => {
@@ -127,18 +136,26 @@ impl Queue {
     /// Takes out one job, wherever it stands in its line. `None` if it is not in the queue any more, or
     /// is on the tray.
     pub(crate) fn remove(&mut self, position: Position) -> Option<Waiting> {
-        match position.class {
-            Class::Essential => take_out(&mut self.essential, position.number),
-            Class::Ordinary(priority) => {
-                let line = &mut self.lines[priority as usize];
-                let waiting = take_out(&mut line.jobs, position.number)?;
-                if line.jobs.is_empty() {
-                    line.passed_over = 0;
-                }
-                self.ordinary_len -= 1;
-                Some(waiting)
+        let (priority, waiting) = match position {
+            Position::Placed(Class::Essential, number) => {
+                return take_out(&mut self.essential, number);
             }
+            Position::Placed(Class::Ordinary(priority), number) => {
+                (priority, take_out(&mut self.lines[priority as usize].jobs, number)?)
+            }
+            // Few are posted: they need no order of their own.
+            Position::Posted(number) => {
+                let jobs = &mut self.lines[Priority::Normal as usize].jobs;
+                let at = jobs.iter().position(|waiting| waiting.posted == number)?;
+                (Priority::Normal, jobs.remove(at)?)
+            }
+        };
+        let line = &mut self.lines[priority as usize];
+        if line.jobs.is_empty() {
+            line.passed_over = 0;
         }
+        self.ordinary_len -= 1;
+        Some(waiting)
     }
 
     pub(crate) fn pop(&mut self) -> Option<Waiting> {
@@ -370,6 +387,23 @@ mod tests {
             assert_eq!(inbox.try_iter().collect::<Vec<_>>(), [0, 1, 3]);
             assert!(positions.into_iter().all(|position| queue.remove(position).is_none()));
         }
+    }
+
+    #[test]
+    fn a_posted_job_is_found_by_its_number_in_the_mail() {
+        let (numbers, inbox) = mpsc::channel();
+        let mut queue = queue_of(usize::MAX, 1, 2);
+        for number in [7, 8] {
+            let numbers = numbers.clone();
+            let job = move || numbers.send(number).expect("a listener");
+            queue.push(NORMAL, Waiting::posted(Box::new(job), Moment::default(), number));
+        }
+        let len = queue.len();
+        (queue.remove(Position::Posted(8)).expect("it waits").job)();
+        assert_eq!((inbox.try_recv(), queue.len()), (Ok(8), len - 1));
+        assert!(queue.remove(Position::Posted(8)).is_none(), "once");
+        assert!(queue.remove(Position::Posted(7)).is_some());
+        assert_eq!(queue.len(), len - 2);
     }
 
     #[test]

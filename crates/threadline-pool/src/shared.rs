@@ -24,10 +24,10 @@ use crate::builder::Settings;
 use crate::contained::Outcome;
 use crate::hooks::Hook;
 use crate::lobby::Lobby;
-use crate::mail::Mail;
+use crate::mail::{Letter, Mail};
 use crate::primitive::atomic::{Ordering, fence};
 use crate::primitive::{self, Condvar, Mutex, MutexGuard};
-use crate::queue::{Class, Priority, Queue};
+use crate::queue::{Class, Position, Priority, Queue, Waiting};
 use crate::roster::{Call, Roster};
 use crate::sleeper::Sleeper;
 use crate::stats::Counters;
@@ -145,10 +145,11 @@ impl Shared {
         while self.is_mail_there()
             && let Some(mut state) = self.try_lock()
         {
-            self.take_in(&mut state);
+            let withdrawn = self.take_in(&mut state);
             let call = self.call_if_work_waits(&mut state);
             self.let_go(state);
             self.carry_out(call);
+            self.drop_withdrawn(withdrawn);
         }
     }
 
@@ -168,14 +169,37 @@ impl Shared {
         self.settings.threads_min > 0
     }
 
-    /// Moves what was posted to the queue.
-    fn take_in(&self, state: &mut State) {
+    /// Moves the jobs that were posted to the queue, and takes out those whose withdrawal was posted: these are
+    /// for [`Shared::drop_withdrawn`], without the lock.
+    fn take_in(&self, state: &mut State) -> Vec<Waiting> {
+        let mut withdrawn = Vec::new();
         while !self.mail.is_empty()
-            && let Some(waiting) = self.mail.take()
+            && let Some(letter) = self.mail.take()
         {
-            state.queue.push(Class::Ordinary(Priority::Normal), waiting);
-            self.counters.per_job.submitted.increment();
+            match letter {
+                Letter::Job(waiting) => {
+                    state.queue.push(Class::Ordinary(Priority::Normal), waiting);
+                    self.counters.per_job.submitted.increment();
+                }
+                Letter::Withdraw(position) => {
+                    if let Some(waiting) = self.take_out(state, position) {
+                        self.counters.cancelled.increment();
+                        withdrawn.push(waiting);
+                    }
+                }
+            }
         }
+        withdrawn
+    }
+
+    /// Takes a job out of the queue, wherever it waits in it.
+    fn take_out(&self, state: &mut State, position: Position) -> Option<Waiting> {
+        self.tray.give_back(&mut state.queue);
+        state.queue.remove(position)
+    }
+
+    fn drop_withdrawn(&self, withdrawn: Vec<Waiting>) {
+        withdrawn.into_iter().for_each(|waiting| self.drop_unrun(waiting));
     }
 
     /// Shows how things stand. The last thing done in each critical section.

@@ -50,8 +50,8 @@ pub struct Stats {
     pub submitted: u64,
     /// Jobs that ended, those that panicked included. A moment later their threads count as free.
     pub completed: u64,
-    /// Jobs accepted and dropped without being run: to make room, because the pool ended, or as tasks that
-    /// were cancelled.
+    /// Jobs accepted and dropped without being run: to make room, because the pool ended, as tasks that were
+    /// cancelled, or because they were withdrawn.
     pub cancelled: u64,
     /// Jobs that panicked, or whose drop did when they were cancelled.
     pub panicked: u64,

@@ -30,10 +30,11 @@ impl Shared {
     pub(crate) fn cancel_waiting(self: &Arc<Self>) {
         let mut state = self.lock();
         self.tray.give_back(&mut state.queue);
-        self.take_in(&mut state);
+        let withdrawn = self.take_in(&mut state);
         let cancelled = state.queue.take_all();
         self.counters.cancelled.add(cancelled.len());
         self.unlock(state);
+        self.drop_withdrawn(withdrawn);
         cancelled.into_iter().for_each(|waiting| self.drop_unrun(waiting));
     }
 

@@ -26,7 +26,7 @@ struct Offer<F> {
     submitted: Moment,
 }
 
-/// Where the job waits; `None` if it was posted or run already.
+/// Where the job waits; `None` if it was run already.
 type Submitted<F> = Result<Option<Position>, Rejected<F>>;
 type Admitted = Result<(), RejectReason>;
 
@@ -60,10 +60,10 @@ impl Shared {
             self.counters.rejected.increment();
             return Err(Rejected { job: *job, reason });
         }
-        self.mail.post(Waiting::new(job, submitted));
+        let position = self.mail.post(job, submitted);
         self.counters.posted.increment();
         self.look_for_mail();
-        Ok(None)
+        Ok(Some(position))
     }
 
     pub(crate) fn submit_by_policy<F>(self: &Arc<Self>, priority: Priority, job: F) -> Submitted<F>
@@ -170,12 +170,13 @@ impl Shared {
             // It may go before what is laid out, or is to have its turn among it.
             self.tray.give_back(&mut state.queue);
         }
-        self.take_in(&mut state);
+        let withdrawn = self.take_in(&mut state);
         let position = state.queue.push(class, waiting);
         self.counters.per_job.submitted.increment();
         let call = state.roster.call();
         self.unlock(state);
         self.carry_out(call);
+        self.drop_withdrawn(withdrawn);
         position
     }
 
@@ -207,16 +208,41 @@ impl Shared {
     /// Takes a job out of the queue whose submitter has cancelled it or runs it itself, so that it does not
     /// count against the bound any more. False if it is not there: a thread has it, or it was dropped.
     pub(crate) fn withdraw(self: &Arc<Self>, position: Position, why: Withdrawal) -> bool {
-        let mut state = self.lock();
-        self.tray.give_back(&mut state.queue);
-        let withdrawn = state.queue.remove(position);
-        if withdrawn.is_some() && why == Withdrawal::Cancelled {
+        let state = self.lock();
+        self.withdraw_locked(state, position, why)
+    }
+
+    /// As [`Shared::withdraw`], without waiting for the lock: another thread that has it takes the job out when
+    /// it lets go.
+    pub(crate) fn withdraw_soon(self: &Arc<Self>, position: Position) {
+        let state = match self.try_lock() {
+            Some(state) => state,
+            None if self.takes_mail() => {
+                self.mail.post_withdrawal(position);
+                return self.look_for_mail();
+            }
+            None => self.lock(),
+        };
+        self.withdraw_locked(state, position, Withdrawal::Cancelled);
+    }
+
+    fn withdraw_locked(
+        self: &Arc<Self>,
+        mut state: MutexGuard<'_, State>,
+        position: Position,
+        why: Withdrawal,
+    ) -> bool {
+        // A job that was posted may be in the mail still.
+        let mut withdrawn = self.take_in(&mut state);
+        let found = self.take_out(&mut state, position);
+        let was_found = found.is_some();
+        if was_found && why == Withdrawal::Cancelled {
             self.counters.cancelled.increment();
         }
-        self.unlock(state);
-        let found = withdrawn.is_some();
-        withdrawn.into_iter().for_each(|waiting| self.drop_unrun(waiting));
-        found
+        withdrawn.extend(found);
+        self.unlock_and_call(state);
+        self.drop_withdrawn(withdrawn);
+        was_found
     }
 
     /// A job that was withdrawn to be run by its submitter has ended.

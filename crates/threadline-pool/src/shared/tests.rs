@@ -61,11 +61,69 @@ fn a_job_that_finds_the_lock_taken_is_posted_and_runs_in_its_turn() {
 }
 
 #[test]
+fn a_job_is_withdrawn_from_the_queue_and_from_the_mail() {
+    let (pool, numbers, inbox) = pool_with_a_thread();
+    let (open, gate) = mpsc::channel::<()>();
+    let (tell, begun) = mpsc::channel();
+    let hangs = move || {
+        tell.send(()).expect("a listener");
+        let _ = gate.recv();
+    };
+    pool.try_submit(hangs).expect("room");
+    begun.recv().expect("it runs");
+    let submit = |number| {
+        let numbers = numbers.clone();
+        pool.try_submit(move || numbers.send(number).expect("a listener")).expect("room")
+    };
+    // The thread hangs: their places are free at once.
+    let [first, second, third] = [1, 2, 3].map(submit);
+    pool.try_submit(|| ()).expect_err("three may wait");
+    pool.withdraw(second);
+    pool.withdraw(second);
+    assert_eq!((pool.stats().queue_len, pool.stats().cancelled), (2, 1));
+    // The lock is taken: both the job and its withdrawal are posted, and so is that of a job in the queue.
+    let taken = pool.shared().lock();
+    let posted = submit(4);
+    pool.withdraw(posted);
+    pool.withdraw(first);
+    assert_eq!((pool.stats().queue_len, pool.stats().cancelled), (2, 1));
+    pool.shared().unlock(taken);
+    assert_eq!((pool.stats().queue_len, pool.stats().cancelled), (1, 3));
+    let _ = [5, 6].map(submit);
+    pool.try_submit(|| ()).expect_err("three may wait");
+    open.send(()).expect("it hangs");
+    assert!([3, 5, 6].into_iter().eq(inbox.iter().take(3)));
+    pool.withdraw(third);
+    assert_eq!(pool.stats().cancelled, 3, "it has run");
+}
+
+/// Dropped by whoever let go of the lock, without it.
+#[test]
+fn what_a_withdrawn_job_holds_may_use_the_pool_when_it_is_dropped() {
+    struct Submits(ThreadPool, mpsc::Sender<usize>);
+    impl Drop for Submits {
+        fn drop(&mut self) {
+            let numbers = self.1.clone();
+            let job = move || numbers.send(7).expect("a listener");
+            self.0.try_submit(job).expect("room");
+        }
+    }
+    let (pool, numbers, inbox) = pool_with_a_thread();
+    let holds = Submits(pool.clone(), numbers);
+    let taken = pool.shared().lock();
+    let ticket = pool.try_submit(move || drop(holds)).expect("room");
+    pool.withdraw(ticket);
+    pool.shared().unlock(taken);
+    assert_eq!(inbox.recv(), Ok(7));
+    assert_eq!(pool.stats().cancelled, 1);
+}
+
+#[test]
 fn what_is_in_the_mail_counts_against_the_bound() {
     let (pool, _numbers, _inbox) = pool_with_a_thread();
     // Three may wait, and one is the thread's.
     let taken = pool.shared().lock();
-    (0..4).for_each(|_| pool.try_submit(|| ()).expect("room"));
+    (0..4).for_each(|_| _ = pool.try_submit(|| ()).expect("room"));
     let rejected = pool.try_submit(|| ()).expect_err("no room");
     assert_eq!(rejected.reason, RejectReason::Full);
     pool.shared().unlock(taken);
@@ -84,7 +142,7 @@ fn what_is_posted_is_given_back_by_what_was_last_known_of_the_pool() {
     })
     .expect("room");
     begun.recv().expect("it begins");
-    (0..3).for_each(|_| pool.try_submit(|| ()).expect("room"));
+    (0..3).for_each(|_| _ = pool.try_submit(|| ()).expect("room"));
     let taken = pool.shared().lock();
     let full = pool.try_submit(|| ()).expect_err("three wait already");
     pool.shared().unlock(taken);
