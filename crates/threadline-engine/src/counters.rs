@@ -53,6 +53,12 @@ counters! {
     calls_without_spare,
     /// Messages refused because the pool's queue was full.
     refused_overload,
+    /// Calls, stream handlers and opening hooks that waited for a thread for longer than
+    /// [`Settings::queue_wait_max`](crate::Settings::queue_wait_max), and were refused.
+    timeouts_queue,
+    /// Calls, stream handlers, hooks and replies of deferred calls that were dropped while they waited for a
+    /// thread, because their client had gone.
+    abandoned_calls,
     /// Connections refused because their peer had too many.
     refused_per_peer,
     /// Idle connections closed to make room for new ones.

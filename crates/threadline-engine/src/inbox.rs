@@ -12,6 +12,8 @@ use parking_lot::Mutex;
 pub(crate) enum Note {
     /// A connection comes back from another thread, with something still to do.
     Returned(u32),
+    /// A connection comes back from another thread, to go on in another protocol.
+    Upgrades(u32),
     /// A slot is free again.
     Freed(u32),
     /// Output of the connection with that key has begun to wait, or its end was announced: the shard

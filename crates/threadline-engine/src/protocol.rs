@@ -158,7 +158,7 @@ pub enum Phase {
 /// Why the engine turns a message or a connection away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Refusal {
-    /// The pool's queue is full. The message was not looked at.
+    /// The pool's queue is full, or no pool thread has come for the message in time. It was not looked at.
     Overloaded,
     /// The message did not arrive within its phase's deadline, or slower than the minimum rate.
     TimedOut(Phase),
@@ -169,7 +169,7 @@ pub enum Refusal {
 impl std::fmt::Display for Refusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Refusal::Overloaded => "the pool is full",
+            Refusal::Overloaded => "no pool thread is free for it",
             Refusal::TimedOut(Phase::Head) => "the start of the message did not arrive in time",
             Refusal::TimedOut(Phase::Body) => "the rest of the message did not arrive in time",
             Refusal::TooManyConnections => "the peer has too many connections",

@@ -36,6 +36,17 @@ pub struct Settings {
     /// Calls that may wait for a pool thread. Default 4 096: at 512 threads and 50 ms a call, less
     /// than half a second's work. One more is refused.
     pub pool_queue_max: usize,
+    /// How long a call may wait for a pool thread, before it is refused as if there had been no room for it: 503
+    /// on HTTP. Default 10 s; `None`: for ever. Stream handlers and opening hooks wait as long, and their
+    /// connections are closed then. What has been accepted is not refused: replies of deferred calls, and
+    /// connections that go on in another protocol.
+    pub queue_wait_max: Option<Duration>,
+    /// How long the call of a client that has closed its sending side may wait for a pool thread, before it is
+    /// dropped and the connection closed. Most such clients are gone; one that has only said that it sends no
+    /// more gets its reply if a thread comes in time. It is counted from the client's close, or from when the
+    /// call began to wait, if that is later. A call whose client has reset the connection is dropped at once.
+    /// Default 1 s; `None`: as long as other calls.
+    pub half_closed_wait_max: Option<Duration>,
     /// How long a pool thread stays without work. Default 10 s.
     pub pool_keep_alive: Duration,
     /// Nice value of pool threads, 0 to 19. Default 15: loop threads go first when cores are short.
@@ -108,6 +119,8 @@ impl Default for Settings {
             connections_per_peer_max: None,
             pool_threads_max: 512,
             pool_queue_max: 4096,
+            queue_wait_max: Some(Duration::from_secs(10)),
+            half_closed_wait_max: Some(Duration::from_secs(1)),
             pool_keep_alive: Duration::from_secs(10),
             pool_nice: 15,
             on_thread_start: ThreadHook::default(),

@@ -348,8 +348,8 @@ fn a_full_pool_is_told(model: &str) {
             stream
         })
         .collect();
-    service.line("WARN the pool is full: messages are refused protocol=\"http\"");
+    service.line("WARN no pool thread is free: messages are refused protocol=\"http\"");
     drop(clients);
     let log = service.stop();
-    assert_few(&log, &["the pool is full"]);
+    assert_few(&log, &["no pool thread is free"]);
 }

@@ -21,14 +21,14 @@ use std::cell::UnsafeCell;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 pub(crate) use calls::Calls;
 pub use calls::{Answer, Deferred, NotAwaited, Outcome};
 pub(crate) use home::Home;
 pub(crate) use outbox::{Outbox, Owner, Watch};
-pub(crate) use ownership::Claimed;
 use ownership::Ownership;
+pub(crate) use ownership::{Claimed, Wait};
 use rest::Rest;
 pub(crate) use rest::{AtDrain, WaitsFor};
 pub use sender::{SendError, Sender, SlowReceiver, WhenDrained};
@@ -228,6 +228,8 @@ pub(crate) struct Connection {
     pub(crate) last_used: AtomicU32,
     /// When the wheel will look at it next. Lease holder only.
     pub(crate) scheduled: AtomicU32,
+    /// The shard has heard that the peer sends no more. Lease holder only.
+    hung_up: AtomicBool,
     /// Whether it may be ended to make room, if it has a thread of its own.
     pub(crate) rest: Rest,
     state: UnsafeCell<Option<State>>,
@@ -261,6 +263,7 @@ impl Connection {
             deadline: AtomicU32::new(0),
             last_used: AtomicU32::new(0),
             scheduled: AtomicU32::new(0),
+            hung_up: AtomicBool::new(false),
             rest: Rest::none(),
             state: UnsafeCell::new(None),
         }
@@ -295,11 +298,38 @@ impl Connection {
         Claim { connection: self, index }
     }
 
+    /// The job of that wait: takes the connection over. `None` if the shard has taken it back.
+    pub(crate) fn begin(&self, index: u32, wait: Wait) -> Option<Claim<'_>> {
+        self.ownership.begin(wait).then_some(Claim { connection: self, index })
+    }
+
+    /// Lease holder: takes the connection back from the queue. `None` if its job has begun. An event that has
+    /// been noted is forgotten: the new owner looks for input.
+    pub(crate) fn take_back(&self, index: u32, wait: Wait) -> Option<Claim<'_>> {
+        self.ownership.take_back(wait).then_some(Claim { connection: self, index })
+    }
+
+    /// Lease holder: the wait that it is in, if it waits for a thread at this moment.
+    pub(crate) fn queued(&self) -> Option<Wait> {
+        self.ownership.queued()
+    }
+
+    /// Lease holder: an event has said that the peer sends no more. No other will say it again.
+    pub(crate) fn note_hang_up(&self) {
+        self.hung_up.store(true, Ordering::Relaxed);
+    }
+
+    /// Lease holder: whether the peer sends no more, as far as its events have been served.
+    pub(crate) fn has_hung_up(&self) -> bool {
+        self.hung_up.load(Ordering::Relaxed)
+    }
+
     /// Lease holder: a new connection in a vacant slot.
     pub(crate) fn admit(&self, index: u32, state: State, now: Ticks) -> Claim<'_> {
         self.ownership.admit();
         self.last_used.store(now, Ordering::Relaxed);
         self.scheduled.store(0, Ordering::Relaxed);
+        self.hung_up.store(false, Ordering::Relaxed);
         self.rest.reset();
         let claim = Claim { connection: self, index };
         #[allow(unsafe_code)] // as `Claim::deref_mut`, for a slot that is still empty
@@ -325,6 +355,12 @@ impl<'s> Claim<'s> {
     /// Parks the connection from any thread; gives the claim back if an event came meanwhile.
     pub(crate) fn park(self) -> Result<(), Claim<'s>> {
         if self.connection.ownership.release() { Ok(()) } else { Err(self) }
+    }
+
+    /// Owner that holds the lease: puts the connection where a job takes it over, by [`Connection::begin`], or the
+    /// shard takes it back.
+    pub(crate) fn queue(self, wait: Wait) {
+        self.connection.ownership.queue(wait);
     }
 
     /// Lets another thread be the owner, which calls [`Connection::accept_claim`].

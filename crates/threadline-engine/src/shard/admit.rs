@@ -49,7 +49,8 @@ impl Shard {
         }
         match &claim.service {
             Service::Stream(service) if own_thread || service.options.starts_at_accept() => {
-                self.start_stream(Arc::clone(service), claim);
+                let service = Arc::clone(service);
+                self.start_stream(lease, service, claim);
             }
             Service::Stream(service) => {
                 let idle = service.idle;
@@ -67,6 +68,8 @@ impl Shard {
 
     fn register(&self, session: &Session, key: u64) -> io::Result<()> {
         let transport = session.transport().ok_or(io::ErrorKind::NotConnected)?;
+        #[cfg(feature = "testing")]
+        self.home.probes.note_connection(key, transport);
         self.home.epoll.add(transport, key, Interest::Input)
     }
 

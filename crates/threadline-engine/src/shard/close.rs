@@ -48,13 +48,7 @@ impl Shard {
         }
     }
 
-    /// Ends the connection in that slot, from a thread without the shard.
-    pub(super) fn finish(self: &Arc<Self>, index: u32) {
-        if let Some(connection) = self.slab.get(index) {
-            self.finish_claim(connection.accept_claim(index));
-        }
-    }
-
+    /// Ends a connection, from a thread without the shard.
     pub(super) fn finish_claim(self: &Arc<Self>, claim: Claim<'_>) {
         if let Some(index) = self.end(claim) {
             self.tell_freed(index);
@@ -75,7 +69,7 @@ impl Shard {
             }
         };
         match self.shared.pool.submit_essential(job) {
-            Ok(()) => {
+            Ok(_) => {
                 claim.pass_on();
                 Ok(())
             }

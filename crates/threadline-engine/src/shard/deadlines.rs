@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::close::tell_closed;
 use super::conversation::Pause;
 use super::key::Key;
+use super::queued::Look;
 use super::{Core, Desk, Shard};
 use crate::connection::{Claim, Owner, State};
 use crate::deadline::Awaits;
@@ -58,7 +59,15 @@ impl Shard {
             return;
         }
         let deadline = connection.deadline.load(Ordering::Relaxed);
-        let again = if !connection.is_idle() {
+        let again = if let Some(wait) = connection.queued() {
+            connection.scheduled.store(0, Ordering::Relaxed);
+            match self.look_at_wait(lease, connection, index, wait) {
+                Look::Open(at) => at,
+                Look::Unbounded => now + LOOK_AGAIN,
+                // It has another turn, or has ended, and its slot may have been used again.
+                Look::TakenBack => return,
+            }
+        } else if !connection.is_idle() {
             now + LOOK_AGAIN
         } else if deadline > now {
             deadline

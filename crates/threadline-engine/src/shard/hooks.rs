@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::queued::Work;
 use super::{Core, Shard};
 use crate::connection::{Claim, State};
 use crate::lease::Lease;
@@ -11,24 +12,35 @@ use crate::service::Service;
 use crate::turn::contain;
 
 impl Shard {
-    /// Runs `Protocol::opened` on the pool; the connection comes back to the shard then.
+    /// Sends the connection to the pool for `Protocol::opened`; it comes back to the shard then.
     pub(super) fn open_hook<'s>(
         self: &'s Arc<Self>,
         lease: &mut Lease<'s, Core>,
         claim: Claim<'s>,
     ) {
-        let open = |shard: &Arc<Shard>, mut claim: Claim<'_>| {
-            shard.run_open_hook(&mut claim);
-            shard.serve_upgrade(claim);
-        };
-        if let Err(mut claim) = self.pass_to_pool(claim, open) {
-            let mut out = Vec::new();
-            self.refusal(&claim.service, Refusal::Overloaded, &[], &mut out);
-            // If the peer is gone, its turn finds that out.
-            let _ = claim.session.reply(&out);
-            claim.end_after_output();
-            lease.batch.push_ready(claim);
+        if let Err(claim) = self.pass_to_pool(lease, claim, Work::Open) {
+            self.refuse_at_hook(lease, claim);
         }
+    }
+
+    /// Turns away a connection for whose opening hook there is no thread.
+    pub(super) fn refuse_at_hook<'s>(
+        self: &'s Arc<Self>,
+        lease: &mut Lease<'s, Core>,
+        mut claim: Claim<'s>,
+    ) {
+        let mut out = Vec::new();
+        self.refusal(&claim.service, Refusal::Overloaded, &[], &mut out);
+        // If the peer is gone, its turn finds that out.
+        let _ = claim.session.reply(&out);
+        claim.end_after_output();
+        lease.batch.push_ready(claim);
+    }
+
+    /// A pool thread's part.
+    pub(super) fn serve_open_hook(self: &Arc<Self>, mut claim: Claim<'_>) {
+        self.run_open_hook(&mut claim);
+        self.serve_upgrade(claim);
     }
 
     pub(super) fn run_open_hook(&self, claim: &mut Claim<'_>) {

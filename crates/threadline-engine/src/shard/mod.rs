@@ -25,6 +25,7 @@
 //! - `conversation`, `messages`, `refusal`: one turn: writing what waits, answering what has come
 //! - `settle`: where the connection goes after it: parked, to the end of the queue, elsewhere
 //! - `offload`: to a pool thread
+//! - `queued`: while it waits for one: how long it may, and taking it back
 //! - `close`: away
 //! - `leave`: connections that linger after their stream handler, or after they were turned away
 //! - `deadlines`: turns that are due without an event
@@ -54,6 +55,7 @@ mod offload;
 mod own_thread;
 mod place;
 mod plan;
+mod queued;
 mod refusal;
 mod room;
 mod run;
@@ -88,6 +90,7 @@ use intake::Intake;
 pub(crate) use key::Key;
 pub(crate) use leave::{Leftover, Nothing};
 pub(crate) use plan::Plan;
+use queued::Waits;
 use sampler::Sampler;
 use slots::Slots;
 
@@ -117,6 +120,7 @@ pub(crate) struct Core {
     intake: Intake,
     slots: Slots,
     sampler: Sampler,
+    waits: Waits,
     drain: Option<drain::Drain>,
     #[cfg(feature = "testing")]
     probe: run::Probe,
@@ -149,6 +153,7 @@ impl Shard {
             intake: Intake::new(sources),
             slots: Slots::default(),
             sampler: Sampler::default(),
+            waits: Waits::default(),
             drain: None,
             #[cfg(feature = "testing")]
             probe: run::Probe::default(),

@@ -1,7 +1,8 @@
-//! Connections whose message, reply or upgrade needs a thread that may block: the way to the pool.
+//! Connections whose message, reply, upgrade, hook or stream needs a thread that may block: the way to the pool.
 //!
-//! The connection's claim goes with the job, by its slot's number. The pool's queue is bounded: where it has
-//! no room, the claim comes back, and a message is refused.
+//! The lease holder puts the connection in the pool's queue, by its slot's number and the number of this wait. The
+//! job takes the claim when it begins; until then the shard can take it back (`queued.rs`). The queue is
+//! bounded: where it has no room, the claim comes back, and a message is refused.
 
 use std::mem;
 use std::sync::Arc;
@@ -9,8 +10,10 @@ use std::sync::Arc;
 use super::conversation::Pause;
 use super::desk::with_pool_desk;
 use super::place::OnPool;
-use super::{Desk, Shard};
+use super::queued::Work;
+use super::{Core, Desk, Shard};
 use crate::connection::Claim;
+use crate::lease::Lease;
 use crate::protocol::Refusal;
 
 impl Shard {
@@ -18,7 +21,8 @@ impl Shard {
     /// refused, and its connection goes on to be settled like any other; one that was to be upgraded has had
     /// its last reply, and ends. A call that was deferred has been accepted: its answer is not refused.
     pub(super) fn send_to_pool<'s>(
-        self: &Arc<Self>,
+        self: &'s Arc<Self>,
+        lease: &mut Lease<'s, Core>,
         claim: Claim<'s>,
         pause: Pause,
         desk: &mut Desk,
@@ -28,15 +32,17 @@ impl Shard {
                 // If the shard knows of more to read, it is read there, to the end.
                 let until_dry = claim.unread;
                 if claim.session.has_answer() {
-                    let claim = self.pass_answer(claim, until_dry).err()?;
+                    let claim =
+                        self.pass_to_pool(lease, claim, Work::Answer { until_dry }).err()?;
                     return Some((claim, Pause::Over));
                 }
-                let mut claim = self.pass_message(claim, until_dry).err()?;
+                let work = Work::Message { until_dry };
+                let mut claim = self.pass_to_pool(lease, claim, work).err()?;
                 let pause = self.refuse(&mut claim, Refusal::Overloaded, desk);
                 Some((claim, pause))
             }
             Pause::Upgrade => {
-                let mut claim = self.pass_to_pool(claim, Shard::serve_upgrade).err()?;
+                let mut claim = self.pass_to_pool(lease, claim, Work::Upgrade).err()?;
                 // It may have sent more already, and its last reply is on the way.
                 claim.end_after_output();
                 Some((claim, Pause::Yield))
@@ -45,61 +51,63 @@ impl Shard {
         }
     }
 
-    /// Passes the connection to a pool thread, which runs `work`. The claim comes back if the pool is full.
+    /// Puts the connection in the pool's queue for `work`, or ends it if its peer is gone. The claim comes back if
+    /// there is no room, or, for the reply of a call that was deferred, if there is no pool any more.
     pub(super) fn pass_to_pool<'s>(
-        self: &Arc<Self>,
+        self: &'s Arc<Self>,
+        lease: &mut Lease<'s, Core>,
         claim: Claim<'s>,
-        work: impl FnOnce(&Arc<Shard>, Claim<'_>) + Send + 'static,
-    ) -> Result<(), Claim<'s>> {
-        let job = self.job(claim.index, work);
-        if self.shared.pool.try_submit(job).is_err() {
-            self.home.counters.refused_overload.increment();
-            return Err(claim);
-        }
-        claim.pass_on();
-        Ok(())
-    }
-
-    /// A job that takes over the claim of the connection in that slot, and runs `work` with it.
-    fn job<Work: FnOnce(&Arc<Shard>, Claim<'_>) + Send + 'static>(
-        self: &Arc<Self>,
-        index: u32,
         work: Work,
-    ) -> impl FnOnce() + Send + use<Work> {
-        let shard = Arc::clone(self);
-        move || {
-            if let Some(connection) = shard.slab.get(index) {
-                work(&shard, connection.accept_claim(index));
+    ) -> Result<(), Claim<'s>> {
+        let (connection, index) = (claim.connection(), claim.index);
+        // Its event has been before: no other would tell.
+        if connection.has_hung_up() && claim.session.has_failed() {
+            self.home.counters.abandoned_calls.increment();
+            self.end_with_lease(lease, claim);
+            return Ok(());
+        }
+        let (shard, wait) = (Arc::clone(self), lease.waits.next_wait());
+        claim.queue(wait);
+        let job = move || {
+            // If the shard has taken the connection back, there is nothing to do.
+            if let Some(slot) = shard.slab.get(index)
+                && let Some(claim) = slot.begin(index, wait)
+            {
+                shard.do_work(claim, work);
+            }
+        };
+        let pool = &self.shared.pool;
+        let submitted = match work {
+            Work::Answer { .. } => pool.submit_essential(job),
+            _ => pool.try_submit(job),
+        };
+        match submitted {
+            Ok(place) => {
+                self.begin_wait(lease, connection, index, work, place);
+                Ok(())
+            }
+            Err(_) => {
+                if !matches!(work, Work::Answer { .. }) {
+                    self.home.counters.refused_overload.increment();
+                }
+                Err(connection.take_over_claim(index))
             }
         }
     }
 
-    /// Passes the connection to a pool thread, which answers its message, whether or not that has been read.
-    pub(super) fn pass_message<'s>(
-        self: &Arc<Self>,
-        claim: Claim<'s>,
-        until_dry: bool,
-    ) -> Result<(), Claim<'s>> {
-        let work = move |shard: &Arc<Shard>, claim: Claim<'_>| shard.work_off(claim, until_dry);
-        self.pass_to_pool(claim, work)
-    }
-
-    /// Passes the connection to a pool thread, which writes the reply of a call that was deferred, even if the
-    /// pool's queue is full. The claim comes back if there is no pool any more.
-    fn pass_answer<'s>(
-        self: &Arc<Self>,
-        claim: Claim<'s>,
-        until_dry: bool,
-    ) -> Result<(), Claim<'s>> {
-        let job = self.job(claim.index, move |shard, claim| shard.work_off(claim, until_dry));
-        if self.shared.pool.submit_essential(job).is_err() {
-            return Err(claim);
+    /// A pool thread's part.
+    fn do_work(self: &Arc<Self>, claim: Claim<'_>, work: Work) {
+        match work {
+            Work::Message { until_dry } | Work::Answer { until_dry } => {
+                self.work_off(claim, until_dry);
+            }
+            Work::Upgrade => self.serve_upgrade(claim),
+            Work::Open => self.serve_open_hook(claim),
+            Work::Stream => self.serve_stream(claim),
         }
-        claim.pass_on();
-        Ok(())
     }
 
-    /// A pool thread's part: answers the message, and those behind it that are already here.
+    /// Answers the message, and those behind it that are already here.
     fn work_off(self: &Arc<Self>, mut claim: Claim<'_>, until_dry: bool) {
         with_pool_desk(|desk| {
             let mut place = OnPool::new(self, mem::take(&mut desk.sampler));
@@ -108,7 +116,7 @@ impl Shard {
             let is_as_expected = !place.met_proven && claim.is_between_messages();
             claim.pooled_in_a_row =
                 if is_as_expected { claim.pooled_in_a_row.saturating_add(1) } else { 0 };
-            self.settle_elsewhere(claim, pause, desk);
+            self.settle_elsewhere(claim, pause);
         });
     }
 }

@@ -80,7 +80,7 @@ impl Conversation<'_> {
         let (peer, begin) = (peer.map(display), Bytes(input, SHOWN_MAX));
         tracing::debug!(protocol, peer, received = input.len(), %begin, "refused: {why}");
         if why == Refusal::Overloaded {
-            limited!(warn, key: protocol, "the pool is full: messages are refused", protocol);
+            limited!(warn, key: protocol, "no pool thread is free: messages are refused", protocol);
         }
     }
 }

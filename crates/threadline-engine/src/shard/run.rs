@@ -162,6 +162,7 @@ impl Shard {
             match note {
                 // Served in the loop's own time, not in the middle of the mail.
                 Note::Returned(index) => lease.batch.push_returned(index),
+                Note::Upgrades(index) => self.start_upgrade(lease, index, desk),
                 Note::Freed(index) => self.free_slot(lease, index),
                 Note::OutputWaits(key) => self.watch_output(lease, key),
                 Note::Answered(key) => self.note_answer(lease, key),

@@ -27,7 +27,7 @@ impl Shard {
         if pause == Pause::Parked {
             return self.park(lease, claim);
         }
-        let Some((claim, pause)) = self.send_to_pool(claim, pause, desk) else {
+        let Some((claim, pause)) = self.send_to_pool(lease, claim, pause, desk) else {
             return;
         };
         match pause {
@@ -38,15 +38,7 @@ impl Shard {
     }
 
     /// On a thread without the shard: the connection goes back by one compare-and-swap where it can.
-    pub(super) fn settle_elsewhere<'s>(
-        self: &'s Arc<Self>,
-        claim: Claim<'s>,
-        pause: Pause,
-        desk: &mut Desk,
-    ) {
-        let Some((claim, pause)) = self.send_to_pool(claim, pause, desk) else {
-            return;
-        };
+    pub(super) fn settle_elsewhere<'s>(self: &'s Arc<Self>, claim: Claim<'s>, pause: Pause) {
         match pause {
             Pause::Parked if is_plainly_idle(&claim) => {
                 let now = self.home.clock.ticks();
@@ -64,9 +56,13 @@ impl Shard {
                     self.tell(Note::Returned(claim.pass_on()));
                 }
             }
-            // A deadline is to be set, and only the lease holder can.
-            Pause::Parked | Pause::Yield => self.tell(Note::Returned(claim.pass_on())),
-            Pause::Over | Pause::Offload | Pause::Upgrade => self.finish_claim(claim),
+            // A deadline is to be set, or the connection to be put in the pool's queue, and only the lease holder
+            // can. It finds the message again.
+            Pause::Parked | Pause::Yield | Pause::Offload => {
+                self.tell(Note::Returned(claim.pass_on()));
+            }
+            Pause::Upgrade => self.tell(Note::Upgrades(claim.pass_on())),
+            Pause::Over => self.finish_claim(claim),
         }
     }
 

@@ -11,60 +11,72 @@ use std::time::Instant;
 
 use tracing::field::{DisplayValue, display};
 
-use super::Shard;
-use crate::connection::{Claim, Socket};
+use super::queued::Work;
+use super::{Core, Shard};
+use crate::connection::Claim;
 use crate::handlers::Connection;
 use crate::handlers::stream::Faults;
+use crate::lease::Lease;
 use crate::log::{Escaped, limited};
 use crate::model::Model;
 use crate::route::Route;
-use crate::service::StreamService;
+use crate::service::{Service, StreamService};
 use crate::shared::Blockable;
 use crate::turn::contain;
 
 impl Shard {
     /// A stream connection's first byte has come: its handler gets a thread.
-    pub(super) fn start_stream(
-        self: &Arc<Self>,
+    pub(super) fn start_stream<'s>(
+        self: &'s Arc<Self>,
+        lease: &mut Lease<'s, Core>,
         service: Arc<StreamService>,
-        mut claim: Claim<'_>,
+        claim: Claim<'s>,
     ) {
-        let own_thread = self.model == Model::ThreadPerConnection;
-        if let (Some(transport), false) = (claim.session.transport(), own_thread) {
-            let _ = self.home.epoll.remove(transport);
+        if self.model == Model::ThreadPerConnection {
+            return self.start_stream_alone(claim);
         }
-        let (shard, of_job, index) = (Arc::clone(self), Arc::clone(&service), claim.index);
-        let peer = claim.session.peer_addr();
-        let Some(socket) = claim.session.take_socket() else { return };
-        let job = move || shard.run_stream(&of_job, index, socket, peer);
-        claim.pass_on();
-        if own_thread {
-            let job = self.shared.threads.wrap(job);
-            let spawned = thread::Builder::new().name("tl-connection".into()).spawn(job);
-            if let Err(error) = spawned {
-                self.give_up(index, &error);
-            }
-        } else if let Err(_rejected) = self.shared.pool.try_submit(job) {
-            self.home.counters.refused_overload.increment();
-            let peer = peer.map(display);
+        if let Err(claim) = self.pass_to_pool(lease, claim, Work::Stream) {
+            let peer = claim.session.peer_addr().map(display);
             let route = service.route.name();
             limited!(warn, route: route, "the pool is full: a connection is closed", peer);
-            self.finish(index);
+            self.end_with_lease(lease, claim);
         }
     }
 
-    fn run_stream(
-        self: &Arc<Self>,
-        service: &StreamService,
-        index: u32,
-        socket: Socket,
-        peer: Option<SocketAddr>,
-    ) {
-        let connection = Connection::new(socket, peer, self, &service.options);
-        self.run_handler(index, &service.route, connection, |connection| {
-            (service.handler)(connection)
+    /// Starts a thread for a stream handler, under `ThreadPerConnection`.
+    fn start_stream_alone(self: &Arc<Self>, claim: Claim<'_>) {
+        let (shard, index) = (Arc::clone(self), claim.pass_on());
+        let job = self.shared.threads.wrap(move || {
+            if let Some(connection) = shard.slab.get(index) {
+                shard.run_stream(connection.accept_claim(index));
+            }
         });
-        self.finish(index);
+        let spawned = thread::Builder::new().name("tl-connection".into()).spawn(job);
+        if let Err(error) = spawned {
+            self.give_up(index, &error);
+        }
+    }
+
+    /// A pool thread's part. While it waits for one, the connection is in epoll: a client that goes is noticed.
+    pub(super) fn serve_stream(self: &Arc<Self>, claim: Claim<'_>) {
+        if let Some(transport) = claim.session.transport() {
+            let _ = self.home.epoll.remove(transport);
+        }
+        self.run_stream(claim);
+    }
+
+    fn run_stream(self: &Arc<Self>, mut claim: Claim<'_>) {
+        let (index, peer) = (claim.index, claim.session.peer_addr());
+        if let Service::Stream(service) = &claim.service {
+            let service = Arc::clone(service);
+            if let Some(socket) = claim.session.take_socket() {
+                let connection = Connection::new(socket, peer, self, &service.options);
+                self.run_handler(index, &service.route, connection, |connection| {
+                    (service.handler)(connection)
+                });
+            }
+        }
+        self.finish_claim(claim);
     }
 
     /// Runs code that has the connection to itself. It may block: a drain can reach it.

@@ -7,9 +7,11 @@ use std::sync::Arc;
 use super::conversation::{Conversation, Pause};
 use super::key::Key;
 use super::place::OnShard;
+use super::queued::{HangUp, Work};
 use super::{Core, Desk, Shard};
 use crate::connection::{Claim, Claimed, State};
 use crate::lease::Lease;
+use crate::protocol::Refusal;
 use crate::service::Service;
 use crate::sys::Readiness;
 use crate::transport::Ahead;
@@ -17,6 +19,14 @@ use crate::turn::Place;
 
 /// The lease after a turn; `None` if the shard has been lost in it.
 pub(super) type Turned<'s> = Option<Lease<'s, Core>>;
+
+/// What becomes of a message that belongs on a pool thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Offloaded {
+    Queued,
+    /// It has waited for a thread before, for too long.
+    Refused,
+}
 
 impl Shard {
     /// A connection's event.
@@ -38,19 +48,46 @@ impl Shard {
             Ok(mut claim) => {
                 claim.unread |= readiness.input();
                 let hang_up = readiness.hang_up() || claim.session.has_hung_up();
-                self.turn(lease, claim, hang_up, desk)
+                if hang_up {
+                    connection.note_hang_up();
+                }
+                self.turn(lease, claim, hang_up, Offloaded::Queued, desk)
             }
-            // Its owner will hand it over, but may run a handler for long meanwhile, or sleep in a read: what
-            // is pushed does not wait for that.
-            Err(Claimed::Noted) if readiness.output() => {
-                let key = Key::Connection { index, generation };
-                if let Some(outbox) = self.home.outputs.get(key.pack()) {
+            Err(Claimed::Gone) => Some(lease),
+            Err(claimed) => {
+                let mut lease = lease;
+                let key = Key::Connection { index, generation }.pack();
+                // Its owner will hand it over, but may run a handler for long meanwhile, or sleep in a read: what
+                // is pushed does not wait for that.
+                if readiness.output()
+                    && let Some(outbox) = self.home.outputs.get(key)
+                {
                     outbox.flush_for_owner();
+                }
+                if let Some(hang_up) = HangUp::of(readiness).or(self.scripted_hang_up(key)) {
+                    connection.note_hang_up();
+                    if let Claimed::Queued(wait) = claimed {
+                        self.hung_up_in_queue(&mut lease, connection, index, wait, hang_up);
+                    }
                 }
                 Some(lease)
             }
-            Err(_) => Some(lease),
         }
+    }
+
+    /// What simulated connections have for the flags of events.
+    #[inline(always)]
+    fn scripted_hang_up(&self, key: u64) -> Option<HangUp> {
+        #[cfg(feature = "testing")]
+        if let Some((half_closed, failed)) = self.home.probes.hang_up(key) {
+            return match (half_closed, failed) {
+                (_, true) => Some(HangUp::Failed),
+                (true, false) => Some(HangUp::HalfClosed),
+                (false, false) => None,
+            };
+        }
+        let _ = key;
+        None
     }
 
     /// A call of a connection has its answer: the connection gets a turn, now or from its owner.
@@ -65,38 +102,46 @@ impl Shard {
     /// A connection that the shard already owns goes on.
     pub(super) fn resume<'s>(
         self: &'s Arc<Self>,
-        lease: Lease<'s, Core>,
+        mut lease: Lease<'s, Core>,
         index: u32,
         desk: &mut Desk,
     ) -> Turned<'s> {
         let Some(connection) = self.slab.get(index) else { return Some(lease) };
+        let if_offloaded = match lease.waits.take_overdue(index) {
+            true => Offloaded::Refused,
+            false => Offloaded::Queued,
+        };
         let mut claim = connection.take_over_claim(index);
         // An edge may have come and gone while another thread had it.
         claim.unread = true;
-        self.turn(lease, claim, true, desk)
+        self.turn(lease, claim, true, if_offloaded, desk)
     }
 
     #[inline(always)]
     fn turn<'s>(
         self: &'s Arc<Self>,
-        lease: Lease<'s, Core>,
+        mut lease: Lease<'s, Core>,
         mut claim: Claim<'s>,
         until_dry: bool,
+        if_offloaded: Offloaded,
         desk: &mut Desk,
     ) -> Turned<'s> {
         if let Service::Stream(service) = &claim.service {
             if until_dry && is_at_end(&claim) {
-                let mut lease = lease;
                 self.end_with_lease(&mut lease, claim);
                 return Some(lease);
             }
-            self.start_stream(Arc::clone(service), claim);
+            let service = Arc::clone(service);
+            self.start_stream(&mut lease, service, claim);
             return Some(lease);
         }
         // The shard need not read what most likely belongs on the pool, nor copy it, nor the protocol look
-        // at it twice.
-        if claim.is_regular_of_the_pool() && self.shared.pool.has_spare() {
-            match self.pass_message(claim, until_dry) {
+        // at it twice. Of a peer that has hung up the end is most likely all there is.
+        let may_pass_unread = if_offloaded == Offloaded::Queued
+            && claim.is_regular_of_the_pool()
+            && !claim.connection().has_hung_up();
+        if may_pass_unread && self.shared.pool.has_spare() {
+            match self.pass_to_pool(&mut lease, claim, Work::Message { until_dry }) {
                 Ok(()) => {
                     self.home.counters.passed_unread.increment_alone();
                     return Some(lease);
@@ -105,14 +150,18 @@ impl Shard {
             }
         }
         let mut place = OnShard::new(self, lease);
-        let pause = self.converse(&mut claim, desk, &mut place, until_dry);
+        let mut pause = self.converse(&mut claim, desk, &mut place, until_dry);
+        let is_refused = if_offloaded == Offloaded::Refused && pause == Pause::Offload;
+        if is_refused && !claim.session.has_answer() {
+            pause = self.refuse(&mut claim, Refusal::Overloaded, desk);
+        }
         match place.lease {
             Some(mut lease) => {
                 self.settle_with_lease(&mut lease, claim, pause, desk);
                 Some(lease)
             }
             None => {
-                self.settle_elsewhere(claim, pause, desk);
+                self.settle_elsewhere(claim, pause);
                 None
             }
         }

@@ -5,10 +5,12 @@
 use std::mem;
 use std::sync::Arc;
 
-use super::Shard;
+use super::conversation::Pause;
+use super::{Core, Desk, Shard};
 use crate::connection::{Claim, Successor, Upgrade};
 use crate::handlers::{Connection, StreamOptions};
 use crate::inbox::Note;
+use crate::lease::Lease;
 
 /// What becomes of a connection that is upgraded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +22,19 @@ pub(super) enum Upgraded {
 }
 
 impl Shard {
+    /// A connection that another thread has passed on to the shard goes to the pool, for its upgrade.
+    pub(super) fn start_upgrade<'s>(
+        self: &'s Arc<Self>,
+        lease: &mut Lease<'s, Core>,
+        index: u32,
+        desk: &mut Desk,
+    ) {
+        if let Some(connection) = self.slab.get(index) {
+            let claim = connection.take_over_claim(index);
+            self.settle_with_lease(lease, claim, Pause::Upgrade, desk);
+        }
+    }
+
     /// A pool thread's part where a message connection goes on in another protocol.
     pub(super) fn serve_upgrade(self: &Arc<Self>, mut claim: Claim<'_>) {
         match self.upgrade(&mut claim) {

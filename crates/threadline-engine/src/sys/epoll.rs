@@ -81,6 +81,12 @@ impl Readiness {
         use epoll::EventFlags as F;
         self.0.intersects(F::RDHUP | F::HUP | F::ERR)
     }
+
+    /// The connection has failed, or both of its directions are closed: nothing that is sent reaches the peer.
+    pub(crate) fn failure(self) -> bool {
+        use epoll::EventFlags as F;
+        self.0.intersects(F::HUP | F::ERR)
+    }
 }
 
 impl From<&Event> for Readiness {

@@ -10,7 +10,7 @@ use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
@@ -120,6 +120,16 @@ impl Script {
             self.room -= count;
         }
         Ok(count)
+    }
+
+    /// Whether the peer sends no more.
+    pub(crate) fn has_hung_up(&self) -> bool {
+        self.input_ended || self.read_shut
+    }
+
+    /// Whether nothing reaches the peer any more.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.gone || (self.has_hung_up() && self.write_shut)
     }
 
     /// Whether the engine has closed its sending side.
@@ -369,13 +379,15 @@ impl Scripted {
     }
 
     pub(super) fn has_hung_up(&self) -> bool {
-        let script = self.link.lock();
-        script.input_ended || script.read_shut
+        self.link.lock().has_hung_up()
     }
 
     pub(super) fn has_failed(&self) -> bool {
-        let script = self.link.lock();
-        script.gone || ((script.input_ended || script.read_shut) && script.write_shut)
+        self.link.lock().has_failed()
+    }
+
+    pub(crate) fn link(&self) -> Weak<Link> {
+        Arc::downgrade(&self.link)
     }
 
     pub(super) fn wait(&self, need: Need, limit: Option<Duration>) -> io::Result<bool> {

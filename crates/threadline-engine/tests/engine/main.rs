@@ -17,5 +17,6 @@ mod output;
 mod ownership;
 mod properties;
 mod punctual;
+mod queued;
 mod toy;
 mod upgrades;

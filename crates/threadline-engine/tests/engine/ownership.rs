@@ -10,18 +10,18 @@ use crate::common::{Fixture, SECOND, eventually, every_model, messages, settings
 use crate::toy::{Toy, message, reply};
 
 /// The handlers that have begun, each with a channel that lets it continue.
-struct Gate {
+pub(crate) struct Gate {
     begun: Receiver<(String, SyncSender<()>)>,
 }
 
 impl Gate {
-    fn next(&self) -> (String, SyncSender<()>) {
+    pub(crate) fn next(&self) -> (String, SyncSender<()>) {
         self.begun.recv_timeout(SECOND * 10).expect("a handler begins")
     }
 }
 
 /// Replies in upper case. A handler of a line that begins with `wait` blocks until the test lets it continue.
-fn gated(hint: Hint) -> (Lines, Gate) {
+pub(crate) fn gated(hint: Hint) -> (Lines, Gate) {
     let (tell, begun) = mpsc::channel();
     let tell: Mutex<Sender<(String, SyncSender<()>)>> = Mutex::new(tell);
     let lines = Lines::new(move |line, _| {
@@ -36,7 +36,7 @@ fn gated(hint: Hint) -> (Lines, Gate) {
     (lines.hint(hint), Gate { begun })
 }
 
-fn of_one_shard(model: Model, protocol: impl Protocol) -> Fixture {
+pub(crate) fn of_one_shard(model: Model, protocol: impl Protocol) -> Fixture {
     let mut settings = settings(model);
     settings.shards = 1;
     messages(settings, protocol)

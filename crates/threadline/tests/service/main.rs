@@ -2,6 +2,7 @@
 //!
 //! Every behaviour that does not belong to one model is tested under each of them: `every_model!`.
 
+mod abandoned;
 mod common;
 mod conformance;
 

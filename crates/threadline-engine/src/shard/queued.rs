@@ -1,0 +1,271 @@
+//! Connections that wait for a pool thread: what for, how long they may, and how the shard takes them back.
+//!
+//! Only the lease holder puts a connection in a queue, so that it alone keeps the books. A thread that begins with
+//! one does not report that: the ownership word says whether the connection still waits, and names the wait
+//! (`connection/ownership.rs`). As a rule a wait costs no timer: the entry that a connection has in the wheel anyway
+//! is moved only if it is later than the wait may end.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use threadline_pool::Ticket;
+
+use super::close::tell_closed;
+use super::key::Key;
+use super::{Core, Shard};
+use crate::connection::{Connection, Wait};
+use crate::lease::Lease;
+use crate::log::limited;
+use crate::settings::Settings;
+use crate::sys::{Readiness, Ticks, ticks_ceil};
+
+/// What a connection waits for a pool thread for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Work {
+    /// Its next message, whether or not that has been read. With `until_dry` it is read to the end.
+    Message { until_dry: bool },
+    /// The reply of a call that was deferred.
+    Answer { until_dry: bool },
+    /// The end of one protocol and the beginning of another.
+    Upgrade,
+    /// The opening hook of its protocol.
+    Open,
+    /// Its stream handler.
+    Stream,
+}
+
+/// The waits of a shard's connections for threads.
+#[derive(Default)]
+pub(super) struct Waits {
+    /// By slot. What is known of a wait stays here after its end, until the next one of its slot.
+    by_slot: Vec<Option<Entered>>,
+    last: Wait,
+}
+
+/// How a connection came into the queue.
+#[derive(Debug, Clone, Copy)]
+struct Entered {
+    work: Work,
+    /// Its place in the pool's queue.
+    place: Ticket,
+    since: Ticks,
+    /// When the peer was found to send no more: the beginning of the wait if it was known then.
+    hung_up: Option<Ticks>,
+    /// It has been taken back: its message is refused if it belongs on a thread still.
+    is_overdue: bool,
+}
+
+/// What a look at a connection that waits has found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Look {
+    /// It goes on until then at most, unless the peer hangs up.
+    Open(Ticks),
+    /// A thread has come, or it may wait for ever.
+    Unbounded,
+    /// The shard has taken the connection back.
+    TakenBack,
+}
+
+/// Why a connection is taken back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Why {
+    /// Nothing reaches the peer any more.
+    Failed,
+    /// The peer has closed its sending side, and the grace is over.
+    HalfClosed,
+    /// No thread has come in time.
+    TooLong,
+}
+
+impl Work {
+    /// Whether it has been accepted before: then it is not refused for want of a thread.
+    fn is_accepted(self) -> bool {
+        matches!(self, Work::Answer { .. } | Work::Upgrade)
+    }
+}
+
+impl Waits {
+    /// A wait that has not been used before.
+    pub(super) fn next_wait(&mut self) -> Wait {
+        self.last = self.last.next();
+        self.last
+    }
+
+    /// Whether the connection has been taken back and its message is to be refused. Asked in its next turn.
+    pub(super) fn take_overdue(&mut self, index: u32) -> bool {
+        let entered = self.by_slot.get_mut(index as usize).and_then(Option::as_mut);
+        entered.is_some_and(|entered| std::mem::take(&mut entered.is_overdue))
+    }
+
+    fn set(&mut self, index: u32, entered: Entered) {
+        let index = index as usize;
+        if self.by_slot.len() <= index {
+            self.by_slot.resize(index + 1, None);
+        }
+        self.by_slot[index] = Some(entered);
+    }
+
+    fn get(&self, index: u32) -> Option<Entered> {
+        *self.by_slot.get(index as usize)?
+    }
+}
+
+impl Entered {
+    /// When its wait is over, and why, if no thread comes and the peer does nothing more. `None`: never.
+    fn end(&self, settings: &Settings) -> Option<(Ticks, Why)> {
+        if self.work.is_accepted() {
+            return None;
+        }
+        let after = |since: Ticks, limit: Duration| since.saturating_add(ticks_ceil(limit));
+        let half_closed = self
+            .hung_up
+            .zip(settings.half_closed_wait_max)
+            .map(|(at, limit)| (after(at, limit), Why::HalfClosed));
+        let too_long =
+            settings.queue_wait_max.map(|limit| (after(self.since, limit), Why::TooLong));
+        half_closed.into_iter().chain(too_long).min_by_key(|(at, _)| *at)
+    }
+}
+
+impl Shard {
+    /// A connection has been put in the pool's queue: looks at it when its wait may be over.
+    pub(super) fn begin_wait<'s>(
+        self: &'s Arc<Self>,
+        lease: &mut Lease<'s, Core>,
+        connection: &'s Connection,
+        index: u32,
+        work: Work,
+        place: Ticket,
+    ) {
+        let since = lease.agenda.now();
+        let hung_up = connection.has_hung_up().then_some(since);
+        let entered = Entered { work, place, since, hung_up, is_overdue: false };
+        self.watch_wait(lease, connection, index, entered);
+    }
+
+    /// The peer of a connection that waits for a thread has hung up.
+    #[cold]
+    pub(super) fn hung_up_in_queue<'s>(
+        self: &'s Arc<Self>,
+        lease: &mut Lease<'s, Core>,
+        connection: &'s Connection,
+        index: u32,
+        wait: Wait,
+        hang_up: HangUp,
+    ) {
+        if hang_up == HangUp::Failed {
+            self.take_out(lease, connection, index, wait, Why::Failed);
+        } else if let Some(mut entered) = lease.waits.get(index) {
+            entered.hung_up.get_or_insert(lease.agenda.now());
+            self.watch_wait(lease, connection, index, entered);
+        }
+    }
+
+    /// A timer has fired for a connection that waits for a thread: takes it back if it has waited too long.
+    pub(super) fn look_at_wait<'s>(
+        self: &'s Arc<Self>,
+        lease: &mut Lease<'s, Core>,
+        connection: &'s Connection,
+        index: u32,
+        wait: Wait,
+    ) -> Look {
+        let entered = lease.waits.get(index);
+        match entered.and_then(|entered| entered.end(&self.shared.settings)) {
+            Some((at, why)) if at <= lease.agenda.now() => {
+                self.take_out(lease, connection, index, wait, why)
+            }
+            Some((at, _)) => Look::Open(at),
+            None => Look::Unbounded,
+        }
+    }
+
+    /// Notes the wait, and looks at the connection when it may be over, unless it is to be looked at before.
+    fn watch_wait(
+        &self,
+        lease: &mut Lease<'_, Core>,
+        connection: &Connection,
+        index: u32,
+        entered: Entered,
+    ) {
+        lease.waits.set(index, entered);
+        let Some((at, _)) = entered.end(&self.shared.settings) else { return };
+        let scheduled = connection.scheduled.load(Ordering::Relaxed);
+        if scheduled == 0 || at < scheduled {
+            connection.scheduled.store(at, Ordering::Relaxed);
+            let generation = connection.generation();
+            lease.agenda.insert(at, Key::Connection { index, generation });
+        }
+    }
+
+    /// Takes a connection back from the queue, if no thread has begun with it, and frees its place there.
+    fn take_out<'s>(
+        self: &'s Arc<Self>,
+        lease: &mut Lease<'s, Core>,
+        connection: &'s Connection,
+        index: u32,
+        wait: Wait,
+        why: Why,
+    ) -> Look {
+        let Some(entered) = lease.waits.get(index) else { return Look::Unbounded };
+        let Some(mut claim) = connection.take_back(index, wait) else { return Look::Unbounded };
+        self.shared.pool.withdraw(entered.place);
+        // Threads are short: its next message is read before it waits for one.
+        claim.pooled_in_a_row = 0;
+        let counter = match why {
+            Why::Failed | Why::HalfClosed => &self.home.counters.abandoned_calls,
+            Why::TooLong => &self.home.counters.timeouts_queue,
+        };
+        counter.increment();
+        match (why, entered.work) {
+            (Why::HalfClosed, Work::Message { .. }) if !claim.session.has_calls() => {
+                // The peer may still read earlier replies, which closing at once could destroy.
+                tell_closed(&claim, "the client has gone while its call waited for a thread");
+                claim.end_after_output();
+                lease.batch.push_ready(claim);
+            }
+            // A half-closed client that has deferred calls open still waits for their replies.
+            (Why::HalfClosed | Why::TooLong, Work::Message { .. }) => {
+                lease.waits.set(index, Entered { is_overdue: true, ..entered });
+                lease.batch.push_ready(claim);
+            }
+            (Why::Failed | Why::HalfClosed, _) => {
+                tell_closed(&claim, "the client has gone while it waited for a thread");
+                self.end_with_lease(lease, claim);
+            }
+            (Why::TooLong, work) => {
+                let protocol = claim.service.name();
+                limited!(
+                    warn, key: protocol,
+                    "no pool thread has come in time: connections are closed", protocol
+                );
+                if work == Work::Open {
+                    self.refuse_at_hook(lease, claim);
+                } else {
+                    self.end_with_lease(lease, claim);
+                }
+            }
+        }
+        Look::TakenBack
+    }
+}
+
+/// How far a peer has gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum HangUp {
+    /// It sends no more.
+    HalfClosed,
+    /// Nothing reaches it either.
+    Failed,
+}
+
+impl HangUp {
+    /// What an event says of it.
+    #[inline(always)]
+    pub(super) fn of(readiness: Readiness) -> Option<HangUp> {
+        if !readiness.hang_up() {
+            return None;
+        }
+        Some(if readiness.failure() { HangUp::Failed } else { HangUp::HalfClosed })
+    }
+}
