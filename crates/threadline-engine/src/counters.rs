@@ -53,8 +53,8 @@ counters! {
     calls_without_spare,
     /// Messages refused because the pool's queue was full.
     refused_overload,
-    /// Calls, stream handlers and opening hooks that waited for a thread for longer than
-    /// [`Settings::queue_wait_max`](crate::Settings::queue_wait_max), and were refused.
+    /// Calls, datagrams, stream handlers and opening hooks that waited for a thread for longer than
+    /// [`Settings::queue_wait_max`](crate::Settings::queue_wait_max), and were refused or dropped.
     timeouts_queue,
     /// Calls, stream handlers, hooks and replies of deferred calls that were dropped while they waited for a
     /// thread, because their client had gone.
@@ -119,7 +119,8 @@ counters! {
     aborted,
     /// Datagrams received.
     datagrams,
-    /// Datagrams dropped: too large, no room in the pool's queue, or the reply could not be sent.
+    /// Datagrams dropped: too large, no room in the queue of the pool, too long a wait there, or the reply could not
+    /// be sent.
     datagrams_dropped,
     /// Log lines of the process that could not be written; see [`log::lost_lines`](crate::log::lost_lines).
     log_lines_lost,

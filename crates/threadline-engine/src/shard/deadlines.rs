@@ -38,6 +38,7 @@ impl Shard {
                 }
                 Key::RetryAccept => self.retry_accept(lease),
                 Key::Drain => self.look_at_drain(lease),
+                Key::Datagrams => self.drop_late_datagrams(lease),
                 Key::Source(_) | Key::Waker | Key::Alarm => unreachable!("these are events only"),
             }
         }

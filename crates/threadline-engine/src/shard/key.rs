@@ -7,8 +7,9 @@ const WAKER: u32 = u32::MAX;
 const ALARM: u32 = u32::MAX - 1;
 const RETRY_ACCEPT: u32 = u32::MAX - 2;
 const DRAIN: u32 = u32::MAX - 3;
+const DATAGRAMS: u32 = u32::MAX - 4;
 const FIRST_SOURCE: u32 = 0xffff_0000;
-const SOURCES_MAX: u32 = DRAIN - FIRST_SOURCE;
+const SOURCES_MAX: u32 = DATAGRAMS - FIRST_SOURCE;
 
 /// What an event or a timer is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +33,8 @@ pub(crate) enum Key {
     RetryAccept,
     /// Timer: look what is left to drain.
     Drain,
+    /// Timer: look for datagrams that have waited too long for a thread.
+    Datagrams,
 }
 
 impl Key {
@@ -51,6 +54,7 @@ impl Key {
             Key::Alarm => u64::from(ALARM),
             Key::RetryAccept => u64::from(RETRY_ACCEPT),
             Key::Drain => u64::from(DRAIN),
+            Key::Datagrams => u64::from(DATAGRAMS),
         }
     }
 
@@ -61,6 +65,7 @@ impl Key {
             ALARM => Key::Alarm,
             RETRY_ACCEPT => Key::RetryAccept,
             DRAIN => Key::Drain,
+            DATAGRAMS => Key::Datagrams,
             FIRST_SOURCE.. => Key::Source(index - FIRST_SOURCE),
             _ => Key::Connection { index, generation },
         }
@@ -82,6 +87,7 @@ mod tests {
             Key::Alarm,
             Key::RetryAccept,
             Key::Drain,
+            Key::Datagrams,
         ];
         for key in keys {
             assert_eq!(Key::unpack(key.pack()), key);

@@ -83,6 +83,7 @@ use crate::sys::{Epoll, Interest, Waker};
 
 use agenda::Agenda;
 use batch::Batch;
+use datagrams::WaitingDatagrams;
 use desk::Desk;
 use handover::Lending;
 pub(crate) use handover::{Takeover, loop_thread};
@@ -121,6 +122,7 @@ pub(crate) struct Core {
     slots: Slots,
     sampler: Sampler,
     waits: Waits,
+    datagrams: WaitingDatagrams,
     drain: Option<drain::Drain>,
     #[cfg(feature = "testing")]
     probe: run::Probe,
@@ -154,6 +156,7 @@ impl Shard {
             slots: Slots::default(),
             sampler: Sampler::default(),
             waits: Waits::default(),
+            datagrams: WaitingDatagrams::default(),
             drain: None,
             #[cfg(feature = "testing")]
             probe: run::Probe::default(),

@@ -43,6 +43,9 @@ pub(super) struct Waits {
     last: Wait,
 }
 
+/// How many more slots there is room for when one more is needed.
+const SPARE_SLOTS: usize = 256;
+
 /// How a connection came into the queue.
 #[derive(Debug, Clone, Copy)]
 struct Entered {
@@ -101,6 +104,8 @@ impl Waits {
     fn set(&mut self, index: u32, entered: Entered) {
         let index = index as usize;
         if self.by_slot.len() <= index {
+            // Not twice as many: a service may have 100 000 connections.
+            self.by_slot.reserve_exact(index + 1 - self.by_slot.len() + SPARE_SLOTS);
             self.by_slot.resize(index + 1, None);
         }
         self.by_slot[index] = Some(entered);

@@ -145,7 +145,7 @@ impl Shard {
                 self.home.waker.hush();
                 Some(lease)
             }
-            Key::Output { .. } | Key::RetryAccept | Key::Drain => {
+            Key::Output { .. } | Key::RetryAccept | Key::Drain | Key::Datagrams => {
                 unreachable!("these are timers only")
             }
         }

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::net::Shutdown;
+use std::net::{Shutdown, UdpSocket};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -15,7 +15,7 @@ use threadline::http::middleware::{AccessLog, LogFormat};
 use threadline::http::{Deferred, Next, Request, Response, Router};
 use threadline::{Frames, Lines, Model, Running, Server};
 
-use crate::common::{ANY, Client, Gate, eventually, server, start};
+use crate::common::{ANY, Client, Gate, PATIENCE, address, eventually, server, start};
 use crate::http_client::ok;
 
 /// The models in which calls of messages wait for the pool.
@@ -313,4 +313,40 @@ fn the_reply_of_a_deferred_call_is_written_however_long_it_waits() {
     gate.open();
     assert_eq!(client.reply(), ok("late"));
     assert_eq!(service.counts().abandoned_calls, 0);
+}
+
+#[test]
+fn datagrams_that_wait_too_long_are_dropped() {
+    for model in [Model::Pool, Model::Adaptive, Model::ThreadPerConnection] {
+        let gate = Arc::new(Gate::default());
+        let wait = Arc::clone(&gate);
+        let server = server(model).settings(|settings| {
+            settings.pool_threads_max = 1;
+            settings.queue_wait_max = Some(Duration::from_millis(100));
+        });
+        let service = start(server.datagrams(ANY, move |datagram, _| {
+            wait.wait();
+            Some(datagram.to_vec())
+        }));
+        let client = UdpSocket::bind(ANY).expect("binds");
+        client.connect(address(&service)).expect("connects");
+        client.set_read_timeout(Some(PATIENCE)).expect("timeout");
+        client.send(b"stuck").expect("sent");
+        gate.await_arrivals(1);
+        for round in 1..3 {
+            (0..3).for_each(|_| _ = client.send(b"late").expect("sent"));
+            eventually("they are dropped", || service.counts().timeouts_queue == 3 * round);
+            assert_eq!(service.gauges().pool_queue, 0);
+        }
+        assert_eq!(service.counts().datagrams_dropped, 6);
+        gate.open();
+        let mut answer = [0; 10];
+        let mut answered = || {
+            let len = client.recv(&mut answer).expect("an answer");
+            answer[..len].to_vec()
+        };
+        assert_eq!(answered(), b"stuck");
+        client.send(b"again").expect("sent");
+        assert_eq!(answered(), b"again");
+    }
 }
