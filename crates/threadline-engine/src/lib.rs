@@ -60,7 +60,8 @@ mod turn;
 mod wheel;
 
 pub use connection::{
-    Answer, Deferred, NotAwaited, Outcome, SendError, Sender, Session, SlowReceiver, WhenDrained,
+    Answer, Bytes, Deferred, Fill, NotAwaited, Outcome, SendError, Sender, Session, SlowReceiver,
+    Source, SourceError, WhenDrained,
 };
 #[doc(hidden)] // for the protocols of this workspace
 pub use contained::Contained;

@@ -98,6 +98,11 @@ pub(crate) trait Place: std::fmt::Debug {
         Waiting::Here
     }
 
+    /// About how many bytes a source may be asked for here; 0 if that is done elsewhere.
+    fn fill_max(&self) -> usize {
+        usize::MAX
+    }
+
     /// Whether the thread has lost its shard in a call, and so has only its reply left to do.
     fn lost(&self) -> bool {
         false

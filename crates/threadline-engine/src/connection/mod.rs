@@ -4,6 +4,7 @@
 //! its shard can finish with its connection by reference, without a count per connection.
 //! [`Claim`] is the only way to a connection's state; whose turn it is, `ownership.rs` decides.
 
+mod bytes;
 mod calls;
 mod deferring;
 mod home;
@@ -14,6 +15,7 @@ mod rest;
 mod sender;
 mod session;
 mod socket;
+mod source;
 mod waiting;
 
 use std::any::Any;
@@ -23,10 +25,11 @@ use std::ops::{Deref, DerefMut};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
+pub use bytes::Bytes;
 pub(crate) use calls::Calls;
 pub use calls::{Answer, Deferred, NotAwaited, Outcome};
 pub(crate) use home::Home;
-pub(crate) use outbox::{Outbox, Owner, Watch};
+pub(crate) use outbox::{Filled, Outbox, Owner, Watch};
 use ownership::Ownership;
 pub(crate) use ownership::{Claimed, Wait};
 use rest::Rest;
@@ -35,6 +38,7 @@ pub use sender::{SendError, Sender, SlowReceiver, WhenDrained};
 pub use session::Session;
 pub(crate) use session::{SessionParts, Successor, Upgrade};
 pub(crate) use socket::Socket;
+pub use source::{Fill, Source, SourceError};
 pub(crate) use waiting::wait_for_room;
 
 use crate::contained::Contained;

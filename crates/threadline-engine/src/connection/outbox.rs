@@ -8,9 +8,11 @@
 //! - this file: the outbox and its ends, by its owner, by senders and by a drain
 //! - `content`, `queue`: what waits
 //! - `send`: adding to it, and writing it
+//! - `fill`: content that is made while it is sent
 //! - `look`: the write deadline
 
 mod content;
+mod fill;
 mod look;
 mod queue;
 mod send;
@@ -29,8 +31,9 @@ use crate::shared::Blockable;
 use crate::sys::{Clock, Ticks};
 use crate::transport::Transport;
 
-pub(super) use content::Content;
-use content::Origin;
+pub(super) use content::{Content, Making};
+use content::{Message, Origin};
+pub(crate) use fill::Filled;
 pub(super) use look::LOOKS;
 pub(crate) use look::Owner;
 use queue::Queue;
@@ -83,6 +86,7 @@ impl Outbox {
             memory: 0,
             bytes_max: LIMIT_DEFAULT,
             policy: SlowReceiver::default(),
+            leftover: Vec::new(),
             armed: false,
             closed: false,
             timed_out: false,
@@ -131,6 +135,13 @@ impl Outbox {
             held
         });
         Sender::new(id, Weak::clone(&self.me), held)
+    }
+
+    /// Whether it holds user code.
+    pub(super) fn holds_source(&self) -> bool {
+        let queue = self.queue.lock();
+        let holds = |message: &Message| matches!(message.content, Content::Made(_));
+        !queue.leftover.is_empty() || queue.messages.iter().any(holds)
     }
 
     /// Whether there is a [`Sender`].
@@ -324,8 +335,7 @@ impl Outbox {
 
     fn close_queue(&self, queue: &mut Queue) {
         queue.closed = true;
-        queue.messages = VecDeque::new();
-        (queue.bytes, queue.pushed) = (0, 0);
+        queue.clear();
         self.give_back(queue, queue.memory);
         // The shard, or the thread that reads it, is told by the kernel.
         self.shut_down_now(Shutdown::Both);

@@ -9,11 +9,13 @@ use std::net::{Shutdown, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::bytes::Bytes;
 use super::calls::Calls;
 use super::home::Home;
-use super::outbox::{Outbox, Watch};
+use super::outbox::{Filled, Making, Outbox, Watch};
 use super::sender::Sender;
 use super::socket::Socket;
+use super::source::{Fill, Maker, Source, SourceError};
 use crate::contained::Contained;
 use crate::handlers::Connection;
 use crate::log;
@@ -104,6 +106,10 @@ thread_local! {
     /// An empty buffer, so that [`Session::keep_unsent`] allocates once for each thread.
     static SPARE: Cell<Option<Box<Unsent>>> = const { Cell::new(None) };
 }
+
+/// How much a source makes before it is left to the connection, even if the peer keeps up: 256 KB. The call may
+/// run on a shard's thread.
+const MADE_AT_ONCE: usize = 256 * 1024;
 
 /// The number of the connection that was accepted last, in this process.
 static LAST_ID: AtomicU64 = AtomicU64::new(0);
@@ -355,7 +361,10 @@ impl Session {
 
     /// Whether there is something of user code's to be dropped with it.
     pub(crate) fn holds_values(&self) -> bool {
-        self.attachment.is_some() || self.upgrade.is_some() || self.has_calls()
+        self.attachment.is_some()
+            || self.upgrade.is_some()
+            || self.has_calls()
+            || matches!(&self.socket, Some(Socket::Shared(outbox)) if outbox.holds_source())
     }
 
     /// Whether it is to go on in another protocol.
@@ -442,6 +451,90 @@ impl Session {
         };
         let outbox = self.outbox().ok_or(io::ErrorKind::NotConnected)?;
         outbox.reply(&bytes[sent..]).map(drop)
+    }
+
+    /// Sends `head` and `bytes` behind what waits already, without waiting for the peer and without copying
+    /// `bytes`: what the peer does not take at once waits where it is. For large replies; small ones are better
+    /// written to [`Turn::out`](crate::Turn::out), which sends several at once.
+    ///
+    /// # Errors
+    /// The peer is gone.
+    pub fn send_bytes(&mut self, head: &[u8], bytes: impl Into<Bytes>) -> io::Result<()> {
+        self.send_unsent()?;
+        let (bytes, mut head, mut skip) = (bytes.into(), head, 0);
+        if let Some(Socket::Own(transport)) = &self.socket {
+            match transport.write_both(head, &bytes, REPLY_PART)? {
+                Sent::All => return Ok(()),
+                Sent::Part(sent) => {
+                    skip = sent.saturating_sub(head.len());
+                    head = &head[sent.min(head.len())..];
+                }
+            }
+        }
+        let outbox = self.outbox().ok_or(io::ErrorKind::NotConnected)?;
+        outbox.reply_bytes(head, bytes, skip)
+    }
+
+    /// Sends `head`, and behind it what `source` makes, each piece when it is made. If the peer stalls, the source
+    /// waits with the connection, without a thread; it goes on when the peer takes bytes again, on a thread that may
+    /// block. Until its end no further message of the connection is looked at.
+    ///
+    /// Content that ends with its connection ([`Session::begin_until_close`]) is whole with the end of the source:
+    /// [`Session::end_until_close`] need not be called. If the source fails later, the reply is cut off: what was
+    /// made before is sent, and the connection is closed.
+    ///
+    /// # Errors
+    /// [`SourceError`] if the peer is gone, or the source has failed already. A panic of the source is the
+    /// caller's.
+    pub fn send_source(
+        &mut self,
+        head: &[u8],
+        source: impl Source + 'static,
+    ) -> Result<(), SourceError> {
+        let source: Box<dyn Source> = Box::new(source);
+        let mut source = Contained::new(source);
+        self.send_unsent().map_err(SourceError::Peer)?;
+        self.reply(head).map_err(SourceError::Peer)?;
+        let (mut piece, mut made) = (Vec::new(), 0);
+        // Further pieces are made where the connection goes on: not on a shard's thread.
+        while !self.output_waits() && made < MADE_AT_ONCE {
+            piece.clear();
+            let fill = source.fill(&mut piece).map_err(SourceError::Source)?;
+            made += piece.len();
+            self.reply(&piece).map_err(SourceError::Peer)?;
+            if fill == Fill::End {
+                return self.end_source().map_err(SourceError::Peer);
+            }
+        }
+        let maker = Maker { source, route: log::current_route() };
+        self.leave_with_outbox(Some(maker)).map_err(SourceError::Peer)
+    }
+
+    /// The source has come to its end. What it has made may wait still.
+    fn end_source(&mut self) -> io::Result<()> {
+        if self.output_waits() {
+            return self.leave_with_outbox(None);
+        }
+        self.end_until_close();
+        Ok(())
+    }
+
+    fn leave_with_outbox(&mut self, maker: Option<Maker>) -> io::Result<()> {
+        let outbox = self.outbox().ok_or(io::ErrorKind::NotConnected)?;
+        outbox.reply_made(Making::new(maker))
+    }
+
+    /// Whether a source waits to be asked for more.
+    pub(crate) fn wants_fill(&self) -> bool {
+        matches!(&self.socket, Some(Socket::Shared(outbox)) if outbox.wants_fill())
+    }
+
+    /// Asks a source that waits for more, about `most` bytes. `no_route` stands for its route if it has none.
+    pub(crate) fn fill(&self, most: usize, no_route: &Arc<Route>) -> io::Result<Filled> {
+        match &self.socket {
+            Some(Socket::Shared(outbox)) => outbox.fill(most, no_route),
+            _ => Ok(Filled::Stalled),
+        }
     }
 
     /// Whether it was us who closed it: what has come of a message may lack its end for that reason.

@@ -9,17 +9,22 @@ use std::fs::File;
 use std::io;
 use std::net::Shutdown;
 use std::ops::Range;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use threadline_pool::about_to_block;
 
-use super::outbox::{Content, LOOKS, Outbox};
+use super::outbox::{Content, Filled, LOOKS, Outbox};
 use super::session::Session;
 use super::socket::Socket;
+use crate::route::Route;
 use crate::sys::Clock;
 use crate::transport::{
     Need, REPLY_PART, Received, Sent, Transport, send_file, tell_unreadable, to_start,
 };
+
+/// Stands for the route of a source that no handler has sent.
+static NO_ROUTE: LazyLock<Arc<Route>> = LazyLock::new(|| Route::new("source"));
 
 /// The shortest wait: `poll` counts in milliseconds or more.
 const WAIT_MIN: Duration = Duration::from_millis(1);
@@ -136,7 +141,7 @@ impl Session {
 fn send_in_turn(outbox: &Outbox, bytes: &[u8], limit: Option<Duration>) -> io::Result<()> {
     if let Some(number) = outbox.reply(bytes)? {
         while !outbox.flush_through(number)? {
-            wait_with(outbox, limit)?;
+            go_on(outbox, limit)?;
         }
     }
     Ok(())
@@ -144,9 +149,24 @@ fn send_in_turn(outbox: &Outbox, bytes: &[u8], limit: Option<Duration>) -> io::R
 
 fn retire(outbox: &Outbox, limit: Option<Duration>) -> io::Result<()> {
     while !outbox.retire()? {
-        wait_with(outbox, limit)?;
+        go_on(outbox, limit)?;
     }
     Ok(())
+}
+
+/// Asks a source that waits before what is to be sent for more, or waits for room.
+fn go_on(outbox: &Outbox, limit: Option<Duration>) -> io::Result<()> {
+    if !outbox.wants_fill() {
+        return wait_with(outbox, limit);
+    }
+    match outbox.fill(usize::MAX, &NO_ROUTE)? {
+        Filled::CutOff => {
+            // What was to come behind it must not be taken for its rest.
+            outbox.close();
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+        Filled::Stalled | Filled::Enough | Filled::Ended => Ok(()),
+    }
 }
 
 fn wait_with(outbox: &Outbox, limit: Option<Duration>) -> io::Result<()> {

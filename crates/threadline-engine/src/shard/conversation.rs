@@ -9,7 +9,7 @@ use std::io;
 
 use super::close::tell_closed;
 use super::{Desk, Shard};
-use crate::connection::{Ending, State};
+use crate::connection::{Ending, Filled, State};
 use crate::contained::Contained;
 use crate::protocol::Step;
 use crate::transport::{Received, tell_unreadable};
@@ -24,6 +24,8 @@ pub(super) enum Pause {
     Yield,
     /// Its first message belongs on a thread that may block; its bytes are in `State::partial`.
     Offload,
+    /// A thread that may block, for its source to be asked for more.
+    Fill,
     /// A thread that may block, for its upgrade; what the next protocol reads first is in `State::partial`.
     Upgrade,
     /// Nothing: it has ended.
@@ -83,7 +85,13 @@ impl Conversation<'_> {
         loop {
             if self.state.session.output_waits() {
                 // Back-pressure: a peer that does not read its replies gets no more of them.
-                return Ok(Pause::Parked);
+                if !self.state.session.wants_fill() {
+                    return Ok(Pause::Parked);
+                }
+                if let Some(pause) = self.fill()? {
+                    return Ok(pause);
+                }
+                continue;
             }
             match self.state.ending {
                 Ending::No => {}
@@ -137,6 +145,26 @@ impl Conversation<'_> {
         flushed?;
         self.state.unread &= !self.blocking;
         Ok(self.place.lost().then(|| self.stop_here()))
+    }
+
+    /// Asks the source of the reply that waits for more. `None`: goes on at once.
+    #[cold]
+    fn fill(&mut self) -> io::Result<Option<Pause>> {
+        let most = self.place.fill_max();
+        if most == 0 {
+            return Ok(Some(Pause::Fill));
+        }
+        let filled = self.state.session.fill(most, &self.shard.shared.protocols)?;
+        self.state.unread &= !self.blocking;
+        Ok(match filled {
+            Filled::Stalled => Some(Pause::Parked),
+            Filled::Enough => Some(Pause::Yield),
+            Filled::Ended => None,
+            Filled::CutOff => {
+                self.state.end_after_output();
+                None
+            }
+        })
     }
 
     /// Writes the reply of a call that was deferred.
@@ -197,6 +225,9 @@ impl Conversation<'_> {
 
     /// The thread has lost its shard: the reply was the last it does for this connection.
     fn stop_here(&self) -> Pause {
+        if self.state.session.wants_fill() {
+            return Pause::Fill;
+        }
         if self.state.unread || self.has_news() { Pause::Yield } else { Pause::Parked }
     }
 

@@ -109,7 +109,8 @@ impl Conversation<'_> {
                     if self.state.session.is_last_reply() {
                         return (used, self.last_reply());
                     }
-                    if self.is_held_up() {
+                    // Replies that wait hold up further messages as much as answers that have yet to come.
+                    if self.is_held_up() || self.state.session.output_waits() {
                         return (used, Eaten::WantMore);
                     }
                     if self.place.lost() || self.desk.output.len() >= OUTPUT_MAX {

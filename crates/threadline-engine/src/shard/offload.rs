@@ -19,7 +19,8 @@ use crate::protocol::Refusal;
 impl Shard {
     /// Gives a connection that needs another thread to the pool. Where that has no room, a message is
     /// refused, and its connection goes on to be settled like any other; one that was to be upgraded has had
-    /// its last reply, and ends. A call that was deferred has been accepted: its answer is not refused.
+    /// its last reply, and ends. A call that was deferred has been accepted: its answer is not refused, nor
+    /// is the rest of a reply.
     pub(super) fn send_to_pool<'s>(
         self: &'s Arc<Self>,
         lease: &mut Lease<'s, Core>,
@@ -40,6 +41,11 @@ impl Shard {
                 let mut claim = self.pass_to_pool(lease, claim, work).err()?;
                 let pause = self.refuse(&mut claim, Refusal::Overloaded, desk);
                 Some((claim, pause))
+            }
+            Pause::Fill => {
+                let work = Work::Answer { until_dry: claim.unread };
+                let claim = self.pass_to_pool(lease, claim, work).err()?;
+                Some((claim, Pause::Over))
             }
             Pause::Upgrade => {
                 let mut claim = self.pass_to_pool(lease, claim, Work::Upgrade).err()?;

@@ -8,6 +8,7 @@ use crate::lease::{Lease, Loan};
 use crate::model::Model;
 use crate::route::{Hint, Route, Trial};
 use crate::settings::Settings;
+use crate::transport::PART;
 use crate::turn::{Entry, Place, Waiting};
 
 /// The clock of a call that is timed.
@@ -169,6 +170,14 @@ impl Place for OnShard<'_> {
         match self.shard.model {
             Model::EventLoop => Waiting::Nowhere,
             _ => Waiting::Elsewhere,
+        }
+    }
+
+    fn fill_max(&self) -> usize {
+        match self.shard.model {
+            // There is nowhere else; others have their turn after a part.
+            Model::EventLoop => PART,
+            _ => 0,
         }
     }
 

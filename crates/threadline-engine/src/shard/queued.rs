@@ -25,7 +25,7 @@ use crate::sys::{Readiness, Ticks, ticks_ceil};
 pub(super) enum Work {
     /// Its next message, whether or not that has been read. With `until_dry` it is read to the end.
     Message { until_dry: bool },
-    /// The reply of a call that was deferred.
+    /// The reply of a call that was deferred, or the rest of one that is made while it is sent.
     Answer { until_dry: bool },
     /// The end of one protocol and the beginning of another.
     Upgrade,

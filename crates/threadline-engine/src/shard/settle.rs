@@ -33,7 +33,9 @@ impl Shard {
         match pause {
             Pause::Parked => self.park(lease, claim),
             Pause::Yield => lease.batch.push_ready(claim),
-            Pause::Over | Pause::Offload | Pause::Upgrade => self.end_with_lease(lease, claim),
+            Pause::Over | Pause::Offload | Pause::Fill | Pause::Upgrade => {
+                self.end_with_lease(lease, claim);
+            }
         }
     }
 
@@ -58,7 +60,7 @@ impl Shard {
             }
             // A deadline is to be set, or the connection to be put in the pool's queue, and only the lease holder
             // can. It finds the message again.
-            Pause::Parked | Pause::Yield | Pause::Offload => {
+            Pause::Parked | Pause::Yield | Pause::Offload | Pause::Fill => {
                 self.tell(Note::Returned(claim.pass_on()));
             }
             Pause::Upgrade => self.tell(Note::Upgrades(claim.pass_on())),

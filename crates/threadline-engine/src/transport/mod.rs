@@ -13,7 +13,8 @@
 //!   it. It returns `EINTR` to the caller, which computes the remaining time. It is one system call on a plain
 //!   socket, and is meant for connections that have a thread of their own.
 //! * [`Transport::write`] never blocks. It writes fewer bytes than `most` allows only if there is no room; the
-//!   transport then raises an event when there is room again.
+//!   transport then raises an event when there is room again. [`Transport::write_both`] does the same for bytes in
+//!   two places.
 //! * [`Transport::write_file`] sends a file from the page cache. A transport that needs the bytes, or a file
 //!   system without support, returns [`FileSent::Unsupported`]; [`send_file`] then reads the file in parts and
 //!   writes them.
@@ -233,6 +234,24 @@ impl Transport {
             Transport::Plain(plain) => plain.write(bytes, most),
             #[cfg(feature = "testing")]
             Transport::Scripted(scripted) => scripted.write(bytes, most),
+        }
+    }
+
+    /// Writes the bytes of `first`, then those of `second`, that there is room for, at most `most`, as one write.
+    ///
+    /// # Errors
+    /// The connection has failed.
+    pub(crate) fn write_both(&self, first: &[u8], second: &[u8], most: usize) -> io::Result<Sent> {
+        match self {
+            Transport::Plain(plain) => plain.write_both(first, second, most),
+            #[cfg(feature = "testing")]
+            Transport::Scripted(scripted) => match scripted.write(first, most)? {
+                Sent::All => match scripted.write(second, most - first.len())? {
+                    Sent::All => Ok(Sent::All),
+                    Sent::Part(count) => Ok(Sent::Part(first.len() + count)),
+                },
+                part => Ok(part),
+            },
         }
     }
 

@@ -1,7 +1,7 @@
 //! Plain sockets.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
@@ -76,6 +76,29 @@ impl Plain {
             }
         }
         Ok(if sent == bytes.len() { Sent::All } else { Sent::Part(sent) })
+    }
+
+    pub(super) fn write_both(&self, first: &[u8], second: &[u8], most: usize) -> io::Result<Sent> {
+        let (all, end) = (first.len() + second.len(), (first.len() + second.len()).min(most));
+        let mut sent = 0;
+        // Once the first is out, there is one place only.
+        while sent < first.len().min(end) {
+            let second_end = end.saturating_sub(first.len());
+            let parts = [IoSlice::new(&first[sent..]), IoSlice::new(&second[..second_end])];
+            let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+            match rustix::net::sendmsg(&self.socket, &parts, &mut Default::default(), flags) {
+                Ok(count) => sent += count,
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return Ok(Sent::Part(sent)),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let done = sent.saturating_sub(first.len());
+        match self.write(&second[done..], end - sent)? {
+            Sent::All => Ok(Sent::All),
+            Sent::Part(count) if sent + count == all => Ok(Sent::All),
+            Sent::Part(count) => Ok(Sent::Part(sent + count)),
+        }
     }
 
     pub(super) fn write_file(

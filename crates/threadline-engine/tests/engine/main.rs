@@ -18,5 +18,6 @@ mod ownership;
 mod properties;
 mod punctual;
 mod queued;
+mod sources;
 mod toy;
 mod upgrades;

@@ -51,6 +51,7 @@ impl Outbox {
     /// to send is compared with the last look. A peer that stops between two looks is given that much more.
     pub(crate) fn look(&self, now: Ticks, owner: Owner, linger: Ticks) -> Option<Ticks> {
         let (next, timed_out) = self.look_locked(now, owner, linger);
+        self.home.keep_budget();
         if timed_out {
             tell_timed_out();
         }
@@ -71,6 +72,8 @@ impl Outbox {
         if owner == Owner::Busy && self.watch == Watch::Input && !queue.closed {
             self.flush_in_passing(&mut queue, Files::Left);
         }
+        // What was shared may be held by nobody else now.
+        self.count_front(&mut queue);
         let was_open = !queue.timed_out;
         let next = self.next_look(&mut queue, now, limit, linger);
         queue.looked_at = next.is_some();

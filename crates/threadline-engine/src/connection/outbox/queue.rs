@@ -5,8 +5,9 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Weak;
 
-use super::content::{Message, Origin};
+use super::content::{Content, Making, Message, Origin};
 use crate::connection::sender::{Held, SlowReceiver, WhenDrained};
+use crate::connection::source::Maker;
 use crate::sys::Ticks;
 
 pub(super) struct Queue {
@@ -19,6 +20,8 @@ pub(super) struct Queue {
     pub(super) memory: usize,
     pub(super) bytes_max: usize,
     pub(super) policy: SlowReceiver,
+    /// Sources whose rest is not wanted any more. They are user code, which the connection's end drops.
+    pub(super) leftover: Vec<Maker>,
     /// The shard has been asked to tell when there is room.
     pub(super) armed: bool,
     pub(super) closed: bool,
@@ -81,6 +84,24 @@ impl Queue {
         if origin == Origin::Push {
             self.pushed -= count;
         }
+    }
+
+    /// What is made while it is sent, if that is next.
+    pub(super) fn making(&mut self) -> Option<&mut Making> {
+        match &mut self.messages.front_mut()?.content {
+            Content::Made(making) => Some(making),
+            _ => None,
+        }
+    }
+
+    /// Drops what waits, but for user code.
+    pub(super) fn clear(&mut self) {
+        for message in std::mem::take(&mut self.messages) {
+            if let Content::Made(making) = message.content {
+                self.leftover.extend(making.maker);
+            }
+        }
+        (self.bytes, self.pushed) = (0, 0);
     }
 
     pub(super) fn check_open(&self) -> io::Result<()> {

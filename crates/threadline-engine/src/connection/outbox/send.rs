@@ -3,9 +3,10 @@
 use std::collections::VecDeque;
 use std::io;
 
-use super::content::{Content, Message, Origin};
+use super::content::{Content, Making, Message, Origin};
 use super::queue::Queue;
 use super::{Outbox, Watch};
+use crate::connection::bytes::Bytes;
 use crate::connection::sender::{SendError, SlowReceiver};
 use crate::sys::{Interest, Ticks};
 use crate::transport::{PART, REPLY_PART, Sent};
@@ -101,7 +102,7 @@ impl Outbox {
             }
         }
         queue.add(bytes.len() - sent, origin);
-        let content = Content::Bytes { bytes: bytes[sent..].into(), sent: 0 };
+        let content = Content::Bytes { bytes: bytes[sent..].to_vec().into(), sent: 0 };
         self.queue_up(queue, content, origin, sent > 0).map(Some)
     }
 
@@ -120,6 +121,57 @@ impl Outbox {
             }
             self.queue_up(queue, content, Origin::Reply, false).map(drop)
         })
+    }
+
+    /// Sends `head` and `bytes`, without the first `skip`, behind what waits already, as one piece. What the socket does not take waits,
+    /// and `bytes` are not copied for that.
+    pub(in crate::connection) fn reply_bytes(
+        &self,
+        head: &[u8],
+        bytes: Bytes,
+        skip: usize,
+    ) -> io::Result<()> {
+        self.add(|queue| {
+            queue.check_open()?;
+            let mut sent = 0;
+            if queue.messages.is_empty() {
+                match self.transport.write_both(head, &bytes[skip..], REPLY_PART)? {
+                    Sent::All => return Ok(()),
+                    Sent::Part(count) => sent = count,
+                }
+            }
+            let head_left = &head[sent.min(head.len())..];
+            if !head_left.is_empty() {
+                queue.add(head_left.len(), Origin::Reply);
+                let content = Content::Bytes { bytes: head_left.to_vec().into(), sent: 0 };
+                self.queue_up(queue, content, Origin::Reply, sent > 0)?;
+            }
+            let sent = skip + sent.saturating_sub(head.len());
+            queue.add(bytes.len() - sent, Origin::Reply);
+            let content = Content::Bytes { bytes, sent };
+            self.queue_up(queue, content, Origin::Reply, sent > 0).map(drop)
+        })
+    }
+
+    /// Has content that is made while it is sent wait behind what waits already.
+    pub(in crate::connection) fn reply_made(&self, making: Making) -> io::Result<()> {
+        let mut making = Some(Box::new(making));
+        // The source is user code: it is not dropped under the lock.
+        self.add(|queue| {
+            queue.check_open()?;
+            let Some(making) = making.take() else { return Ok(()) };
+            self.queue_up(queue, Content::Made(making), Origin::Reply, false).map(drop)
+        })
+    }
+
+    /// Counts the memory of the next message anew: it may have changed.
+    pub(super) fn count_front(&self, queue: &mut Queue) {
+        let Some(message) = queue.messages.front_mut() else { return };
+        let (before, now) = (message.memory, message.content.memory());
+        message.memory = now;
+        queue.memory = queue.memory - before + now;
+        self.home.waiting.take(now);
+        self.home.waiting.give_back(before);
     }
 
     /// Counts memory of messages that are gone.
@@ -159,17 +211,29 @@ impl Outbox {
         self.flush_queue(&mut self.queue.lock(), Files::Sent)
     }
 
-    fn flush_queue(&self, queue: &mut Queue, files: Files) -> io::Result<()> {
+    pub(super) fn flush_queue(&self, queue: &mut Queue, files: Files) -> io::Result<()> {
         while let Some(message) = queue.messages.front_mut() {
             if files == Files::Left && matches!(message.content, Content::File { .. }) {
+                return Ok(());
+            }
+            if message.content.is_unfinished() && message.content.held() == 0 {
+                // The next piece is yet to be made.
                 return Ok(());
             }
             let origin = message.origin;
             let (held, left) = (message.content.held(), message.content.left());
             match message.content.send_some(&self.transport)? {
                 Sent::All => {
+                    let is_unfinished = message.content.is_unfinished();
                     queue.subtract(held, origin);
                     queue.sent += left;
+                    if is_unfinished {
+                        self.count_front(queue);
+                        return Ok(());
+                    }
+                    if queue.making().is_some_and(|making| making.is_whole) {
+                        self.allow_end();
+                    }
                     let memory = queue.messages.pop_front().map_or(0, |message| message.memory);
                     self.give_back(queue, memory);
                 }
