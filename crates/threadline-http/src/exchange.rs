@@ -12,9 +12,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use threadline_engine::protocol::{Offence, Waiting};
-use threadline_engine::{CallError, Route, Session, Turn};
+use threadline_engine::{Bytes, CallError, Route, Session, SourceError, Turn};
 
-use crate::body::Push;
+use crate::body::{Push, ReadSource};
 use crate::deferred::{Awaited, Late};
 use crate::response::{Response, UpgradeHandler};
 
@@ -59,9 +59,11 @@ pub(crate) trait Line: Send {
 
     fn send_file(&mut self, head: &[u8], file: File, range: Range<u64>) -> io::Result<()>;
 
-    fn begin_until_close(&mut self);
+    fn send_bytes(&mut self, head: &[u8], bytes: Bytes) -> io::Result<()>;
 
-    fn end_until_close(&mut self);
+    fn send_source(&mut self, head: &[u8], source: ReadSource) -> Result<(), SourceError>;
+
+    fn begin_until_close(&mut self);
 
     fn sender(&mut self) -> Box<dyn Push>;
 
@@ -135,12 +137,16 @@ impl Line for Session {
         Session::send_file(self, head, file, range)
     }
 
-    fn begin_until_close(&mut self) {
-        Session::begin_until_close(self);
+    fn send_bytes(&mut self, head: &[u8], bytes: Bytes) -> io::Result<()> {
+        Session::send_bytes(self, head, bytes)
     }
 
-    fn end_until_close(&mut self) {
-        Session::end_until_close(self);
+    fn send_source(&mut self, head: &[u8], source: ReadSource) -> Result<(), SourceError> {
+        Session::send_source(self, head, source)
+    }
+
+    fn begin_until_close(&mut self) {
+        Session::begin_until_close(self);
     }
 
     fn sender(&mut self) -> Box<dyn Push> {

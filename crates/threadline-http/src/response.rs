@@ -14,6 +14,7 @@ use crate::body::{Body, Kind};
 use crate::deferred::Pending;
 use crate::framework_error::FrameworkError;
 use crate::header_value::HeaderValue;
+use crate::write::COPIED_MAX;
 
 /// What plain text is sent as.
 pub(crate) const TEXT: &str = "text/plain; charset=utf-8";
@@ -275,12 +276,13 @@ impl Response {
     }
 
     /// Whether it is a head and bytes, with a status that can be sent with them, and leaves the connection
-    /// as it is.
+    /// as it is. Large content is better sent from where it is.
     #[inline]
     pub(crate) fn is_plain(&self) -> bool {
         let Kind::Bytes(content) = &self.body.0 else { return false };
         let fits = self.status == Status::OK
             || (self.status.is_final() && (content.is_empty() || !self.status.omits_content()));
+        let fits = fits && content.len() <= COPIED_MAX;
         fits && self.aside.is_none() && !self.close
     }
 

@@ -4,18 +4,22 @@
 //! decided. It appends; what it wrote of a bad response it takes back.
 
 use std::cell::Cell;
-use std::io::{self, Read, Write};
-use std::time::Duration;
+use std::io;
 
+use threadline_engine::{Bytes, Fill, Source, SourceError};
 use threadline_proto::Method;
 use threadline_proto::request::{Head, Version};
 use threadline_proto::response::{HeadWriter, HeaderError, Payload, Persistence, Status};
 
-use crate::body::{Body, Extent, Kind, PushFraming};
+use crate::body::{Body, Extent, Framing, Kind, PushFraming, ReadSource};
 use crate::date;
 use crate::exchange::Line;
 use crate::fault::Fault;
 use crate::response::Response;
+
+/// Up to here content is copied behind its head, so that several responses go out at once. A longer one is sent from
+/// where it is: 64 KB.
+pub(crate) const COPIED_MAX: usize = 64 * 1024;
 
 /// How a response is to be written, whatever it says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,8 +129,6 @@ pub(crate) struct Responder<'e, L> {
     pub(crate) out: &'e mut Vec<u8>,
     pub(crate) manner: Manner,
     pub(crate) is_http_11: bool,
-    /// How long the client may take to read a byte.
-    pub(crate) stall: Option<Duration>,
     /// Something of the response is on its way: it cannot become another.
     pub(crate) begun: &'e Cell<bool>,
 }
@@ -217,24 +219,27 @@ impl<L: Line> Responder<'_, L> {
 
     fn send(&mut self, body: Body, payload: Payload) -> Result<After, Failure> {
         let chunked = payload == Payload::Chunked;
-        if let Kind::Bytes(bytes) = &body.0 {
-            self.out.extend_from_slice(bytes);
-            return Ok(self.manner.after());
-        }
         match body.0 {
-            Kind::Bytes(_) => {}
+            Kind::Bytes(bytes) if bytes.len() <= COPIED_MAX => self.out.extend_from_slice(&bytes),
+            Kind::Bytes(bytes) => self.send_bytes(bytes)?,
             Kind::File { file, range } => {
                 self.begun.set(true);
                 self.line.send_file(self.out, file, range).map_err(Failure::Line)?;
                 self.out.clear();
             }
-            Kind::Reader { reader, len: Some(len) } => self.copy(reader, len)?,
-            Kind::Reader { reader, len: None } => self.copy_to_end(reader, chunked)?,
+            Kind::Reader { reader, len, memory } => {
+                let framing = match len {
+                    Some(len) => Framing::Length(len),
+                    None if chunked => Framing::Chunked,
+                    None => Framing::UntilClose,
+                };
+                self.send_source(ReadSource::new(reader, framing, memory), framing)?;
+            }
             Kind::Push(start) => {
                 if !chunked && start.extent == Extent::Finite {
                     self.line.begin_until_close();
                 }
-                self.flush()?;
+                self.send_bytes(Bytes::EMPTY)?;
                 let framing = if chunked { PushFraming::Chunked } else { PushFraming::UntilClose };
                 start.begin(self.line.sender(), framing);
                 return Ok(After::Push);
@@ -243,69 +248,33 @@ impl<L: Line> Responder<'_, L> {
         Ok(self.manner.after())
     }
 
-    /// Exactly `len` bytes.
-    fn copy(&mut self, mut reader: impl Read, mut len: u64) -> Result<(), Failure> {
-        let mut piece = [0; PIECE];
-        while len > 0 {
-            let room = PIECE.min(usize::try_from(len).unwrap_or(PIECE));
-            let count = read(&mut reader, &mut piece[..room])?;
-            if count == 0 {
-                return Err(Failure::Body(io::ErrorKind::UnexpectedEof.into()));
-            }
-            self.out.extend_from_slice(&piece[..count]);
-            len -= count as u64;
-            self.flush()?;
-        }
-        Ok(())
-    }
-
-    fn copy_to_end(&mut self, mut reader: impl Read, chunked: bool) -> Result<(), Failure> {
-        if !chunked {
-            self.line.begin_until_close();
-        }
-        // The head goes out before the first piece is there: it may take long.
-        self.flush()?;
-        let mut piece = [0; PIECE];
-        loop {
-            let count = read(&mut reader, &mut piece)?;
-            if count == 0 {
-                break;
-            }
-            if chunked {
-                // Writing to a vector cannot fail.
-                let _ = write!(self.out, "{count:x}\r\n");
-            }
-            self.out.extend_from_slice(&piece[..count]);
-            if chunked {
-                self.out.extend_from_slice(b"\r\n");
-            }
-            self.flush()?;
-        }
-        if chunked {
-            self.out.extend_from_slice(b"0\r\n\r\n");
-        } else {
-            self.line.end_until_close();
-        }
-        Ok(())
-    }
-
-    fn flush(&mut self) -> Result<(), Failure> {
+    /// Sends bytes from where they are.
+    fn send_bytes(&mut self, bytes: Bytes) -> Result<(), Failure> {
         self.begun.set(true);
-        let sent = self.line.send(self.out, self.stall);
+        let sent = self.line.send_bytes(self.out, bytes);
         self.out.clear();
         sent.map_err(Failure::Line)
     }
-}
 
-/// How much of a body is read and sent at a time.
-const PIECE: usize = 16 * 1024;
-
-fn read(reader: &mut impl Read, piece: &mut [u8]) -> Result<usize, Failure> {
-    loop {
-        match reader.read(piece) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            other => return other.map_err(Failure::Body),
+    fn send_source(&mut self, mut source: ReadSource, framing: Framing) -> Result<(), Failure> {
+        match framing {
+            // The first piece goes out with the head: a reader that fails at once becomes another response.
+            Framing::Length(_) => {
+                if source.fill(self.out).map_err(Failure::Body)? == Fill::End {
+                    return Ok(());
+                }
+            }
+            // The head goes out before the first piece is there: it may take long.
+            Framing::Chunked => {}
+            Framing::UntilClose => self.line.begin_until_close(),
         }
+        self.begun.set(true);
+        let sent = self.line.send_source(self.out, source);
+        self.out.clear();
+        sent.map_err(|error| match error {
+            SourceError::Source(error) => Failure::Body(error),
+            SourceError::Peer(error) => Failure::Line(error),
+        })
     }
 }
 

@@ -33,7 +33,7 @@ impl Bytes {
     pub const EMPTY: Bytes = Bytes::Static(b"");
 
     /// The memory that is free once they are dropped.
-    pub(crate) fn memory(&self) -> usize {
+    pub fn memory(&self) -> usize {
         match self {
             Bytes::Owned(bytes) => bytes.capacity(),
             Bytes::Static(_) => 0,

@@ -6,11 +6,13 @@
 //! | `push.rs` | [`BodySender`]: content that is pushed from anywhere, without a thread |
 //! | `incoming.rs` | the content of a request: whole, or read while it arrives |
 //! | `arriving.rs` | the latter |
+//! | `source.rs` | content that is read while it is sent, framed for the wire |
 
 mod arriving;
 mod incoming;
 mod outgoing;
 mod push;
+mod source;
 
 pub(crate) use arriving::Arriving;
 pub use incoming::{BodyError, BodyReader};
@@ -19,3 +21,4 @@ pub use outgoing::Body;
 pub(crate) use outgoing::Kind;
 pub use push::BodySender;
 pub(crate) use push::{Extent, Push, PushFraming, Start};
+pub(crate) use source::{Framing, ReadSource};

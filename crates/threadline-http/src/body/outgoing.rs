@@ -1,14 +1,17 @@
 //! The content of a response.
 //!
-//! Bytes are written behind the head at once. All other kinds are sent piece by piece, by the thread
-//! that ran the handler, which may wait for a slow client; a file is sent by the kernel and waits
-//! without a thread.
+//! Bytes are written behind the head at once; large ones are sent from where they are. All other kinds are sent
+//! piece by piece, by the thread that ran the handler for as long as the client takes them. What a slow client does
+//! not take, of any kind, waits with the connection and without a thread.
 
 use std::borrow::Cow;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Cursor, Read, Seek, SeekFrom};
 use std::ops::Range;
+use std::sync::Arc;
+
+use threadline_engine::Bytes;
 
 use crate::body::{BodySender, Extent, Start};
 
@@ -30,9 +33,14 @@ pub struct Body(pub(crate) Kind);
 /// What a body is made of.
 pub(crate) enum Kind {
     /// Bytes in memory.
-    Bytes(Cow<'static, [u8]>),
+    Bytes(Bytes),
     /// Read while it is sent. Of so many bytes, or in chunks until its end.
-    Reader { reader: Box<dyn Read + Send>, len: Option<u64> },
+    Reader {
+        reader: Box<dyn Read + Send>,
+        len: Option<u64>,
+        /// The bytes of memory that the reader is known to hold.
+        memory: usize,
+    },
     /// Pushed from anywhere.
     Push(Start),
     /// A part of a file.
@@ -41,29 +49,46 @@ pub(crate) enum Kind {
 
 impl Default for Kind {
     fn default() -> Self {
-        Kind::Bytes(Cow::Borrowed(b""))
+        Kind::Bytes(Bytes::EMPTY)
     }
 }
 
 impl Body {
     /// No content.
-    pub const EMPTY: Body = Body(Kind::Bytes(Cow::Borrowed(b"")));
+    pub const EMPTY: Body = Body(Kind::Bytes(Bytes::EMPTY));
+
+    /// Bytes that are shared, with a cache or with other responses for example: they are not copied, however many
+    /// clients they are sent to.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use threadline_http::{Body, Response, Router, Status};
+    ///
+    /// let map: Arc<[u8]> = vec![0; 10 << 20].into();
+    /// let router = Router::new().get("/map", move || {
+    ///     Response::new(Status::OK).with_body(Body::shared(Arc::clone(&map)))
+    /// });
+    /// # router.build().unwrap();
+    /// ```
+    pub fn shared(bytes: impl Into<Arc<[u8]>>) -> Self {
+        Body(Kind::Bytes(Bytes::Shared(bytes.into())))
+    }
 
     /// Content that is read while it is sent, until the reader's end: chunked, as its length is not
     /// known. An error of the reader ends the connection, so that the client sees that something is
     /// missing.
     pub fn reader(reader: impl Read + Send + 'static) -> Self {
-        Body(Kind::Reader { reader: Box::new(reader), len: None })
+        Body(Kind::Reader { reader: Box::new(reader), len: None, memory: 0 })
     }
 
     /// As [`Body::reader`], of exactly `len` bytes: with `Content-Length`. A reader that ends early
     /// ends the connection; of a longer one the rest is not read.
     pub fn sized_reader(reader: impl Read + Send + 'static, len: u64) -> Self {
-        Body(Kind::Reader { reader: Box::new(reader), len: Some(len) })
+        Body(Kind::Reader { reader: Box::new(reader), len: Some(len), memory: 0 })
     }
 
-    /// Content that is made piece by piece while it is sent. Each piece goes out at once; the thread
-    /// is held until the last one.
+    /// Content that is made piece by piece while it is sent. Each piece goes out at once. An iterator that blocks
+    /// in `next` holds a thread while it does; a client that is slow to read does not.
     pub fn chunks<I>(chunks: I) -> Self
     where
         I: IntoIterator<Item = Vec<u8>>,
@@ -154,7 +179,18 @@ impl Body {
         self.len() == Some(0)
     }
 
+    /// The bytes of memory that it is known to hold for itself.
+    #[cfg(any(feature = "gzip", feature = "brotli", feature = "zstd"))]
+    pub(crate) fn memory(&self) -> usize {
+        match &self.0 {
+            Kind::Bytes(bytes) => bytes.memory(),
+            Kind::Reader { memory, .. } => *memory,
+            Kind::Push(_) | Kind::File { .. } => 0,
+        }
+    }
+
     /// Its bytes, if they are in memory.
+    #[inline]
     pub fn as_bytes(&self) -> Option<&[u8]> {
         match &self.0 {
             Kind::Bytes(bytes) => Some(bytes),
@@ -185,8 +221,8 @@ impl Body {
     pub fn into_reader(self) -> io::Result<Box<dyn Read + Send>> {
         Ok(match self.0 {
             Kind::Bytes(bytes) => Box::new(Cursor::new(bytes)),
-            Kind::Reader { reader, len: Some(left) } => Box::new(Exact { reader, left }),
-            Kind::Reader { reader, len: None } => reader,
+            Kind::Reader { reader, len: Some(left), .. } => Box::new(Exact { reader, left }),
+            Kind::Reader { reader, len: None, .. } => reader,
             Kind::Push(_) => {
                 let message = "a pushed body cannot be read: it is made later";
                 return Err(io::Error::new(io::ErrorKind::Unsupported, message));
@@ -253,13 +289,13 @@ impl<I: Iterator<Item = Vec<u8>>> Read for Chunks<I> {
 
 impl From<&'static str> for Body {
     fn from(text: &'static str) -> Self {
-        Body(Kind::Bytes(Cow::Borrowed(text.as_bytes())))
+        Body(Kind::Bytes(text.into()))
     }
 }
 
 impl From<String> for Body {
     fn from(text: String) -> Self {
-        Body(Kind::Bytes(Cow::Owned(text.into_bytes())))
+        Body(Kind::Bytes(text.into()))
     }
 }
 
@@ -274,19 +310,19 @@ impl From<Cow<'static, str>> for Body {
 
 impl From<&'static [u8]> for Body {
     fn from(bytes: &'static [u8]) -> Self {
-        Body(Kind::Bytes(Cow::Borrowed(bytes)))
+        Body(Kind::Bytes(bytes.into()))
     }
 }
 
 impl From<Vec<u8>> for Body {
     fn from(bytes: Vec<u8>) -> Self {
-        Body(Kind::Bytes(Cow::Owned(bytes)))
+        Body(Kind::Bytes(bytes.into()))
     }
 }
 
 impl From<Cow<'static, [u8]>> for Body {
     fn from(bytes: Cow<'static, [u8]>) -> Self {
-        Body(Kind::Bytes(bytes))
+        Body(Kind::Bytes(bytes.into()))
     }
 }
 

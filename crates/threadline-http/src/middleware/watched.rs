@@ -25,10 +25,10 @@ pub(super) fn is_streamed(response: &Response) -> bool {
 /// Has the content watched, if it is made while it is sent. The watcher is dropped at once if not.
 pub(super) fn watch(response: &mut Response, watcher: impl Watcher) {
     if is_streamed(response)
-        && let Kind::Reader { reader, len } = response.take_body().0
+        && let Kind::Reader { reader, len, memory } = response.take_body().0
     {
         let reader = Box::new(Watched { reader, watcher });
-        response.set_body(Body(Kind::Reader { reader, len }));
+        response.set_body(Body(Kind::Reader { reader, len, memory }));
     }
 }
 

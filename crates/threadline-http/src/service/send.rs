@@ -69,9 +69,7 @@ impl Sending<'_> {
         }
         let manner = if response.close { manner.closing() } else { manner };
         let is_http_11 = self.version == Version::Http11;
-        let stall = self.service.settings.timeouts.write;
-        let responder =
-            Responder { line: &mut *line, out: &mut *out, manner, is_http_11, stall, begun };
+        let responder = Responder { line: &mut *line, out: &mut *out, manner, is_http_11, begun };
         match responder.respond(&mut response) {
             Ok(after) => {
                 if let Some(handler) = upgrade {

@@ -15,11 +15,14 @@ use std::time::Duration;
 
 use threadline_engine::log::{limited, within};
 use threadline_engine::protocol::{Offence, Step, Waiting};
-use threadline_engine::{CallError, NotAwaited, Route, SendError, SlowReceiver, WhenDrained};
+use threadline_engine::{
+    Bytes, CallError, Fill, NotAwaited, Route, SendError, SlowReceiver, Source, SourceError,
+    WhenDrained,
+};
 use threadline_pool::contained::catch;
 
 use super::Transport;
-use crate::body::Push;
+use crate::body::{Push, ReadSource};
 use crate::deferred::{self, Awaited, Late};
 use crate::exchange::{Exchange, Line};
 use crate::response::{Response, UpgradeHandler};
@@ -187,9 +190,24 @@ impl Line for InProcessLine {
         Ok(())
     }
 
-    fn begin_until_close(&mut self) {}
+    fn send_bytes(&mut self, head: &[u8], bytes: Bytes) -> io::Result<()> {
+        self.push(head);
+        self.push(&bytes);
+        Ok(())
+    }
 
-    fn end_until_close(&mut self) {}
+    fn send_source(&mut self, head: &[u8], mut source: ReadSource) -> Result<(), SourceError> {
+        self.push(head);
+        let (mut piece, mut fill) = (Vec::new(), Fill::More);
+        while fill == Fill::More {
+            piece.clear();
+            fill = source.fill(&mut piece).map_err(SourceError::Source)?;
+            self.push(&piece);
+        }
+        Ok(())
+    }
+
+    fn begin_until_close(&mut self) {}
 
     fn sender(&mut self) -> Box<dyn Push> {
         Box::new(self.clone())

@@ -21,6 +21,7 @@ mod http_middleware;
 mod http_options;
 #[cfg(all(feature = "form", feature = "json"))]
 mod http_refusals;
+mod http_slow_replies;
 mod http_stress;
 mod http_threads;
 mod http_truncated;

@@ -147,6 +147,9 @@ impl Outbox {
                 self.queue_up(queue, content, Origin::Reply, sent > 0)?;
             }
             let sent = skip + sent.saturating_sub(head.len());
+            if sent == bytes.len() {
+                return Ok(());
+            }
             queue.add(bytes.len() - sent, Origin::Reply);
             let content = Content::Bytes { bytes, sent };
             self.queue_up(queue, content, Origin::Reply, sent > 0).map(drop)

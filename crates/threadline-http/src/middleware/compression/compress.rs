@@ -144,8 +144,10 @@ impl Compression {
         }
         let body = response.take_body();
         let len = body.len();
+        let memory = body.memory() + Encoder::memory(coding, self.effort, len);
         let encoder = Encoder::new(coding, self.effort, len)?;
-        Ok(Some(Body::reader(Encoding::new(body.into_reader()?, encoder))))
+        let reader = Box::new(Encoding::new(body.into_reader()?, encoder));
+        Ok(Some(Body(Kind::Reader { reader, len: None, memory })))
     }
 }
 

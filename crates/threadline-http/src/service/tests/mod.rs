@@ -20,12 +20,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use std::time::Duration;
 
-use threadline_engine::CallError;
 use threadline_engine::protocol::{Offence, Waiting};
+use threadline_engine::{Bytes, CallError, Fill, Source, SourceError};
 use threadline_proto::response::Status;
 
 use super::*;
-use crate::body::Push;
+use crate::body::{Push, ReadSource};
 use crate::deferred::{Awaited, Late};
 use crate::exchange::Line;
 use crate::handler::IntoResponse;
@@ -68,12 +68,26 @@ impl Line for Script {
         file.take(range.end - range.start).read_to_end(&mut self.sent).map(drop)
     }
 
-    fn begin_until_close(&mut self) {
-        self.until_close = true;
+    fn send_bytes(&mut self, head: &[u8], bytes: Bytes) -> io::Result<()> {
+        self.sent.extend_from_slice(head);
+        self.sent.extend_from_slice(&bytes);
+        Ok(())
     }
 
-    fn end_until_close(&mut self) {
+    fn send_source(&mut self, head: &[u8], mut source: ReadSource) -> Result<(), SourceError> {
+        self.sent.extend_from_slice(head);
+        let (mut piece, mut fill) = (Vec::new(), Fill::More);
+        while fill == Fill::More {
+            piece.clear();
+            fill = source.fill(&mut piece).map_err(SourceError::Source)?;
+            self.sent.extend_from_slice(&piece);
+        }
         self.until_close = false;
+        Ok(())
+    }
+
+    fn begin_until_close(&mut self) {
+        self.until_close = true;
     }
 
     fn sender(&mut self) -> Box<dyn Push> {
