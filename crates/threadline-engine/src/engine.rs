@@ -126,7 +126,7 @@ impl Engine {
         let mut isolated = Plan::isolated(count, &settings);
         let mut kinds = Vec::new();
         for ((endpoint, listener), number) in endpoints.into_iter().zip(0..) {
-            listener.set_keep_alive(settings.tcp_keep_alive);
+            listener.set_options(settings.tcp_options());
             let is_isolated = endpoint.is_isolated();
             kinds.push(endpoint.into_service(listener.address()));
             if is_isolated {

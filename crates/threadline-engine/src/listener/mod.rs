@@ -5,6 +5,7 @@
 //! - `unix`: Unix sockets, and what may be at their paths
 //! - `inherited`: sockets from outside (socket activation, a supervisor)
 //! - `keep_alive`: TCP keep-alive, which connections inherit from their listener
+//! - `unsent`: the bound on the kernel's buffers, likewise
 //! - `closing`: keeping clients out just before a listener is closed
 //!
 //! A Unix or inherited socket cannot be had twice: all shards share it, and the kernel wakes one of them
@@ -16,6 +17,7 @@ mod inherited;
 mod ip;
 mod keep_alive;
 mod unix;
+mod unsent;
 
 use std::fmt;
 use std::io;
@@ -35,6 +37,13 @@ pub use address::{Address, BadAddress};
 pub use inherited::take_inherited;
 pub use keep_alive::TcpKeepAlive;
 use unix::SocketFile;
+
+/// What TCP connections inherit from their listener.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TcpOptions {
+    pub(crate) keep_alive: Option<TcpKeepAlive>,
+    pub(crate) unsent_max: Option<u32>,
+}
 
 /// A bound address that is not yet served: its sockets listen, clients wait in the backlog.
 #[derive(Debug)]
@@ -170,16 +179,19 @@ impl Listener {
         self.kind
     }
 
-    /// Sets TCP keep-alive, or switches it off, for all connections that come; nothing for other sockets.
-    pub(crate) fn set_keep_alive(&self, keep_alive: Option<TcpKeepAlive>) {
+    /// Sets the options that all connections inherit which come; nothing for other sockets than TCP.
+    pub(crate) fn set_options(&self, options: TcpOptions) {
         if !self.is_tcp() {
             return;
         }
+        let address = &self.address;
         for socket in self.all() {
-            if let Err(error) = keep_alive::set(socket, keep_alive) {
-                // Of a protocol like MPTCP, by an older kernel. It is served all the same.
-                let address = &self.address;
+            // Errors are those of a protocol like MPTCP, by an older kernel. It is served all the same.
+            if let Err(error) = keep_alive::set(socket, options.keep_alive) {
                 tracing::warn!(%error, "TCP keep-alive cannot be set on {address}");
+            }
+            if let Err(error) = unsent::set(socket, options.unsent_max) {
+                tracing::warn!(%error, "the kernel's buffers cannot be bounded on {address}");
             }
         }
     }
@@ -302,7 +314,7 @@ impl Source {
     /// the first one that has the options ends the search.
     pub(crate) fn accept(
         &mut self,
-        keep_alive: Option<TcpKeepAlive>,
+        options: TcpOptions,
     ) -> Result<(Transport, Option<SocketAddr>), Errno> {
         #[cfg(feature = "testing")]
         if let Some(share) = &self.share {
@@ -310,7 +322,8 @@ impl Source {
         }
         let (socket, peer) = sys::accept(&self.fd)?;
         if !self.inherits {
-            self.inherits = keep_alive::pass_on(&socket, keep_alive);
+            let has_keep_alive = keep_alive::pass_on(&socket, options.keep_alive);
+            self.inherits = unsent::pass_on(&socket, options.unsent_max) && has_keep_alive;
         }
         Ok((Transport::plain(socket), peer))
     }

@@ -94,7 +94,7 @@ impl Shard {
             }
             let source = lease.intake.source_mut(number);
             let service = source.service;
-            let accepted = source.accept(self.shared.settings.tcp_keep_alive);
+            let accepted = source.accept(self.shared.settings.tcp_options());
             match accepted.map_err(|error| (error, Mishap::from(error))) {
                 Ok((transport, peer)) => {
                     self.home.counters.accepted.increment();

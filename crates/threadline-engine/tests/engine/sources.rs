@@ -134,10 +134,10 @@ every_model! {
 
     fn a_source_whose_peer_keeps_up_is_sent_to_its_end(model) {
         let making = Making::new(model);
-        let peer = making.ask("made 2000\nmade 1\nlast 3\nnever\n", usize::MAX);
+        let peer = making.ask("made 2000\nnext\nmade 1\nlast 3\nnever\n", usize::MAX);
         peer.expect("head\n");
         assert!(peer.take(2000 * PIECE) == letters(0..2000));
-        peer.expect("head\n");
+        peer.expect("next\nhead\n");
         peer.expect(letters(0..1));
         peer.expect("head\n");
         peer.expect(letters(0..3));
