@@ -75,8 +75,8 @@ counters! {
     timeouts_body,
     /// Connections closed after `Timeouts::idle`.
     timeouts_idle,
-    /// Connections closed because output waited and the peer took no byte of it for `Timeouts::write`, or
-    /// for a stream handler's write timeout.
+    /// Connections closed because output waited and the peer took no byte of it for `Timeouts::write`, or took a
+    /// reply more slowly than `Timeouts::reply_rate`, or because of a stream handler's write timeout.
     timeouts_write,
     /// Connections closed because more bytes waited for slow peers than `Settings::waiting_bytes_max`.
     closed_over_budget,

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::connection::{Ending, State};
 use crate::protocol::{Phase, Timeouts};
-use crate::sys::{Ticks, spent_since};
+use crate::sys::{Ticks, spent_since, ticks_ceil};
 
 /// What a connection waits for between two turns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +65,36 @@ impl State {
     }
 }
 
+/// How long output may wait for its peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct WriteLimit {
+    /// How long the peer may take no byte of it; `Ticks::MAX`: for ever.
+    pub(crate) stall: Ticks,
+    /// The bytes a second by which the time of a reply grows; 0: it has no other limit than `stall`.
+    pub(crate) reply_rate: u32,
+}
+
+impl WriteLimit {
+    /// Output waits for ever.
+    pub(crate) const NONE: WriteLimit = WriteLimit { stall: Ticks::MAX, reply_rate: 0 };
+
+    /// How long a reply may wait in all of which the peer has taken so many bytes.
+    pub(crate) fn of_reply(self, taken: u64) -> Ticks {
+        let Some(millis) = taken.saturating_mul(1000).checked_div(self.reply_rate.into()) else {
+            return Ticks::MAX;
+        };
+        // Longer than the ticks last is as good as for ever.
+        let for_taken = ticks_ceil(Duration::from_millis(millis.min(1 << 36)));
+        self.stall.saturating_add(for_taken)
+    }
+}
+
 impl Timeouts {
+    pub(crate) fn write_limit(&self) -> WriteLimit {
+        let stall = self.write.map_or(Ticks::MAX, ticks_ceil);
+        WriteLimit { stall, reply_rate: self.reply_rate }
+    }
+
     /// How much longer the rest of a message may take, of which `received` bytes have come: `spent` is
     /// measured from the beginning of the phase. Zero if its time is over, `None` if there is no limit.
     pub(crate) fn left(&self, phase: Phase, received: u64, spent: Duration) -> Option<Duration> {
@@ -114,6 +143,18 @@ mod tests {
             body_grace: 5 * SECOND,
             ..Timeouts::default()
         }
+    }
+
+    #[test]
+    fn a_reply_has_its_limit_and_the_time_of_what_is_taken() {
+        let limit = Timeouts { reply_rate: 100, ..Timeouts::default() }.write_limit();
+        for (taken, seconds) in [(0, 30), (1000, 40)] {
+            let ticks = ticks_ceil(seconds * SECOND);
+            assert!((ticks..=ticks + 1).contains(&limit.of_reply(taken)), "{taken} bytes");
+        }
+        assert!(limit.of_reply(u64::MAX) > 1 << 30, "nothing overflows");
+        let any_rate = WriteLimit { reply_rate: 0, ..limit };
+        assert_eq!(any_rate.of_reply(0), Ticks::MAX);
     }
 
     #[test]

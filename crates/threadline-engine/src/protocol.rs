@@ -207,6 +207,10 @@ pub struct Timeouts {
     /// How long output may wait for the peer to take any byte of it: replies, files and what is pushed,
     /// whatever the connection is doing meanwhile. The connection is closed then. Default 30 s.
     pub write: Option<Duration>,
+    /// The bytes a second by which a reply must get on while it waits for the peer: all in all it may wait for
+    /// `write`, and for the time that what the peer has taken of it lasts at this rate. 0 allows any rate. What
+    /// senders push has no such limit, and no reply whose connection gets pushes meanwhile. Default 1024.
+    pub reply_rate: u32,
     /// How long the answer to a call may take that was deferred
     /// ([`Session::defer`](crate::Session::defer)). Default 30 s.
     pub deferred: Option<Duration>,
@@ -221,6 +225,7 @@ impl Default for Timeouts {
             body_grace: Duration::from_secs(5),
             idle: Some(Duration::from_secs(75)),
             write: Some(Duration::from_secs(30)),
+            reply_rate: 1024,
             deferred: Some(Duration::from_secs(30)),
         }
     }

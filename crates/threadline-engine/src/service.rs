@@ -6,10 +6,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::contained::Contained;
+use crate::deadline::WriteLimit;
 use crate::handlers::Connection;
 use crate::protocol::{Protocol, Timeouts};
 use crate::route::Route;
-use crate::sys::{Ticks, ticks_ceil, ticks_to_pass};
+use crate::sys::{Ticks, ticks_to_pass};
 
 /// What is served on a listener, and then on each of its connections.
 #[derive(Clone)]
@@ -86,11 +87,11 @@ impl Service {
         }
     }
 
-    /// How long output may wait for the peer to take any byte of it. Stream handlers have their own.
-    pub(crate) fn write_limit(&self) -> Option<Ticks> {
+    /// How long output may wait for the peer. Stream handlers have their own.
+    pub(crate) fn write_limit(&self) -> WriteLimit {
         match self {
             Service::Messages(service) => service.write_limit(),
-            Service::Stream(_) | Service::Datagrams(_) => None,
+            Service::Stream(_) | Service::Datagrams(_) => WriteLimit::NONE,
         }
     }
 
@@ -149,9 +150,9 @@ impl MessageService {
         self.0.idle
     }
 
-    /// How long output may wait for the peer to take any byte of it.
-    pub(crate) fn write_limit(&self) -> Option<Ticks> {
-        self.0.timeouts.write.map(ticks_ceil)
+    /// How long output may wait for the peer.
+    pub(crate) fn write_limit(&self) -> WriteLimit {
+        self.0.timeouts.write_limit()
     }
 
     pub(crate) fn has_hooks(&self) -> bool {

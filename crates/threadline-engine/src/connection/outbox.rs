@@ -27,6 +27,7 @@ use parking_lot::Mutex;
 
 use super::home::Home;
 use super::sender::{Held, SendError, Sender, SlowReceiver, WhenDrained};
+use crate::deadline::WriteLimit;
 use crate::shared::Blockable;
 use crate::sys::{Clock, Ticks};
 use crate::transport::Transport;
@@ -56,8 +57,9 @@ pub(crate) struct Outbox {
     home: Arc<Home>,
     key: u64,
     watch: Watch,
-    /// How long the peer may take no byte of what waits; `Ticks::MAX`: for ever.
-    write_limit: AtomicU32,
+    /// Half by half, since readers need no consistent view: see [`WriteLimit`].
+    stall_limit: AtomicU32,
+    reply_rate: AtomicU32,
     /// What is sent ends with the connection: any other end than `Queue::finished` is a reset. The transport
     /// resets on close as long as this is set. Changed under the lock of `queue`.
     until_close: AtomicBool,
@@ -77,7 +79,7 @@ impl Outbox {
         home: Arc<Home>,
         key: u64,
         watch: Watch,
-        write_limit: Ticks,
+        write_limit: WriteLimit,
     ) -> Arc<Self> {
         let queue = Queue {
             messages: VecDeque::new(),
@@ -100,6 +102,9 @@ impl Outbox {
             moved: 0,
             has_moved: false,
             taken: i64::MIN,
+            taken_first: 0,
+            seen: 0,
+            waited: 0,
             looked_at: false,
             registered: false,
             sent: 0,
@@ -107,11 +112,13 @@ impl Outbox {
             dropped: 0,
             held: Weak::new(),
         };
-        let (queue, write_limit) = (Mutex::new(queue), AtomicU32::new(write_limit));
+        let queue = Mutex::new(queue);
         Arc::new_cyclic(|me| {
             let me = Weak::clone(me);
             let until_close = AtomicBool::new(false);
-            Outbox { transport, home, key, watch, write_limit, until_close, me, queue }
+            let stall_limit = AtomicU32::new(write_limit.stall);
+            let reply_rate = AtomicU32::new(write_limit.reply_rate);
+            Outbox { transport, home, key, watch, stall_limit, reply_rate, until_close, me, queue }
         })
     }
 
@@ -169,16 +176,20 @@ impl Outbox {
     }
 
     /// Sets the write deadline.
-    pub(super) fn limit_writes(&self, limit: Ticks) {
-        self.write_limit.store(limit, Ordering::Relaxed);
+    pub(super) fn limit_writes(&self, limit: WriteLimit) {
+        self.stall_limit.store(limit.stall, Ordering::Relaxed);
+        self.reply_rate.store(limit.reply_rate, Ordering::Relaxed);
         let mut queue = self.queue.lock();
-        if limit != Ticks::MAX && !queue.messages.is_empty() {
+        if limit.stall != Ticks::MAX && !queue.messages.is_empty() {
             self.ask_for_looks(&mut queue);
         }
     }
 
-    fn write_limit(&self) -> Ticks {
-        self.write_limit.load(Ordering::Relaxed)
+    fn write_limit(&self) -> WriteLimit {
+        WriteLimit {
+            stall: self.stall_limit.load(Ordering::Relaxed),
+            reply_rate: self.reply_rate.load(Ordering::Relaxed),
+        }
     }
 
     /// How many bytes wait.

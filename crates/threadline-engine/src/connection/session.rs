@@ -17,12 +17,12 @@ use super::sender::Sender;
 use super::socket::Socket;
 use super::source::{Fill, Maker, Source, SourceError};
 use crate::contained::Contained;
+use crate::deadline::WriteLimit;
 use crate::handlers::Connection;
 use crate::log;
 use crate::route::Route;
 use crate::service::MessageService;
 use crate::shard::Leftover;
-use crate::sys::Ticks;
 use crate::transport::{REPLY_PART, Sent, Transport};
 use crate::turn::clear_output;
 
@@ -38,8 +38,8 @@ pub struct Session {
     pub(super) home: Arc<Home>,
     pub(super) key: u64,
     pub(super) watch: Watch,
-    /// The write deadline; `Ticks::MAX`: output waits for ever. Every idle connection has one, so it is small.
-    write_limit: Ticks,
+    /// Every idle connection has one, so it is small.
+    write_limit: WriteLimit,
     /// The service has ended the reads of it: an end of input is not the peer's.
     reads_ended: bool,
     sender_made: SenderMade,
@@ -122,7 +122,7 @@ pub(crate) struct SessionParts {
     pub(crate) home: Arc<Home>,
     pub(crate) key: u64,
     pub(crate) watch: Watch,
-    pub(crate) write_limit: Option<Ticks>,
+    pub(crate) write_limit: WriteLimit,
 }
 
 impl Session {
@@ -139,7 +139,7 @@ impl Session {
             home,
             key,
             watch,
-            write_limit: write_limit.unwrap_or(Ticks::MAX),
+            write_limit,
             reads_ended: false,
             sender_made: SenderMade::Never,
             unsent: None,
@@ -160,7 +160,7 @@ impl Session {
             home,
             key,
             watch: Watch::Input,
-            write_limit: Ticks::MAX,
+            write_limit: WriteLimit::NONE,
             reads_ended,
             sender_made: SenderMade::Never,
             unsent: None,
@@ -398,8 +398,8 @@ impl Session {
     }
 
     /// Sets the write deadline, of what waits already too.
-    pub(crate) fn limit_writes(&mut self, limit: Option<Ticks>) {
-        self.write_limit = limit.unwrap_or(Ticks::MAX);
+    pub(crate) fn limit_writes(&mut self, limit: WriteLimit) {
+        self.write_limit = limit;
         if let Some(Socket::Shared(outbox)) = &self.socket {
             outbox.limit_writes(self.write_limit);
         }

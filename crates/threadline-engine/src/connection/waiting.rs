@@ -258,6 +258,7 @@ mod tests {
 
     use super::*;
     use crate::connection::{Home, SessionParts, Watch};
+    use crate::deadline::WriteLimit;
     use crate::sys::{Epoll, Interest, Waker};
 
     const LIMIT: Duration = Duration::from_millis(200);
@@ -330,7 +331,7 @@ mod tests {
         let home = Home::alone(epoll, waker, Clock::System);
         home.epoll.add(&transport, 1, Interest::Input).expect("registered");
         let (home, watch) = (Arc::new(home), Watch::Input);
-        let write_limit = None;
+        let write_limit = WriteLimit::NONE;
         let parts = SessionParts { transport, peer: None, home, key: 1, watch, write_limit };
         Session::new(parts)
     }

@@ -59,7 +59,7 @@ impl<'p> Connection<'p> {
         ));
         let (socket, peer) = UnixStream::pair().expect("a pair");
         let parts = SessionParts {
-            write_limit: None,
+            write_limit: crate::deadline::WriteLimit::NONE,
             transport: Transport::plain(socket),
             peer: None,
             home: Arc::clone(&home),

@@ -22,6 +22,7 @@ fn only(set: impl FnOnce(&mut Timeouts)) -> Timeouts {
         body_grace: SECOND,
         idle: None,
         write: None,
+        reply_rate: 0,
         deferred: None,
     };
     set(&mut timeouts);

@@ -77,6 +77,17 @@ fn making(alive: &Arc<AtomicUsize>) -> Lines {
     })
 }
 
+/// Waits for what the test gives it.
+struct Slow(std::sync::mpsc::Receiver<Option<&'static str>>);
+
+impl Source for Slow {
+    fn fill(&mut self, piece: &mut Vec<u8>) -> io::Result<Fill> {
+        let Ok(Some(text)) = self.0.recv() else { return Ok(Fill::End) };
+        piece.extend_from_slice(text.as_bytes());
+        Ok(Fill::More)
+    }
+}
+
 struct Making {
     fixture: Fixture,
     alive: Arc<AtomicUsize>,
@@ -183,6 +194,65 @@ every_model! {
         assert_eq!(making.fixture.counts().timeouts_write, 1);
         eventually("the source is dropped", || making.alive.load(Ordering::Relaxed) == 0);
         assert_eq!(making.waiting(), 0);
+    }
+
+    fn a_peer_that_reads_a_reply_too_slowly_is_closed(model) {
+        let making = Making::new(model);
+        // 1 KB a second by default: one byte now and then moves the stall deadline, but not this one.
+        let slow = making.ask("made 2000\n", 10);
+        let fast = making.ask("made 2000\n", 10);
+        fast.expect("head\n");
+        let mut got = fast.take(5);
+        let pass = |got: &mut Vec<u8>, seconds: u32| {
+            for _ in 0..seconds / 5 {
+                slow.room(1);
+                fast.room(6000);
+                got.extend(fast.take(6000));
+                making.fixture.pass(SECOND * 5);
+            }
+        };
+        pass(&mut got, 25);
+        assert!(!slow.is_closed());
+        pass(&mut got, 15);
+        slow.expect_closed();
+        assert_eq!(making.fixture.counts().timeouts_write, 1);
+        pass(&mut got, 60);
+        fast.room(usize::MAX);
+        got.extend(fast.take(2000 * PIECE - got.len()));
+        assert!(got == letters(0..2000));
+    }
+
+    fn the_time_that_a_source_takes_is_not_its_peers(model) {
+        let (give, pieces) = std::sync::mpsc::channel();
+        let pieces = std::sync::Mutex::new(Some(Slow(pieces)));
+        let lines = Lines::new(move |_, session| {
+            let source = pieces.lock().expect("lock").take().expect("asked once");
+            session.send_source(b"head\n", source).expect("a peer");
+            None
+        });
+        let fixture = messages(settings(model), lines);
+        let peer = fixture.connect();
+        peer.room(5);
+        give.send(Some("one")).expect("a source");
+        peer.send("go\n");
+        peer.expect("head\n");
+        fixture.engine.settle();
+        peer.room(usize::MAX);
+        peer.expect("one");
+        if model == Model::EventLoop {
+            // Its loop waits for the source: nobody looks at deadlines.
+            give.send(None).expect("a source");
+            return;
+        }
+        let clock = &fixture.clock;
+        for _ in 0..20 {
+            clock.advance(SECOND * 5);
+            fixture.engine.settle_shards();
+        }
+        give.send(Some("two")).expect("a source");
+        peer.expect("two");
+        give.send(None).expect("a source");
+        assert_eq!(fixture.counts().timeouts_write, 0);
     }
 
     fn a_drain_waits_for_a_source(model) {

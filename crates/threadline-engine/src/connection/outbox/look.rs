@@ -8,6 +8,7 @@ use super::queue::Queue;
 use super::send::Files;
 use super::{Outbox, Watch};
 use crate::connection::relief::Progress;
+use crate::deadline::WriteLimit;
 use crate::inbox::Note;
 use crate::sys::Ticks;
 
@@ -60,13 +61,16 @@ impl Outbox {
 
     fn look_locked(&self, now: Ticks, owner: Owner, linger: Ticks) -> (Option<Ticks>, bool) {
         let limit = self.write_limit();
-        let step = (limit / LOOKS).clamp(1, STEP_MAX);
+        let step = (limit.stall / LOOKS).clamp(1, STEP_MAX);
         // In use: it is being written, or added to.
         let Some(mut queue) = self.queue.try_lock() else { return (Some(now + step), false) };
         // If there is room, it is the owner that is late.
         if self.transport.has_room() {
             queue.moved = now;
+        } else {
+            queue.waited += now.saturating_sub(queue.seen);
         }
+        queue.seen = now;
         // Not for a thread of the connection's own: it waits for room if output waits, and there may be none
         // any more once the last of it has gone out. The kernel's word that there is room reaches both.
         if owner == Owner::Busy && self.watch == Watch::Input && !queue.closed {
@@ -84,7 +88,7 @@ impl Outbox {
         &self,
         queue: &mut Queue,
         now: Ticks,
-        limit: Ticks,
+        limit: WriteLimit,
         linger: Ticks,
     ) -> Option<Ticks> {
         if queue.closed {
@@ -99,17 +103,20 @@ impl Outbox {
             self.close_queue(queue);
             return None;
         }
-        if limit == Ticks::MAX {
+        if limit.stall == Ticks::MAX {
             return None;
         }
         let taken = self.taken_of(queue);
-        if taken > queue.taken {
-            queue.moved = now;
-            queue.has_moved |= queue.taken != i64::MIN;
+        if queue.taken == i64::MIN {
+            (queue.moved, queue.taken_first) = (now, taken);
+        } else if taken > queue.taken {
+            (queue.moved, queue.has_moved) = (now, true);
         }
         queue.taken = taken;
-        // A tick more: the one in which the peer took its last byte had begun.
-        let due = queue.moved.saturating_add(limit).saturating_add(1);
+        let stall_due = queue.moved.saturating_add(limit.stall);
+        let due = stall_due.min(reply_due(queue, now, limit));
+        // A tick more: the one in which the peer took its last byte, or the wait began, had begun.
+        let due = due.saturating_add(1);
         if now < due {
             return Some(due);
         }
@@ -126,6 +133,9 @@ impl Outbox {
         let (taken, before) = (self.taken_of(&queue), queue.taken);
         if self.transport.has_room() || (before != i64::MIN && taken > before) {
             (queue.moved, queue.has_moved) = (now, true);
+        }
+        if before == i64::MIN {
+            queue.taken_first = taken;
         }
         queue.taken = taken;
         Some(Progress::new(now, queue.moved, queue.has_moved))
@@ -170,6 +180,15 @@ impl Outbox {
         self.close_queue(queue);
         true
     }
+}
+
+/// When a reply has waited for long enough, if it goes on as it is. What is pushed has no such limit.
+fn reply_due(queue: &Queue, now: Ticks, limit: WriteLimit) -> Ticks {
+    if queue.pushing || queue.pushed > 0 {
+        return Ticks::MAX;
+    }
+    let taken = u64::try_from(queue.taken - queue.taken_first).unwrap_or(0);
+    now.saturating_add(limit.of_reply(taken).saturating_sub(queue.waited))
 }
 
 /// Not under the lock: what the log is written to is user code.

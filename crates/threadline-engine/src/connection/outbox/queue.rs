@@ -46,6 +46,12 @@ pub(super) struct Queue {
     pub(super) has_moved: bool,
     /// What the peer had taken at the last look; `i64::MIN` before the first since the queue began to fill.
     pub(super) taken: i64,
+    /// What it had taken at the first look since then.
+    pub(super) taken_first: i64,
+    /// When the last look was, or the queue began to fill.
+    pub(super) seen: Ticks,
+    /// For how long it has waited for room since the queue began to fill, as far as the looks have seen.
+    pub(super) waited: Ticks,
     /// The shard looks at it: a timer of its own, or a note on the way to it.
     pub(super) looked_at: bool,
     /// It is among [`Home::outputs`](Home).

@@ -193,6 +193,7 @@ impl Outbox {
     ) -> io::Result<u64> {
         if queue.messages.is_empty() {
             queue.moved = self.home.clock.ticks();
+            (queue.seen, queue.waited) = (queue.moved, 0);
             (queue.taken, queue.has_moved) = (i64::MIN, false);
         }
         let number = queue.next;
@@ -203,7 +204,7 @@ impl Outbox {
         queue.messages.push_back(Message { number, content, origin, memory, is_rest });
         self.register(queue);
         self.arm(queue)?;
-        if self.write_limit() != Ticks::MAX {
+        if self.write_limit().stall != Ticks::MAX {
             self.ask_for_looks(queue);
         }
         Ok(number)

@@ -32,7 +32,8 @@ fn with(watch: Watch, limit: Option<Ticks>) -> Fixture {
     if watch == Watch::Input {
         home.epoll.add(&ours, KEY, Interest::Input).expect("registered");
     }
-    let (transport, limit) = (Transport::plain(ours), limit.unwrap_or(Ticks::MAX));
+    let stall = limit.unwrap_or(Ticks::MAX);
+    let (transport, limit) = (Transport::plain(ours), WriteLimit { stall, reply_rate: 0 });
     let outbox = Outbox::new(transport, Arc::clone(&home), KEY, watch, limit);
     Fixture { outbox, home, peer }
 }
