@@ -80,6 +80,8 @@ counters! {
     timeouts_write,
     /// Connections closed because more bytes waited for slow peers than `Settings::waiting_bytes_max`.
     closed_over_budget,
+    /// Times that free memory was returned to the system.
+    memory_releases,
     /// Calls whose replies were to come later.
     calls_deferred,
     /// Calls that were deferred and had no answer within `Timeouts::deferred`.

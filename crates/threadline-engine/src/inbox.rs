@@ -25,6 +25,8 @@ pub(crate) enum Note {
     Leftover,
     /// Another shard needs room: close what has been idle longest.
     MakeRoom,
+    /// Much memory of waiting bytes was freed: it goes back to the system after a while.
+    MemoryFree,
     /// The engine's phase has changed.
     Phase,
     /// A test asks the shard to report when it has served everything that is ready.

@@ -109,6 +109,10 @@ pub struct Settings {
     /// waited longest without progress are closed. It is that of the whole service: each of `n` worker processes
     /// gets an `n`-th.
     pub waiting_bytes_max: usize,
+    /// After this time, memory of waiting bytes that is free again goes back to the system, if it is 8 MB or more:
+    /// glibc's allocator keeps it otherwise. Programs with another allocator do not need it. `None` switches it
+    /// off. Default 5 s.
+    pub memory_release_after: Option<Duration>,
     /// Where the engine has the time from.
     pub(crate) clock: Clock,
 }
@@ -143,6 +147,7 @@ impl Default for Settings {
             linger: Duration::from_secs(2),
             linger_bytes_max: 256 * 1024,
             waiting_bytes_max: a_quarter_of_the_memory(),
+            memory_release_after: Some(Duration::from_secs(5)),
             clock: Clock::System,
         }
     }

@@ -56,6 +56,14 @@ impl Home {
         }
     }
 
+    /// Counts bytes that do not wait any more. If many have been freed, the shard returns them to the system later.
+    pub(crate) fn give_back(&self, count: usize) {
+        self.waiting.give_back(count);
+        if self.waiting.note_freed(count) {
+            self.tell(Note::MemoryFree);
+        }
+    }
+
     /// The home of connections that have no engine around them.
     #[cfg(test)]
     pub(crate) fn alone(epoll: Epoll, waker: Waker, clock: Clock) -> Self {

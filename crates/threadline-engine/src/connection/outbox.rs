@@ -369,7 +369,7 @@ impl Blockable for Outbox {
 impl Drop for Outbox {
     fn drop(&mut self) {
         let queue = self.queue.get_mut();
-        self.home.waiting.give_back(queue.memory);
+        self.home.give_back(queue.memory);
         if queue.registered {
             self.home.outputs.remove(self.key);
         }

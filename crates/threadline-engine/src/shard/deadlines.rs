@@ -14,7 +14,7 @@ use super::{Core, Desk, Shard};
 use crate::connection::{Claim, Owner, State};
 use crate::deadline::Awaits;
 use crate::lease::Lease;
-use crate::sys::{Ticks, ticks_ceil};
+use crate::sys::{Ticks, release_free_memory, ticks_ceil};
 use crate::transport::Ahead;
 
 /// When a connection is looked at again whose deadline came while another thread had it: about 1 s.
@@ -39,6 +39,7 @@ impl Shard {
                 Key::RetryAccept => self.retry_accept(lease),
                 Key::Drain => self.look_at_drain(lease),
                 Key::Datagrams => self.drop_late_datagrams(lease),
+                Key::Release => self.release_memory(),
                 Key::Source(_) | Key::Waker | Key::Alarm => unreachable!("these are events only"),
             }
         }
@@ -101,6 +102,24 @@ impl Shard {
         if let Some(at) = outbox.look(self.home.clock.ticks(), owner, linger) {
             lease.agenda.insert(at, Key::Output { index, generation });
         }
+    }
+
+    /// Much memory is free. More may follow, and may be needed again at once.
+    pub(super) fn release_memory_later(&self, lease: &mut Lease<'_, Core>) {
+        if let Some(after) = self.shared.settings.memory_release_after {
+            lease.agenda.insert_after(ticks_ceil(after), Key::Release);
+        }
+    }
+
+    /// Returns free memory to the system, on the pool: it may take a while.
+    fn release_memory(self: &Arc<Self>) {
+        let shard = Arc::clone(self);
+        // If there is no pool any more, the process is about to end.
+        let _ = self.shared.pool.submit_essential(move || {
+            shard.shared.waiting.begin_release();
+            release_free_memory();
+            shard.home.counters.memory_releases.increment();
+        });
     }
 
     /// A parked connection's deadline has come. What was it waiting for?

@@ -8,8 +8,9 @@ const ALARM: u32 = u32::MAX - 1;
 const RETRY_ACCEPT: u32 = u32::MAX - 2;
 const DRAIN: u32 = u32::MAX - 3;
 const DATAGRAMS: u32 = u32::MAX - 4;
+const RELEASE: u32 = u32::MAX - 5;
 const FIRST_SOURCE: u32 = 0xffff_0000;
-const SOURCES_MAX: u32 = DATAGRAMS - FIRST_SOURCE;
+const SOURCES_MAX: u32 = RELEASE - FIRST_SOURCE;
 
 /// What an event or a timer is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +36,8 @@ pub(crate) enum Key {
     Drain,
     /// Timer: look for datagrams that have waited too long for a thread.
     Datagrams,
+    /// Timer: return free memory to the system.
+    Release,
 }
 
 impl Key {
@@ -55,6 +58,7 @@ impl Key {
             Key::RetryAccept => u64::from(RETRY_ACCEPT),
             Key::Drain => u64::from(DRAIN),
             Key::Datagrams => u64::from(DATAGRAMS),
+            Key::Release => u64::from(RELEASE),
         }
     }
 
@@ -66,6 +70,7 @@ impl Key {
             RETRY_ACCEPT => Key::RetryAccept,
             DRAIN => Key::Drain,
             DATAGRAMS => Key::Datagrams,
+            RELEASE => Key::Release,
             FIRST_SOURCE.. => Key::Source(index - FIRST_SOURCE),
             _ => Key::Connection { index, generation },
         }
@@ -88,6 +93,7 @@ mod tests {
             Key::RetryAccept,
             Key::Drain,
             Key::Datagrams,
+            Key::Release,
         ];
         for key in keys {
             assert_eq!(Key::unpack(key.pack()), key);

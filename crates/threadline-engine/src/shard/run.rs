@@ -145,7 +145,7 @@ impl Shard {
                 self.home.waker.hush();
                 Some(lease)
             }
-            Key::Output { .. } | Key::RetryAccept | Key::Drain | Key::Datagrams => {
+            Key::Output { .. } | Key::RetryAccept | Key::Drain | Key::Datagrams | Key::Release => {
                 unreachable!("these are timers only")
             }
         }
@@ -170,6 +170,7 @@ impl Shard {
                 Note::MakeRoom => {
                     self.evict(lease);
                 }
+                Note::MemoryFree => self.release_memory_later(lease),
                 Note::Phase => self.phase_changed(lease),
                 #[cfg(feature = "testing")]
                 Note::Probe => lease.probe = Probe::Seen,

@@ -10,6 +10,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
 
+/// Less memory than this is not worth returning to the system: 8 MB.
+const RELEASE_MIN: usize = 8 << 20;
+
 /// The bytes that wait for peers of one engine, and how many may.
 ///
 /// The number orders nothing else, so all accesses are relaxed.
@@ -17,13 +20,16 @@ use parking_lot::{Mutex, MutexGuard};
 pub(crate) struct WaitingBytes {
     used: AtomicUsize,
     max: usize,
+    /// Bytes that were given back since the allocator was last asked to return what is free.
+    freed: AtomicUsize,
     /// Held by the thread that closes connections to keep the budget.
     relief: Mutex<()>,
 }
 
 impl WaitingBytes {
     pub(crate) fn new(max: usize) -> Self {
-        WaitingBytes { used: AtomicUsize::new(0), max, relief: Mutex::new(()) }
+        let (used, freed) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        WaitingBytes { used, max, freed, relief: Mutex::new(()) }
     }
 
     /// The bytes that wait.
@@ -55,6 +61,17 @@ impl WaitingBytes {
         debug_assert!(before >= count, "more is given back than was taken");
     }
 
+    /// Notes that so much was given back. True once it is worth returning to the system.
+    pub(crate) fn note_freed(&self, count: usize) -> bool {
+        let before = self.freed.fetch_add(count, Ordering::Relaxed);
+        before < RELEASE_MIN && before.saturating_add(count) >= RELEASE_MIN
+    }
+
+    /// What is free is about to be returned to the system.
+    pub(crate) fn begin_release(&self) {
+        self.freed.store(0, Ordering::Relaxed);
+    }
+
     /// Whether more wait than may.
     #[inline]
     pub(crate) fn is_over(&self) -> bool {
@@ -80,6 +97,16 @@ mod tests {
         assert_eq!((waiting.used(), waiting.max()), (10, 10));
         waiting.give_back(4);
         assert!(waiting.try_take(4));
+    }
+
+    #[test]
+    fn memory_that_was_given_back_is_worth_a_release_once() {
+        let waiting = WaitingBytes::new(10);
+        assert!(!waiting.note_freed(RELEASE_MIN - 1));
+        assert!(waiting.note_freed(1));
+        assert!(!waiting.note_freed(RELEASE_MIN), "it is on its way");
+        waiting.begin_release();
+        assert!(waiting.note_freed(RELEASE_MIN));
     }
 
     #[test]

@@ -4,6 +4,8 @@
 //! (`memory.limit_in_bytes`) of the interface. A group is bound by the limits of all groups above it too, as
 //! far as they are visible here (cgroups(7)).
 
+#![allow(unsafe_code)] // malloc_trim(3): no safe wrapper among our dependencies
+
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
@@ -16,6 +18,17 @@ pub(crate) fn memory_max() -> u64 {
     let machine = read(Path::new("/proc/meminfo")).and_then(|info| total_of(&info));
     let group = limit_of_groups(read);
     machine.into_iter().chain(group).min().unwrap_or(UNKNOWN)
+}
+
+/// Returns memory to the system that the allocator has and the program does not use. glibc's keeps what was freed
+/// in the middle of its heaps; with other allocators this does nothing.
+pub(crate) fn release_free_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: malloc_trim(3) may be called at any time from any thread; it takes the allocator's own locks. If the
+    // program has another allocator, the heap that this trims is hardly used.
+    unsafe {
+        libc::malloc_trim(0);
+    }
 }
 
 /// The machine's memory, by the text of `/proc/meminfo`.

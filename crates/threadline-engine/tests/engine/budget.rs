@@ -3,7 +3,7 @@
 use threadline_engine::testing::Peer;
 use threadline_engine::{Lines, Model, Settings};
 
-use crate::common::{Fixture, SECOND, every_model, messages, settings};
+use crate::common::{Fixture, SECOND, eventually, every_model, messages, settings};
 
 fn with_budget(model: Model, waiting_bytes_max: usize) -> Settings {
     let mut settings = settings(model);
@@ -66,5 +66,19 @@ every_model! {
         let peer = fixture.connect();
         peer.send("5000\n");
         peer.expect("x".repeat(5000) + "\n");
+    }
+
+    fn memory_that_is_free_again_goes_back_to_the_system(model) {
+        let fixture = messages(settings(model), filling());
+        let peer = stalled(&fixture, 16 << 20);
+        fixture.pass(SECOND * 10);
+        assert_eq!(fixture.counts().memory_releases, 0);
+        peer.reset();
+        fixture.engine.settle();
+        assert_eq!(fixture.counts().memory_releases, 0, "more may follow");
+        fixture.pass(SECOND * 10);
+        eventually("it is released once", || fixture.counts().memory_releases == 1);
+        fixture.pass(SECOND * 10);
+        assert_eq!(fixture.counts().memory_releases, 1);
     }
 }

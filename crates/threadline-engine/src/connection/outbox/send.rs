@@ -173,14 +173,17 @@ impl Outbox {
         let (before, now) = (message.memory, message.content.memory());
         message.memory = now;
         queue.memory = queue.memory - before + now;
-        self.home.waiting.take(now);
-        self.home.waiting.give_back(before);
+        if now >= before {
+            self.home.waiting.take(now - before);
+        } else {
+            self.home.give_back(before - now);
+        }
     }
 
     /// Counts memory of messages that are gone.
     pub(super) fn give_back(&self, queue: &mut Queue, memory: usize) {
         queue.memory -= memory;
-        self.home.waiting.give_back(memory);
+        self.home.give_back(memory);
     }
 
     /// Has something wait behind what waits already. Returns its number.
