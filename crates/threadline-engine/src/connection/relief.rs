@@ -2,9 +2,10 @@
 //!
 //! The thread that has exceeded it looks at the waiting output of all shards and closes the connections whose
 //! peers have stalled for longest, until a sixteenth of the budget is free again. That is done here and now,
-//! because a shard may be busy for a while, and by one thread at a time. Only memory of the engine's own is freed
-//! here: what user code has left in an outbox is dropped by the connection's owner, which learns of the end by
-//! the socket.
+//! because a shard may be busy for a while. Several threads may do it at the same time, and each goes on until the
+//! budget is kept: with one at a time, a pool thread that had lost its core was left behind by those that went on
+//! adding, up to ten times the budget. Only memory of the engine's own is freed here: what user code has left in an
+//! outbox is dropped by the connection's owner, which learns of the end by the socket.
 
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -51,21 +52,32 @@ impl Home {
     /// False if nothing more can be done here.
     #[cold]
     fn relieve(&self) -> bool {
-        let Some(relief) = self.waiting.begin_relief() else { return false };
         let Some(mailboxes) = self.mailboxes.upgrade() else { return false };
         let now = self.clock.ticks();
         let outboxes = mailboxes.homes().flat_map(|home| home.outputs.all());
-        let with_progress = |outbox: Arc<Outbox>| Some((outbox.progress(now)?, outbox));
+        let with_progress = |outbox: Arc<Outbox>| Some((outbox.known_progress(now)?, outbox));
         let mut waiting: Vec<_> = outboxes.filter_map(with_progress).collect();
         waiting.sort_unstable_by_key(|(progress, _)| *progress);
-        let (max, mut closed) = (self.waiting.max(), 0);
-        for (_, outbox) in waiting {
-            if self.waiting.used() <= max - max / FREED {
+        let max = self.waiting.max();
+        let is_kept = || self.waiting.used() <= max - max / FREED;
+        let (mut closed, mut moving) = (0, Vec::new());
+        for (known, outbox) in waiting {
+            if is_kept() {
+                break;
+            }
+            // The system is asked about those alone whose turn it is.
+            match outbox.progress(now) {
+                Some(progress) if progress > known => moving.push((progress, outbox)),
+                _ => closed += usize::from(outbox.close_for_budget()),
+            }
+        }
+        moving.sort_unstable_by_key(|(progress, _)| *progress);
+        for (_, outbox) in moving {
+            if is_kept() {
                 break;
             }
             closed += usize::from(outbox.close_for_budget());
         }
-        drop(relief);
         if closed > 0 {
             limited!(
                 warn,

@@ -8,8 +8,6 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use parking_lot::{Mutex, MutexGuard};
-
 /// Less memory than this is not worth returning to the system: 8 MB.
 const RELEASE_MIN: usize = 8 << 20;
 
@@ -22,14 +20,12 @@ pub(crate) struct WaitingBytes {
     max: usize,
     /// Bytes that were given back since the allocator was last asked to return what is free.
     freed: AtomicUsize,
-    /// Held by the thread that closes connections to keep the budget.
-    relief: Mutex<()>,
 }
 
 impl WaitingBytes {
     pub(crate) fn new(max: usize) -> Self {
         let (used, freed) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        WaitingBytes { used, max, freed, relief: Mutex::new(()) }
+        WaitingBytes { used, max, freed }
     }
 
     /// The bytes that wait.
@@ -76,11 +72,6 @@ impl WaitingBytes {
     #[inline]
     pub(crate) fn is_over(&self) -> bool {
         self.used() > self.max
-    }
-
-    /// The right to close connections for the budget; `None` if another thread has it.
-    pub(crate) fn begin_relief(&self) -> Option<MutexGuard<'_, ()>> {
-        self.relief.try_lock()
     }
 }
 

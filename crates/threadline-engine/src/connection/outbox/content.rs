@@ -102,6 +102,12 @@ impl Making {
             self.buffer.drain(..self.sent);
             self.sent = 0;
         }
+        if self.buffer.len() + piece.len() > self.buffer.capacity() {
+            // Not twice as much each time: it may wait for long.
+            let more =
+                if self.buffer.is_empty() { piece.len() } else { piece.len().max(FILL_BELOW) };
+            self.buffer.reserve_exact(more);
+        }
         self.buffer.extend_from_slice(piece);
     }
 

@@ -54,7 +54,7 @@ impl Outbox {
         most: usize,
         no_route: &Arc<Route>,
     ) -> io::Result<Filled> {
-        let Some(mut maker) = self.take_maker() else { return Ok(Filled::Stalled) };
+        let Some((mut maker, ahead_max)) = self.take_maker() else { return Ok(Filled::Stalled) };
         let route = maker.route.clone().unwrap_or_else(|| Arc::clone(no_route));
         let (mut piece, mut made, mut stalled_at) = (Vec::new(), 0, None);
         loop {
@@ -81,7 +81,7 @@ impl Outbox {
             let filled = if waits > 0 {
                 let now = self.home.clock.instant();
                 let since = *stalled_at.get_or_insert(now);
-                (waits >= WAITS_MAX || now - since >= AHEAD_MAX).then_some(Filled::Stalled)
+                (waits >= WAITS_MAX || now - since >= ahead_max).then_some(Filled::Stalled)
             } else {
                 stalled_at = None;
                 (made >= most).then_some(Filled::Enough)
@@ -93,9 +93,13 @@ impl Outbox {
         }
     }
 
-    /// Takes the source out of the queue, if it is the next there.
-    fn take_maker(&self) -> Option<Maker> {
-        self.queue.lock().making()?.maker.take()
+    /// Takes the source out of the queue, if it is the next there. Says for how long it may make more than its peer
+    /// takes: for none of it, if the peer has not taken anything so far.
+    fn take_maker(&self) -> Option<(Maker, Duration)> {
+        let mut queue = self.queue.lock();
+        let making = queue.making()?;
+        let ahead_max = if making.is_wanted { AHEAD_MAX } else { Duration::ZERO };
+        Some((making.maker.take()?, ahead_max))
     }
 
     /// Puts the source back. If the queue has been closed meanwhile, it is dropped here.

@@ -124,7 +124,13 @@ impl Outbox {
         None
     }
 
-    /// How the output gets on; `None` if it holds no memory, or is being written at this moment.
+    /// How the output got on up to the last look; `None` if it holds no memory, or is being written at this moment.
+    pub(in crate::connection) fn known_progress(&self, now: Ticks) -> Option<Progress> {
+        let queue = self.queue.try_lock().filter(|queue| queue.memory > 0)?;
+        Some(Progress::new(now, queue.moved, queue.has_moved))
+    }
+
+    /// Looks how the output gets on, likewise.
     pub(in crate::connection) fn progress(&self, now: Ticks) -> Option<Progress> {
         let mut queue = self.queue.try_lock()?;
         if queue.memory == 0 {
