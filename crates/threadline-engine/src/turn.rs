@@ -263,7 +263,7 @@ impl Turn<'_> {
 }
 
 /// An output buffer that a large reply has made larger than this is given back.
-const OUTPUT_KEPT: usize = 64 * 1024;
+pub(crate) const OUTPUT_KEPT: usize = 64 * 1024;
 
 /// Empties a thread's output buffer.
 #[inline(always)]

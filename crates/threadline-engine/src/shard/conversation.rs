@@ -6,6 +6,7 @@
 //! is in `messages.rs`.
 
 use std::io;
+use std::mem;
 
 use super::close::tell_closed;
 use super::{Desk, Shard};
@@ -13,7 +14,7 @@ use crate::connection::{Ending, Filled, State};
 use crate::contained::Contained;
 use crate::protocol::Step;
 use crate::transport::{Received, tell_unreadable};
-use crate::turn::{Place, clear_output};
+use crate::turn::{OUTPUT_KEPT, Place, clear_output};
 
 /// What a connection needs next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -236,7 +237,13 @@ impl Conversation<'_> {
         if self.desk.output.is_empty() {
             return Ok(());
         }
-        let written = self.state.session.reply(&self.desk.output);
+        let output = &mut self.desk.output;
+        let written = if output.len() > OUTPUT_KEPT {
+            // A buffer of that size is not kept: what the peer does not take waits in it.
+            self.state.session.send_bytes(&[], mem::take(output))
+        } else {
+            self.state.session.reply(output)
+        };
         clear_output(&mut self.desk.output);
         written
     }
