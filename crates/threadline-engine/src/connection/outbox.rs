@@ -100,7 +100,7 @@ impl Outbox {
             pushing: false,
             ended: None,
             moved: 0,
-            has_moved: false,
+            began: 0,
             taken: i64::MIN,
             taken_first: 0,
             seen: 0,

@@ -27,18 +27,20 @@ const FREED: usize = 16;
 pub(super) struct Progress {
     /// For how long its peer has taken nothing, beyond what is usual.
     stalled: Reverse<Ticks>,
-    /// Its peer has taken a byte since the output began to wait.
-    has_moved: bool,
+    /// Its peer has taken a byte when the output had waited for a while. In the beginning that means little: the
+    /// buffers of the peer's system are filled without it.
+    is_read: bool,
     /// When it was last seen to take one, or the output began to wait.
     moved: Ticks,
 }
 
 impl Progress {
-    /// Of output that has begun to wait at `moved`, or has moved then for the last time.
-    pub(super) fn new(now: Ticks, moved: Ticks, has_moved: bool) -> Self {
+    /// Of output that has begun to wait at `began`, and of which its peer took a byte at `moved` for the last time.
+    pub(super) fn new(now: Ticks, began: Ticks, moved: Ticks) -> Self {
         let stalled = now.saturating_sub(moved);
         let stalled = Reverse(if stalled < STALL_MIN { 0 } else { stalled });
-        Progress { stalled, has_moved, moved }
+        let is_read = moved.saturating_sub(began) >= STALL_MIN;
+        Progress { stalled, is_read, moved }
     }
 }
 
@@ -98,12 +100,13 @@ mod tests {
     #[test]
     fn the_longest_stalled_goes_first_and_one_that_moves_last() {
         const NOW: Ticks = 10_000;
-        let long = Progress::new(NOW, 5_000, true);
-        let short = Progress::new(NOW, 9_000, false);
-        let new = Progress::new(NOW, NOW, false);
-        let reading = Progress::new(NOW, NOW - 1, true);
-        let mut all = [reading, new, short, long];
+        let long = Progress::new(NOW, 4_000, 5_000);
+        let short = Progress::new(NOW, 9_000, 9_000);
+        let older = Progress::new(NOW, NOW - 20, NOW - 15);
+        let newer = Progress::new(NOW, NOW, NOW);
+        let reading = Progress::new(NOW, 4_000, NOW - 30);
+        let mut all = [reading, newer, older, short, long];
         all.sort_unstable();
-        assert_eq!(all, [long, short, new, reading]);
+        assert_eq!(all, [long, short, older, newer, reading]);
     }
 }

@@ -66,6 +66,10 @@ fn text(body: Body) -> Response {
 
 impl Service {
     fn new(model: Model, timeouts: Timeouts) -> Service {
+        Service::with_budget(model, timeouts, usize::MAX)
+    }
+
+    fn with_budget(model: Model, timeouts: Timeouts, waiting_bytes_max: usize) -> Service {
         let mut file = tempfile::tempfile().expect("a file");
         file.write_all(content()).expect("written");
         let file = Arc::new(file);
@@ -108,7 +112,8 @@ impl Service {
                 .layer(Compression::new()),
         );
         let router = plain.settings(HttpSettings::default().timeouts(timeouts));
-        Service { running: start(server(model).http(ANY, router)), readers }
+        let server = server(model).settings(|to| to.waiting_bytes_max = waiting_bytes_max);
+        Service { running: start(server.http(ANY, router)), readers }
     }
 
     /// A client with a small receive buffer that has asked for these paths, and reads nothing yet.
@@ -217,6 +222,35 @@ every_model! {
             let _ = client.read_to_end(&mut got);
             assert!(got.len() < LEN);
         }
+    }
+
+    fn clients_that_never_read_are_closed_when_too_many_bytes_wait(model) {
+        let budget = 30 << 20;
+        let service = Service::with_budget(model, Timeouts::default(), budget);
+        let mut reading = service.ask("1.1", &["static"]);
+        let mut clients = Vec::new();
+        for _ in 0..6 {
+            let client = service.ask("1.1", &["owned"]);
+            service.await_stall(&client);
+            eventually("the budget is kept", || service.running.gauges().waiting_bytes <= budget);
+            clients.push(client);
+        }
+        // Two fit.
+        eventually("four are closed", || service.running.counts().closed_over_budget == 4);
+        let mut resets = 0;
+        for client in &mut clients {
+            client.shutdown(std::net::Shutdown::Write).ok();
+            let mut got = Vec::new();
+            match client.read_to_end(&mut got) {
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => resets += 1,
+                _ => assert!(split(&got).0 == content()),
+            }
+        }
+        assert_eq!(resets, 4);
+        assert_eq!(Client::to(&service.running).get("/next").body, "next");
+        let mut all = vec![0; LEN];
+        reading.read_exact(&mut all).expect("what is static waits for as long as it may");
+        service.assert_over();
     }
 
     fn a_panic_in_the_middle_cuts_the_reply_off(model) {

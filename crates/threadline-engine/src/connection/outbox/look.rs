@@ -51,19 +51,36 @@ impl Outbox {
     /// The peer takes bytes long before the kernel says that there is room, so what the socket has still
     /// to send is compared with the last look. A peer that stops between two looks is given that much more.
     pub(crate) fn look(&self, now: Ticks, owner: Owner, linger: Ticks) -> Option<Ticks> {
-        let (next, timed_out) = self.look_locked(now, owner, linger);
-        self.home.keep_budget();
+        let (next, timed_out, has_grown) = {
+            // In use: it is being written, or added to.
+            let Some(mut queue) = self.queue.try_lock() else { return Some(now + self.step()) };
+            let was_open = !queue.timed_out;
+            // What was shared may be held by nobody else now.
+            let has_grown = self.count_front(&mut queue);
+            let next = self.look_locked(&mut queue, now, owner, linger);
+            (next, was_open && queue.timed_out, has_grown)
+        };
+        if has_grown {
+            self.home.keep_budget();
+        }
         if timed_out {
             tell_timed_out();
         }
         next
     }
 
-    fn look_locked(&self, now: Ticks, owner: Owner, linger: Ticks) -> (Option<Ticks>, bool) {
-        let limit = self.write_limit();
-        let step = (limit.stall / LOOKS).clamp(1, STEP_MAX);
-        // In use: it is being written, or added to.
-        let Some(mut queue) = self.queue.try_lock() else { return (Some(now + step), false) };
+    /// How often it is looked at, at least.
+    fn step(&self) -> Ticks {
+        (self.write_limit().stall / LOOKS).clamp(1, STEP_MAX)
+    }
+
+    fn look_locked(
+        &self,
+        queue: &mut Queue,
+        now: Ticks,
+        owner: Owner,
+        linger: Ticks,
+    ) -> Option<Ticks> {
         // If there is room, it is the owner that is late.
         if self.transport.has_room() {
             queue.moved = now;
@@ -74,14 +91,11 @@ impl Outbox {
         // Not for a thread of the connection's own: it waits for room if output waits, and there may be none
         // any more once the last of it has gone out. The kernel's word that there is room reaches both.
         if owner == Owner::Busy && self.watch == Watch::Input && !queue.closed {
-            self.flush_in_passing(&mut queue, Files::Left);
+            self.flush_in_passing(queue, Files::Left);
         }
-        // What was shared may be held by nobody else now.
-        self.count_front(&mut queue);
-        let was_open = !queue.timed_out;
-        let next = self.next_look(&mut queue, now, limit, linger);
+        let next = self.next_look(queue, now, self.write_limit(), linger);
         queue.looked_at = next.is_some();
-        (next.map(|due| due.min(now + step)), was_open && queue.timed_out)
+        next.map(|due| due.min(now + self.step()))
     }
 
     fn next_look(
@@ -110,7 +124,7 @@ impl Outbox {
         if queue.taken == i64::MIN {
             (queue.moved, queue.taken_first) = (now, taken);
         } else if taken > queue.taken {
-            (queue.moved, queue.has_moved) = (now, true);
+            queue.moved = now;
         }
         queue.taken = taken;
         let stall_due = queue.moved.saturating_add(limit.stall);
@@ -127,7 +141,7 @@ impl Outbox {
     /// How the output got on up to the last look; `None` if it holds no memory, or is being written at this moment.
     pub(in crate::connection) fn known_progress(&self, now: Ticks) -> Option<Progress> {
         let queue = self.queue.try_lock().filter(|queue| queue.memory > 0)?;
-        Some(Progress::new(now, queue.moved, queue.has_moved))
+        Some(Progress::new(now, queue.began, queue.moved))
     }
 
     /// Looks how the output gets on, likewise.
@@ -138,13 +152,13 @@ impl Outbox {
         }
         let (taken, before) = (self.taken_of(&queue), queue.taken);
         if self.transport.has_room() || (before != i64::MIN && taken > before) {
-            (queue.moved, queue.has_moved) = (now, true);
+            queue.moved = now;
         }
         if before == i64::MIN {
             queue.taken_first = taken;
         }
         queue.taken = taken;
-        Some(Progress::new(now, queue.moved, queue.has_moved))
+        Some(Progress::new(now, queue.began, queue.moved))
     }
 
     /// Closes the connection because more bytes wait than may. It is reset: the kernel's buffers are memory too.
@@ -153,6 +167,9 @@ impl Outbox {
         let Some(mut queue) = self.queue.try_lock().filter(|queue| queue.memory > 0) else {
             return false;
         };
+        // First of all, so that another thread that keeps the budget does not close more than needed.
+        let memory = queue.memory;
+        self.give_back(&mut queue, memory);
         self.home.counters.closed_over_budget.increment();
         self.transport.reset();
         self.close_queue(&mut queue);

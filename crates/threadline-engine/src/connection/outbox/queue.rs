@@ -42,8 +42,8 @@ pub(super) struct Queue {
     pub(super) ended: Option<Ticks>,
     /// When it was last seen that the peer had taken a byte, or the queue began to fill.
     pub(super) moved: Ticks,
-    /// It was seen that the peer has taken a byte since the queue began to fill.
-    pub(super) has_moved: bool,
+    /// When the queue began to fill.
+    pub(super) began: Ticks,
     /// What the peer had taken at the last look; `i64::MIN` before the first since the queue began to fill.
     pub(super) taken: i64,
     /// What it had taken at the first look since then.

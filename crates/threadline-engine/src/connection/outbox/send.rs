@@ -167,9 +167,9 @@ impl Outbox {
         })
     }
 
-    /// Counts the memory of the next message anew: it may have changed.
-    pub(super) fn count_front(&self, queue: &mut Queue) {
-        let Some(message) = queue.messages.front_mut() else { return };
+    /// Counts the memory of the next message anew: it may have changed. Says whether it has grown.
+    pub(super) fn count_front(&self, queue: &mut Queue) -> bool {
+        let Some(message) = queue.messages.front_mut() else { return false };
         let (before, now) = (message.memory, message.content.memory());
         message.memory = now;
         queue.memory = queue.memory - before + now;
@@ -178,6 +178,7 @@ impl Outbox {
         } else {
             self.home.give_back(before - now);
         }
+        now > before
     }
 
     /// Counts memory of messages that are gone.
@@ -195,9 +196,9 @@ impl Outbox {
         is_rest: bool,
     ) -> io::Result<u64> {
         if queue.messages.is_empty() {
-            queue.moved = self.home.clock.ticks();
-            (queue.seen, queue.waited) = (queue.moved, 0);
-            (queue.taken, queue.has_moved) = (i64::MIN, false);
+            let now = self.home.clock.ticks();
+            (queue.began, queue.moved, queue.seen) = (now, now, now);
+            (queue.taken, queue.waited) = (i64::MIN, 0);
         }
         let number = queue.next;
         queue.next += 1;
