@@ -1,7 +1,7 @@
 //! What a connection waits for between two turns, and how long it may.
 //!
 //! The rules are here alone. Shards use them for parked connections, threads of connections for their own,
-//! and handlers that read a body while it arrives use the rule about rates. A tick is short beside every
+//! and handlers that read a body while it arrives use the rule about bodies. A tick is short beside every
 //! default. How long output may wait is decided by the outbox, because output waits whatever the connection
 //! is doing.
 
@@ -98,34 +98,32 @@ impl Timeouts {
     /// How much longer the rest of a message may take, of which `received` bytes have come: `spent` is
     /// measured from the beginning of the phase. Zero if its time is over, `None` if there is no limit.
     pub(crate) fn left(&self, phase: Phase, received: u64, spent: Duration) -> Option<Duration> {
-        let (limit, by_rate) = match phase {
-            Phase::Head => (self.head, None),
-            Phase::Body => (self.body, self.rate_left(received, spent)),
-        };
-        let by_limit = limit.map(|limit| limit.saturating_sub(spent));
-        by_limit.into_iter().chain(by_rate).min()
+        match phase {
+            Phase::Head => self.head.map(|limit| limit.saturating_sub(spent)),
+            Phase::Body => self.body_left(received, spent),
+        }
     }
 
-    /// How much longer a body is fast enough of which no more than `received` bytes have come since it
-    /// began, `spent` ago. Zero if it is too slow by [`Timeouts::body_rate_min`]; `None` if it may be as slow
-    /// as it likes. For protocols whose handlers read bodies while they arrive.
+    /// How much longer a body may take that began `spent` ago and of which `received` bytes have come: it has
+    /// [`Timeouts::body`], and the time that the received bytes take at [`Timeouts::body_rate`]. Zero if its time
+    /// is over, `None` if there is no limit. For protocols whose handlers read bodies while they arrive; the
+    /// engine applies it to all others.
     ///
     /// ```
     /// use std::time::Duration;
     /// use threadline_engine::Timeouts;
     ///
-    /// let grace = Duration::from_secs(5);
-    /// let timeouts = Timeouts { body_rate_min: 100, body_grace: grace, ..Timeouts::default() };
     /// let second = Duration::from_secs(1);
-    /// assert_eq!(timeouts.rate_left(0, second), Some(4 * second), "any rate within the grace");
-    /// assert_eq!(timeouts.rate_left(1000, 8 * second), Some(2 * second));
-    /// assert_eq!(timeouts.rate_left(1000, 11 * second), Some(Duration::ZERO));
-    /// assert_eq!(Timeouts { body_rate_min: 0, ..timeouts }.rate_left(0, second), None);
+    /// let timeouts = Timeouts { body: Some(30 * second), body_rate: 100, ..Timeouts::default() };
+    /// assert_eq!(timeouts.body_left(0, 10 * second), Some(20 * second));
+    /// assert_eq!(timeouts.body_left(1000, 10 * second), Some(30 * second), "10 s for 1000 bytes");
+    /// assert_eq!(timeouts.body_left(1000, 41 * second), Some(Duration::ZERO));
+    /// assert_eq!(Timeouts { body: None, ..timeouts }.body_left(0, 10 * second), None);
     /// ```
-    pub fn rate_left(&self, received: u64, spent: Duration) -> Option<Duration> {
-        let rate = u64::from(self.body_rate_min);
-        let due = Duration::from_millis(received.saturating_mul(1000).checked_div(rate)?);
-        Some(due.max(self.body_grace).saturating_sub(spent))
+    pub fn body_left(&self, received: u64, spent: Duration) -> Option<Duration> {
+        let for_received = received.saturating_mul(1000).checked_div(self.body_rate.into());
+        let extension = Duration::from_millis(for_received.unwrap_or(0));
+        self.body.map(|limit| limit.saturating_add(extension).saturating_sub(spent))
     }
 }
 
@@ -139,8 +137,7 @@ mod tests {
         Timeouts {
             head: Some(10 * SECOND),
             body: Some(30 * SECOND),
-            body_rate_min: 240,
-            body_grace: 5 * SECOND,
+            body_rate: 240,
             ..Timeouts::default()
         }
     }
@@ -166,16 +163,16 @@ mod tests {
     }
 
     #[test]
-    fn a_body_has_the_stricter_of_its_limit_and_its_rate() {
+    fn a_body_has_its_limit_and_the_time_of_what_has_come() {
         let left = |received, seconds| timeouts().left(Phase::Body, received, SECOND * seconds);
-        assert_eq!(left(0, 1), Some(4 * SECOND), "the grace");
-        assert_eq!(left(2400, 8), Some(2 * SECOND), "the rate");
-        assert_eq!(left(2400, 10), Some(Duration::ZERO), "the rate is used up");
-        assert_eq!(left(1 << 20, 29), Some(SECOND), "the limit");
-        assert_eq!(left(u64::MAX, 30), Some(Duration::ZERO));
-        let any_rate = Timeouts { body_rate_min: 0, ..timeouts() };
-        assert_eq!(any_rate.left(Phase::Body, 0, 20 * SECOND), Some(10 * SECOND));
-        let unlimited = Timeouts { body: None, ..any_rate };
+        assert_eq!(left(0, 1), Some(29 * SECOND));
+        assert_eq!(left(0, 30), Some(Duration::ZERO));
+        assert_eq!(left(2400, 30), Some(10 * SECOND));
+        assert_eq!(left(2400, 41), Some(Duration::ZERO));
+        assert!(left(u64::MAX, u32::MAX).is_some_and(|left| !left.is_zero()), "nothing overflows");
+        let fixed = Timeouts { body_rate: 0, ..timeouts() };
+        assert_eq!(fixed.left(Phase::Body, 1 << 40, 20 * SECOND), Some(10 * SECOND));
+        let unlimited = Timeouts { body: None, ..timeouts() };
         assert_eq!(unlimited.left(Phase::Body, 0, 1000 * SECOND), None);
     }
 }

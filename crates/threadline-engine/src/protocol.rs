@@ -160,7 +160,7 @@ pub enum Phase {
 pub enum Refusal {
     /// The pool's queue is full, or no pool thread has come for the message in time. It was not looked at.
     Overloaded,
-    /// The message did not arrive within its phase's deadline, or slower than the minimum rate.
+    /// The message did not arrive within its phase's deadline.
     TimedOut(Phase),
     /// This peer has as many connections as one may have.
     TooManyConnections,
@@ -194,13 +194,13 @@ pub enum AfterRefusal {
 pub struct Timeouts {
     /// From a message's first byte to the end of its head. Default 10 s.
     pub head: Option<Duration>,
-    /// From the end of a head to the end of the body. Default 30 s.
+    /// From the end of a head to the end of the body, on top of the time that the bytes which have arrived
+    /// take at [`Timeouts::body_rate`]. Default 30 s. `None`: a body may take any time.
     pub body: Option<Duration>,
-    /// The least a body may arrive at, in bytes a second, looked at after the first
-    /// [`Timeouts::body_grace`]. 0 allows any rate. Default 240.
-    pub body_rate_min: u32,
-    /// How long a body may be slower than `body_rate_min`. Default 5 s.
-    pub body_grace: Duration,
+    /// The rate, in bytes a second, at which received bytes extend [`Timeouts::body`]. Default 16 384: a body
+    /// of 1 MB may take 94 s, and a client that sends less than this for long has its body ended soon after 30 s.
+    /// 0: received bytes extend nothing.
+    pub body_rate: u32,
     /// Between messages, and before the first. Default 75 s. A connection with a live
     /// [`Sender`](crate::Sender) is exempt: it is waiting for the service, not for its peer.
     pub idle: Option<Duration>,
@@ -221,8 +221,7 @@ impl Default for Timeouts {
         Timeouts {
             head: Some(Duration::from_secs(10)),
             body: Some(Duration::from_secs(30)),
-            body_rate_min: 240,
-            body_grace: Duration::from_secs(5),
+            body_rate: 16 * 1024,
             idle: Some(Duration::from_secs(75)),
             write: Some(Duration::from_secs(30)),
             reply_rate: 1024,

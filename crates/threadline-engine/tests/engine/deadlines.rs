@@ -18,8 +18,7 @@ fn only(set: impl FnOnce(&mut Timeouts)) -> Timeouts {
     let mut timeouts = Timeouts {
         head: None,
         body: None,
-        body_rate_min: 0,
-        body_grace: SECOND,
+        body_rate: 0,
         idle: None,
         write: None,
         reply_rate: 0,
@@ -111,22 +110,22 @@ every_model! {
         assert_eq!((fixture.counts().timeouts_head, fixture.counts().timeouts_body), (0, 0));
     }
 
-    fn a_body_that_comes_too_slowly_is_refused_after_its_grace(model) {
-        let grace = 8 * SECOND;
+    fn received_bytes_extend_the_time_of_a_body(model) {
+        let limit = 8 * SECOND;
         let fixture = toy(model, only(|timeouts| {
-            (timeouts.body_rate_min, timeouts.body_grace) = (100, grace);
+            (timeouts.body_rate, timeouts.body) = (100, Some(limit));
         }));
         let (slow, quick) = (fixture.connect(), fixture.connect());
-        slow.send("10000:".to_owned() + &"x".repeat(100));
+        slow.send("10000:");
         quick.send("10000:".to_owned() + &"x".repeat(3000));
-        fixture.pass_nearly(grace);
+        fixture.pass_nearly(limit);
         assert!(!slow.has_ended());
-        fixture.pass_over(grace);
+        fixture.pass_over(limit);
         slow.expect("late body");
         slow.expect_end();
-        assert_eq!(quick.untaken_len(), 0, "it has 30 s for what it has sent");
-        // 12 s of 30 have gone.
-        fixture.pass(12 * SECOND);
+        // Some 12 s of the 38 for what it has sent have gone.
+        assert_eq!(quick.untaken_len(), 0);
+        fixture.pass(20 * SECOND);
         assert_eq!(quick.untaken_len(), 0);
         fixture.pass(15 * SECOND);
         quick.expect("late body");

@@ -25,7 +25,7 @@ every_model! {
             settings.linger = limit;
             let some = Some(limit);
             let timeouts = Timeouts {
-                head: some, body: some, body_rate_min: 0, body_grace: SECOND, idle: some, write: some, reply_rate: 0, deferred: some,
+                head: some, body: some, body_rate: 0, idle: some, write: some, reply_rate: 0, deferred: some,
             };
             let (numbered, calls) = Numbered::new(1);
             let numbered = numbered.timeouts(timeouts);

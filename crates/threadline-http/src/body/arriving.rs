@@ -34,7 +34,8 @@ struct Inner<'l, L> {
     max: u64,
     total: u64,
     timeouts: Timeouts,
-    began: Instant,
+    /// How long the client has been waited for.
+    waited: Duration,
     received: u64,
     /// The client waits for `100 Continue`.
     invite: bool,
@@ -75,7 +76,7 @@ impl<'l, L: Line> Arriving<'l, L> {
             max,
             total: 0,
             timeouts: settings.timeouts,
-            began: Instant::now(),
+            waited: Duration::ZERO,
             received: ahead.len() as u64,
             invite: head.expects_continue && ahead.is_empty(),
             touched: false,
@@ -179,32 +180,27 @@ impl<L: Line> Inner<'_, L> {
         let received = received?;
         self.filled += received;
         self.received += received as u64;
-        if self.rate_left() == Some(Duration::ZERO) {
-            return Err(BodyError::TimedOut);
-        }
         Ok(())
     }
 
+    /// Only what is spent here counts against the client: its handler may take its time between two reads.
     fn wait(&mut self, buffer: &mut [u8]) -> Result<usize, BodyError> {
-        let began = Instant::now();
         loop {
-            // Between two pieces, the limit of a body is that of the pause.
-            let pause_left = self.timeouts.body.map(|limit| limit.saturating_sub(began.elapsed()));
-            let left = pause_left.into_iter().chain(self.rate_left()).min();
-            match self.line.receive(buffer, left) {
+            let left = self.timeouts.body_left(self.received, self.waited);
+            if left == Some(Duration::ZERO) {
+                return Err(BodyError::TimedOut);
+            }
+            let began = Instant::now();
+            let received = self.line.receive(buffer, left);
+            self.waited += began.elapsed();
+            match received {
                 Ok(0) => return Err(BodyError::Incomplete),
                 Ok(count) => return Ok(count),
                 Err(error) if error.kind() != io::ErrorKind::TimedOut => {
                     return Err(BodyError::Incomplete);
                 }
-                Err(_) if left == Some(Duration::ZERO) => return Err(BodyError::TimedOut),
                 Err(_) => {}
             }
         }
-    }
-
-    /// How much longer it is fast enough if no more comes.
-    fn rate_left(&self) -> Option<Duration> {
-        self.timeouts.rate_left(self.received, self.began.elapsed())
     }
 }

@@ -76,7 +76,6 @@ fn short_deadlines() -> HttpSettings {
         body: Some(second),
         write: Some(second),
         idle: Some(2 * second),
-        body_grace: second,
         ..Timeouts::default()
     };
     HttpSettings::default().timeouts(timeouts)

@@ -251,11 +251,7 @@ every_model! {
 
 #[test]
 fn a_body_that_comes_too_slowly_is_given_up() {
-    let timeouts = Timeouts {
-        body_rate_min: 1_000_000,
-        body_grace: Duration::from_millis(50),
-        ..Timeouts::default()
-    };
+    let timeouts = Timeouts { body: Some(Duration::from_millis(50)), ..Timeouts::default() };
     let (errors, seen) = mpsc::channel();
     let errors = Mutex::new(errors);
     let handler = move |request: &Request<'_>| {

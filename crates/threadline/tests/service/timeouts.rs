@@ -76,9 +76,8 @@ every_model! {
         assert_eq!(other.ask("y").len(), 1_000_000);
     }
 
-    fn one_byte_a_second_is_slower_than_the_minimum_rate(model) {
-        let timeouts =
-            Timeouts { body_grace: SHORT, body_rate_min: 1_000_000, ..Timeouts::default() };
+    fn a_frame_that_does_not_come_to_its_end_is_refused(model) {
+        let timeouts = Timeouts { body: Some(SHORT), ..Timeouts::default() };
         let echo = Frames::new(|frame, _| Some(frame.to_vec())).timeouts(timeouts);
         let service = start(server(model).frames(ANY, echo));
         let mut client = Client::to(&service);
