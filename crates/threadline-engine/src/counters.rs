@@ -73,6 +73,12 @@ counters! {
     timeouts_head,
     /// Messages whose rest took longer than `Timeouts::body`, or came too slowly.
     timeouts_body,
+    /// Messages whose content went to a file while it was received.
+    bodies_in_files,
+    /// Messages refused because there were `Settings::body_files_max` files, or the waiting bytes had no room.
+    refused_body_files,
+    /// Messages refused because their content could not be written to `Settings::body_dir`.
+    body_file_errors,
     /// Connections closed after `Timeouts::idle`.
     timeouts_idle,
     /// Connections closed because output waited and the peer took no byte of it for `Timeouts::write`, or took a

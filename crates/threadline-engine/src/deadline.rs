@@ -48,7 +48,7 @@ impl State {
         match self.awaits() {
             Awaits::Output => None,
             Awaits::Close => Some(linger.saturating_sub(spent)),
-            Awaits::Rest(phase) => timeouts.left(phase, self.partial.len() as u64, spent),
+            Awaits::Rest(phase) => timeouts.left(phase, self.received(), spent),
             Awaits::Answer => self.call_time_left(now),
             Awaits::Message => timeouts.idle,
         }

@@ -77,6 +77,8 @@ pub struct Gauges {
     pub waiting_bytes: usize,
     /// How many there may be.
     pub waiting_bytes_max: usize,
+    /// Files with the content of messages: see [`Settings::body_files_max`](crate::Settings::body_files_max).
+    pub body_files: usize,
 }
 
 impl Engine {
@@ -216,6 +218,7 @@ impl Engine {
             pool_queue: pool.queue_len,
             waiting_bytes: self.shared.waiting.used(),
             waiting_bytes_max: self.shared.waiting.max(),
+            body_files: self.shared.bodies.files.open(),
         }
     }
 

@@ -45,6 +45,7 @@ mod model;
 mod monitor;
 mod primitive;
 pub mod protocol;
+mod receiving;
 mod route;
 mod service;
 mod settings;

@@ -14,12 +14,15 @@
 //!     +---------------------+    message and calls step  |
 //!     |                          again on a pool thread) |
 //!     +<-------------------------------------------------+
+//!     |   Receive           |   (the engine receives the content of the message, and calls
+//!     +---------------------+    Protocol::received when it has all of it)
 //! ```
 
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use crate::connection::{Answer, Outcome};
+pub use crate::receiving::{Content, Decode, Decoded, Lost, Receive, Received, StoredFile};
 use crate::route::Route;
 pub use crate::turn::{CallError, Offence, Turn, Waiting};
 
@@ -70,6 +73,25 @@ pub trait Protocol: Send + Sync + 'static {
     /// they come. [`Step::Close`] ends the connection without those that are still to come. Under [`Model::ThreadPerConnection`](crate::Model) it is 1.
     fn deferred_max(&self) -> usize {
         1
+    }
+
+    /// Answers a message whose content the engine has received, as [`Step::Receive`] has asked, or could not
+    /// receive.
+    ///
+    /// As in a step, user code runs only inside [`Turn::call`], and [`CallError::Offload`] is answered by
+    /// [`Step::Offload`]: `received` must be untouched then, because it comes again on a thread that may block.
+    /// What [`Step::Next`] has consumed is not looked at. By default the connection is closed: the protocol never
+    /// asks for content.
+    fn received(&self, received: Received<'_>, turn: &mut Turn<'_>) -> Step {
+        let _ = (received, turn);
+        Step::Close
+    }
+
+    /// As [`Protocol::refuse`], of a message with this head whose content has been received: the connection can
+    /// go on with [`AfterRefusal::Continue`], whatever is consumed. By default `refuse` decides, with the head as
+    /// its input.
+    fn refuse_received(&self, why: Refusal, head: &[u8], out: &mut Vec<u8>) -> AfterRefusal {
+        self.refuse(why, head, out)
     }
 
     /// Appends to `out` what the peer is told when the engine turns it away or gives up on it.
@@ -138,6 +160,12 @@ pub enum Step {
         /// How many bytes the whole message has, where that is known: the engine does not call
         /// `step` again before so many are there. 0 where it is not known.
         want: usize,
+    },
+    /// The first `head_len` bytes are a message's head, and the rest of the message follows: the engine receives
+    /// it, by the decoder that was given to [`Turn::receive`], and calls [`Protocol::received`].
+    Receive {
+        /// Length of the head in bytes, at least 1.
+        head_len: usize,
     },
     /// [`Turn::call`] returned [`CallError::Offload`]: run this message on another thread.
     Offload {

@@ -1,5 +1,6 @@
 //! Every bound of the engine in one place, with its default and the reason for it.
 
+use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -113,6 +114,16 @@ pub struct Settings {
     /// glibc's allocator keeps it otherwise. Programs with another allocator do not need it. `None` switches it
     /// off. Default 5 s.
     pub memory_release_after: Option<Duration>,
+    /// How many bytes of one message's content are kept in memory while it is received, if the waiting bytes have
+    /// room for them; longer content goes to a file. Default 1 MB. An HTTP body that has all come in one turn of
+    /// its connection (256 KB at most) is in a buffer of the thread, and needs neither.
+    pub body_memory_len_max: usize,
+    /// The directory of such files. They have no names there. Default `/var/tmp`, which is on a disk on most
+    /// systems; on a file system in memory (tmpfs) they count as waiting bytes.
+    pub body_dir: PathBuf,
+    /// How many such files there may be at once. Default: a tenth of the descriptor limit. Beyond it, messages
+    /// that need one are refused (HTTP: 503).
+    pub body_files_max: usize,
     /// Where the engine has the time from.
     pub(crate) clock: Clock,
 }
@@ -148,6 +159,9 @@ impl Default for Settings {
             linger_bytes_max: 256 * 1024,
             waiting_bytes_max: a_quarter_of_the_memory(),
             memory_release_after: Some(Duration::from_secs(5)),
+            body_memory_len_max: 1 << 20,
+            body_dir: PathBuf::from("/var/tmp"),
+            body_files_max: (descriptors() / 10).max(1),
             clock: Clock::System,
         }
     }
@@ -192,10 +206,14 @@ impl Settings {
 
 /// 80 % of `RLIMIT_NOFILE`.
 fn connections_by_descriptor_limit() -> usize {
+    (descriptors() * 4 / 5).max(1)
+}
+
+/// `RLIMIT_NOFILE`.
+fn descriptors() -> usize {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     // No limit at all: bounded by what fits a connection's number comfortably.
-    let descriptors = limit.current.map_or(1 << 20, |limit| limit.min(1 << 20) as usize);
-    (descriptors * 4 / 5).max(1)
+    limit.current.map_or(1 << 20, |limit| limit.min(1 << 20) as usize)
 }
 
 /// For [`Settings::waiting_bytes_max`].

@@ -11,6 +11,7 @@ use tracing::level_filters::LevelFilter;
 use crate::connection::Session;
 use crate::counters::Counters;
 use crate::log::{Escaped, limited, within};
+use crate::receiving::Receive;
 use crate::route::Route;
 
 /// One look at a connection's input: passed to [`Protocol::step`](crate::Protocol::step).
@@ -21,6 +22,7 @@ pub struct Turn<'t> {
     pub(crate) place: &'t mut (dyn Place + 't),
     pub(crate) seen: usize,
     pub(crate) memo: &'t mut Option<Box<dyn Any + Send>>,
+    pub(crate) receive: &'t mut Option<Receive>,
     pub(crate) draining: bool,
     pub(crate) counters: &'t Counters,
     /// Messages left in the connection's turn, this one included.
@@ -101,6 +103,16 @@ pub(crate) trait Place: std::fmt::Debug {
     /// About how many bytes a source may be asked for here; 0 if that is done elsewhere.
     fn fill_max(&self) -> usize {
         usize::MAX
+    }
+
+    /// Whether the thread may write files.
+    fn may_write(&self) -> bool {
+        true
+    }
+
+    /// Whether user code may run here at all. If not, [`Place::enter`] is not asked.
+    fn may_call(&self) -> bool {
+        true
     }
 
     /// Whether the thread has lost its shard in a call, and so has only its reply left to do.
@@ -243,6 +255,11 @@ impl Turn<'_> {
     /// first look, and dropped when the message has its answer.
     pub fn memo(&mut self) -> &mut Option<Box<dyn Any + Send>> {
         self.memo
+    }
+
+    /// Says how the content of this message is received. Return [`Step::Receive`](crate::Step::Receive) then.
+    pub fn receive(&mut self, receive: Receive) {
+        *self.receive = Some(receive);
     }
 
     /// How many bytes have come behind the input and can be read without waiting; 0 if that cannot be

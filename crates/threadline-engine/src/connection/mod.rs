@@ -43,6 +43,7 @@ pub(crate) use waiting::wait_for_room;
 
 use crate::contained::Contained;
 use crate::protocol::{Phase, Timeouts};
+use crate::receiving::Receiving;
 use crate::service::{MessageService, Service};
 use crate::sys::Ticks;
 
@@ -61,11 +62,13 @@ pub(crate) struct State {
     /// Bytes of a message that is not whole yet. No allocation while empty.
     pub(crate) partial: Vec<u8>,
     /// How many bytes `partial` needs before it is worth another look.
-    pub(crate) want: usize,
+    pub(crate) want: u32,
     /// How many bytes of `partial` the protocol has already seen.
-    pub(crate) seen: usize,
+    pub(crate) seen: u32,
     /// What the protocol has noted about them. `None` between messages.
     pub(crate) memo: Option<Box<dyn Any + Send>>,
+    /// The message whose content is being received. Boxed: exists only while it comes.
+    pub(crate) receiving: Option<Box<Receiving>>,
     /// What is being waited for; `None` between messages.
     pub(crate) phase: Option<Phase>,
     /// When that phase began, or lingering did. Meaningful only then.
@@ -90,6 +93,7 @@ impl State {
             want: 0,
             seen: 0,
             memo: None,
+            receiving: None,
             phase: None,
             phase_began: 0,
             unread: false,
@@ -137,7 +141,8 @@ impl State {
     pub(crate) fn is_between_messages(&self) -> bool {
         let session = &self.session;
         let waits = session.output_waits() || session.has_sender() || session.has_calls();
-        !waits && self.phase.is_none() && self.ending == Ending::No
+        let is_waiting = self.phase.is_none() && self.receiving.is_none();
+        !waits && is_waiting && self.ending == Ending::No
     }
 
     /// Whether its end would cut something off: a message that has begun to arrive, a call that has no
@@ -183,7 +188,13 @@ impl State {
     pub(crate) fn holds_values(&self) -> bool {
         // A protocol that was made for this connection alone.
         let is_last = matches!(&self.service, Service::Messages(service) if service.is_last());
-        is_last || self.session.holds_values()
+        is_last || self.session.holds_values() || self.receiving.is_some()
+    }
+
+    /// How many bytes have come of the part of a message that is being waited for.
+    pub(crate) fn received(&self) -> u64 {
+        let kept = || self.partial.len() as u64;
+        self.receiving.as_ref().map_or_else(kept, |receiving| receiving.received)
     }
 
     /// What its own thread, if it has one, is about to wait for.

@@ -79,6 +79,7 @@ impl<'p> Connection<'p> {
             place: &mut Here,
             seen: self.seen,
             memo: &mut self.memo,
+            receive: &mut None,
             draining: self.draining,
             counters: &self.home.counters,
             budget: &mut 64,

@@ -21,6 +21,9 @@ impl Shard {
             self.home.counters.closed.increment();
         }
         self.shared.peers.leave(claim.session.peer_addr());
+        if let Some(receiving) = claim.receiving.take_if(|receiving| receiving.store.has_file()) {
+            self.discard(receiving);
+        }
         // Destructors may block, as hooks may. The event loop has nowhere else to go with them; hooks alone
         // need the pool under every model.
         let elsewhere = self.model != Model::EventLoop && claim.holds_values();

@@ -13,6 +13,7 @@ use super::{Desk, Shard};
 use crate::connection::{Ending, Filled, State};
 use crate::contained::Contained;
 use crate::protocol::Step;
+use crate::receiving::Receive;
 use crate::transport::{Received, tell_unreadable};
 use crate::turn::{OUTPUT_KEPT, Place, clear_output};
 
@@ -27,6 +28,8 @@ pub(super) enum Pause {
     Offload,
     /// A thread that may block, for its source to be asked for more.
     Fill,
+    /// A thread that may write files, for the content of the message that is being received.
+    Write,
     /// A thread that may block, for its upgrade; what the next protocol reads first is in `State::partial`.
     Upgrade,
     /// Nothing: it has ended.
@@ -43,6 +46,8 @@ pub(super) enum Eaten {
     Enough,
     /// The protocol closes the connection.
     Close,
+    /// A message's head has come, and its content is received.
+    Receive,
     /// The connection goes on in another protocol.
     Upgrade,
     /// The reply goes on by senders, and is the connection's last.
@@ -56,11 +61,35 @@ pub(super) struct Conversation<'a> {
     pub(super) place: &'a mut (dyn Place + 'a),
     /// Messages left before others get their turn.
     pub(super) budget: u32,
+    /// How the message is received whose head has been looked at last, until that begins.
+    pub(super) receive: Option<Receive>,
+    /// How many bytes of content this turn has received.
+    pub(super) taken: usize,
+    /// Something has been read in this turn.
+    pub(super) has_read: bool,
     /// The last read found nothing.
     pub(super) dry: bool,
     /// Reads block: there is one a turn at most, and only as the first thing in it. The caller has set how
     /// long it may wait, which depends on what the connection waits for.
     pub(super) blocking: bool,
+}
+
+impl<'a> Conversation<'a> {
+    pub(super) fn new(
+        shard: &'a Shard,
+        state: &'a mut State,
+        desk: &'a mut Desk,
+        place: &'a mut (dyn Place + 'a),
+        budget: u32,
+    ) -> Self {
+        let (receive, taken, has_read, dry, blocking) = (None, 0, false, false, false);
+        Conversation { shard, state, desk, place, budget, receive, taken, has_read, dry, blocking }
+    }
+
+    /// The same, on a connection's own thread.
+    pub(super) fn blocking(self) -> Self {
+        Conversation { blocking: true, ..self }
+    }
 }
 
 impl Conversation<'_> {
@@ -101,6 +130,13 @@ impl Conversation<'_> {
             }
             if self.state.ending == Ending::No && self.state.session.has_answer() {
                 if let Some(pause) = self.answer_call()? {
+                    return Ok(pause);
+                }
+                self.state.unread &= !self.blocking;
+                continue;
+            }
+            if self.state.ending == Ending::No && self.state.receiving.is_some() {
+                if let Some(pause) = self.go_on_receiving(until_dry)? {
                     return Ok(pause);
                 }
                 self.state.unread &= !self.blocking;
@@ -183,7 +219,9 @@ impl Conversation<'_> {
             Step::Next { .. } if self.state.session.is_last_reply() => self.last_reply(),
             Step::Next { .. } => Eaten::WantMore,
             Step::Push => Eaten::Push,
-            Step::Close | Step::Partial { .. } | Step::Streamed { .. } => Eaten::Close,
+            Step::Close | Step::Partial { .. } | Step::Streamed { .. } | Step::Receive { .. } => {
+                Eaten::Close
+            }
         };
         self.state.session.forget_calls();
         self.answer(eaten)
@@ -199,6 +237,16 @@ impl Conversation<'_> {
             Eaten::WantMore if lost => Some(self.stop_here()),
             Eaten::WantMore => None,
             Eaten::Enough if lost => Some(self.stop_here()),
+            Eaten::Receive if lost => {
+                self.settle_receiving();
+                Some(Pause::Yield)
+            }
+            Eaten::Receive => {
+                // The first look at what has come does not wait.
+                self.state.unread |= self.blocking;
+                self.has_read |= self.blocking;
+                None
+            }
             Eaten::Enough => Some(Pause::Yield),
             Eaten::Offload => {
                 // The message is looked at afresh over there.

@@ -24,7 +24,8 @@ impl Conversation<'_> {
     /// Whether `partial` holds something that the protocol has not seen and would want to.
     pub(super) fn has_news(&self) -> bool {
         let state = &self.state;
-        state.partial.len() > state.seen && state.partial.len() >= state.want
+        let len = state.partial.len();
+        len > state.seen as usize && len >= state.want as usize
     }
 
     #[inline(always)]
@@ -125,6 +126,14 @@ impl Conversation<'_> {
                     let is_last = self.state.session.is_last_reply();
                     return (input.len(), if is_last { self.last_reply() } else { Eaten::Enough });
                 }
+                Step::Receive { head_len } => {
+                    let rest = &input[used..];
+                    if head_len == 0 || head_len > rest.len() {
+                        return (used, self.miscounted(head_len, rest.len()));
+                    }
+                    let (head, ahead) = rest.split_at(head_len);
+                    return (input.len(), self.begin_receiving(head, ahead));
+                }
                 Step::Push => return (used, Eaten::Push),
                 Step::Close => return (used, Eaten::Close),
                 Step::Partial { phase, want } => {
@@ -176,7 +185,9 @@ impl Conversation<'_> {
                 Eaten::Offload
             }
             // Nothing more will come.
-            Step::Close | Step::Partial { .. } | Step::Streamed { .. } => Eaten::Close,
+            Step::Close | Step::Partial { .. } | Step::Streamed { .. } | Step::Receive { .. } => {
+                Eaten::Close
+            }
         };
         self.between_messages();
         self.answer(eaten)
@@ -205,8 +216,9 @@ impl Conversation<'_> {
             session,
             out: &mut self.desk.output,
             place: &mut *self.place,
-            seen: *seen,
+            seen: *seen as usize,
             memo,
+            receive: &mut self.receive,
             draining: self.shard.shared.lifecycle.phase().is_draining(),
             counters: &self.shard.home.counters,
             budget: &mut self.budget,
@@ -228,12 +240,13 @@ impl Conversation<'_> {
         self.state.phase = None;
     }
 
-    fn wait_for(&mut self, phase: Phase, want: usize, seen: usize) {
+    pub(super) fn wait_for(&mut self, phase: Phase, want: usize, seen: usize) {
         if self.state.phase != Some(phase) {
             self.state.phase = Some(phase);
             self.state.phase_began = self.shard.home.clock.ticks();
         }
-        self.state.want = want;
-        self.state.seen = seen;
+        // Of more than 4 GB, which no protocol here has, it would be looked at too often.
+        self.state.want = u32::try_from(want).unwrap_or(u32::MAX);
+        self.state.seen = u32::try_from(seen).unwrap_or(u32::MAX);
     }
 }

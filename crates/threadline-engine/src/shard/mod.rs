@@ -23,6 +23,7 @@
 //! A connection's turn, from its event to the next:
 //! - `turn`: how an event gets to its connection
 //! - `conversation`, `messages`, `refusal`: one turn: writing what waits, answering what has come
+//! - `receive`: the content of messages that comes in pieces
 //! - `settle`: where the connection goes after it: parked, to the end of the queue, elsewhere
 //! - `offload`: to a pool thread
 //! - `queued`: while it waits for one: how long it may, and taking it back
@@ -56,6 +57,7 @@ mod own_thread;
 mod place;
 mod plan;
 mod queued;
+mod receive;
 mod refusal;
 mod room;
 mod run;

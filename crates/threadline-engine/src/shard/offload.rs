@@ -47,6 +47,10 @@ impl Shard {
                 let claim = self.pass_to_pool(lease, claim, work).err()?;
                 Some((claim, Pause::Over))
             }
+            Pause::Write => {
+                let claim = self.pass_to_writer(claim).err()?;
+                Some((claim, Pause::Over))
+            }
             Pause::Upgrade => {
                 let mut claim = self.pass_to_pool(lease, claim, Work::Upgrade).err()?;
                 // It may have sent more already, and its last reply is on the way.

@@ -133,15 +133,8 @@ impl Shard {
                 return Ok(());
             }
             let budget = self.shared.settings.messages_per_turn;
-            let mut conversation = Conversation {
-                shard: self,
-                state: &mut *claim,
-                desk: &mut desk,
-                place: &mut place,
-                budget,
-                dry: false,
-                blocking: true,
-            };
+            let mut conversation =
+                Conversation::new(self, &mut *claim, &mut desk, &mut place, budget).blocking();
             let mut pause = conversation.run(false);
             if pause == Pause::Parked {
                 let timed_out = conversation.dry;

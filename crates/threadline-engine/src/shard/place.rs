@@ -181,6 +181,10 @@ impl Place for OnShard<'_> {
         }
     }
 
+    fn may_write(&self) -> bool {
+        false
+    }
+
     fn lost(&self) -> bool {
         self.lease.is_none()
     }
@@ -227,6 +231,26 @@ impl Place for OnPool<'_> {
         if let Some(timing) = self.timing.take() {
             timing.end(route, &mut self.sampler, &self.shard.shared.settings);
         }
+    }
+}
+
+/// On a pool thread of an event loop, which writes the content of messages to files. User code runs on the loop.
+#[derive(Debug)]
+pub(super) struct OnWriter;
+
+impl Place for OnWriter {
+    fn enter(&mut self, _route: &Route, _unsent_len: usize) -> Entry {
+        Entry::Elsewhere
+    }
+
+    fn leave(&mut self, _route: &Route) {}
+
+    fn fill_max(&self) -> usize {
+        0
+    }
+
+    fn may_call(&self) -> bool {
+        false
     }
 }
 

@@ -12,7 +12,8 @@ use super::place::OnPool;
 use super::{Desk, Sampler, Shard};
 use crate::connection::State;
 use crate::log::{Bytes, limited};
-use crate::protocol::{AfterRefusal, Phase, Refusal};
+use crate::protocol::{AfterRefusal, Phase, Protocol, Refusal};
+use crate::receiving::Receiving;
 use crate::service::Service;
 use crate::turn::contain_protocol;
 
@@ -23,8 +24,7 @@ impl Shard {
     /// Turns the connection's message away, without a place to run user code.
     pub(super) fn refuse(&self, state: &mut State, why: Refusal, desk: &mut Desk) -> Pause {
         let place = &mut OnPool::new(self, Sampler::default());
-        Conversation { shard: self, state, desk, place, budget: 0, dry: false, blocking: false }
-            .refuse(why)
+        Conversation::new(self, state, desk, place, 0).refuse(why)
     }
 
     /// What a peer is told that is turned away. A protocol that panics says nothing, and so do services
@@ -36,10 +36,19 @@ impl Shard {
         input: &[u8],
         out: &mut Vec<u8>,
     ) -> AfterRefusal {
+        self.refusal_by(service, out, |protocol, out| protocol.refuse(why, input, out))
+    }
+
+    fn refusal_by(
+        &self,
+        service: &Service,
+        out: &mut Vec<u8>,
+        refuse: impl FnOnce(&dyn Protocol, &mut Vec<u8>) -> AfterRefusal,
+    ) -> AfterRefusal {
         let Service::Messages(service) = service else { return AfterRefusal::Close };
         let start = out.len();
         let protocols = &self.shared.protocols;
-        let refused = contain_protocol(protocols, || service.protocol().refuse(why, input, out));
+        let refused = contain_protocol(protocols, || refuse(service.protocol(), out));
         refused.unwrap_or_else(|| {
             out.truncate(start);
             AfterRefusal::Close
@@ -58,6 +67,9 @@ impl Shard {
 impl Conversation<'_> {
     /// Turns the waiting message away.
     pub(super) fn refuse(&mut self, why: Refusal) -> Pause {
+        if let Some(receiving) = self.state.receiving.take() {
+            return self.refuse_received(why, receiving);
+        }
         let input = mem::take(&mut self.state.partial);
         self.tell_refused(why, &input);
         match self.shard.refusal(&self.state.service, why, &input, &mut self.desk.output) {
@@ -68,6 +80,35 @@ impl Conversation<'_> {
             }
             _ => self.state.end_after_output(),
         }
+        self.write_refusal()
+    }
+
+    /// Turns the message away that is being received, or has been.
+    fn refuse_received(&mut self, why: Refusal, mut receiving: Box<Receiving>) -> Pause {
+        let head = mem::take(&mut receiving.head);
+        let is_whole = receiving.framing.end == Some(Ok(()));
+        let rest = mem::take(&mut receiving.framing.rest);
+        self.give_up(receiving);
+        self.tell_refused(why, &head);
+        let (shard, service) = (self.shard, &self.state.service);
+        let out = &mut self.desk.output;
+        let after = if is_whole {
+            shard
+                .refusal_by(service, out, |protocol, out| protocol.refuse_received(why, &head, out))
+        } else {
+            shard.refusal(service, why, &head, out)
+        };
+        match after {
+            AfterRefusal::Continue { .. } if is_whole => {
+                self.state.partial = rest;
+                self.between_messages();
+            }
+            _ => self.state.end_after_output(),
+        }
+        self.write_refusal()
+    }
+
+    fn write_refusal(&mut self) -> Pause {
         match self.write() {
             Ok(()) => Pause::Yield,
             Err(_) => Pause::Over,

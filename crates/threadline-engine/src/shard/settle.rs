@@ -33,7 +33,7 @@ impl Shard {
         match pause {
             Pause::Parked => self.park(lease, claim),
             Pause::Yield => lease.batch.push_ready(claim),
-            Pause::Over | Pause::Offload | Pause::Fill | Pause::Upgrade => {
+            Pause::Over | Pause::Offload | Pause::Fill | Pause::Write | Pause::Upgrade => {
                 self.end_with_lease(lease, claim);
             }
         }
@@ -64,6 +64,11 @@ impl Shard {
                 self.tell(Note::Returned(claim.pass_on()));
             }
             Pause::Upgrade => self.tell(Note::Upgrades(claim.pass_on())),
+            Pause::Write => {
+                if let Err(claim) = self.pass_to_writer(claim) {
+                    self.finish_claim(claim);
+                }
+            }
             Pause::Over => self.finish_claim(claim),
         }
     }

@@ -176,8 +176,7 @@ impl Shard {
         until_dry: bool,
     ) -> Pause {
         let budget = self.shared.settings.messages_per_turn;
-        Conversation { shard: self, state, desk, place, budget, dry: false, blocking: false }
-            .run(until_dry)
+        Conversation::new(self, state, desk, place, budget).run(until_dry)
     }
 }
 

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use threadline_pool::ThreadPool;
 
 use crate::bell::Bell;
+use crate::receiving::{Bodies, BodyFiles};
 use crate::route::Route;
 use crate::service::Service;
 use crate::settings::Settings;
@@ -46,6 +47,8 @@ pub(crate) struct Shared {
     pub(crate) peers: Peers,
     pub(crate) blocked: Blocked,
     pub(crate) waiting: Arc<WaitingBytes>,
+    /// Where the content of messages is put that has not all come.
+    pub(crate) bodies: Arc<Bodies>,
     /// Stands for `Protocol::step` where a panic is logged that is not a handler's.
     pub(crate) protocols: Arc<Route>,
     /// Stands for `Protocol::opened` and `Protocol::closed` where a panic is logged.
@@ -63,9 +66,16 @@ impl Shared {
         pool: ThreadPool,
         threads: Arc<Threads>,
     ) -> Self {
+        let waiting = Arc::new(WaitingBytes::new(settings.waiting_bytes_max));
+        let bodies = Arc::new(Bodies {
+            files: BodyFiles::new(settings.body_dir.clone(), settings.body_files_max),
+            budget: Arc::clone(&waiting),
+            memory_len_max: settings.body_memory_len_max,
+        });
         Shared {
             peers: Peers::new(settings.connections_per_peer_max),
-            waiting: Arc::new(WaitingBytes::new(settings.waiting_bytes_max)),
+            waiting,
+            bodies,
             settings,
             services,
             pool,

@@ -39,7 +39,6 @@ impl WaitingBytes {
     }
 
     /// Counts bytes that begin to wait, if there is room for them. False, and nothing is counted, if not.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for request bodies that are being received"))]
     #[must_use = "bytes that were not counted must not be given back"]
     pub(crate) fn try_take(&self, count: usize) -> bool {
         let add = |used: usize| used.checked_add(count).filter(|sum| *sum <= self.max);

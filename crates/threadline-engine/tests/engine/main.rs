@@ -18,6 +18,7 @@ mod ownership;
 mod properties;
 mod punctual;
 mod queued;
+mod receiving;
 mod sources;
 mod toy;
 mod upgrades;

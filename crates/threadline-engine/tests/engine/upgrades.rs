@@ -13,7 +13,15 @@ const LIMIT: Duration = SECOND.saturating_mul(20);
 
 /// Timeouts of which none is enabled.
 fn unlimited() -> Timeouts {
-    Timeouts { head: None, body: None, body_rate: 0, idle: None, write: None, deferred: None }
+    Timeouts {
+        head: None,
+        body: None,
+        body_rate: 0,
+        idle: None,
+        write: None,
+        reply_rate: 0,
+        deferred: None,
+    }
 }
 
 /// Connections that are upgraded from a protocol with the timeouts `before` to one with `after`: in place, or by
