@@ -11,7 +11,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use threadline_engine::protocol::{Offence, Waiting};
+use threadline_engine::protocol::{Offence, Receive, Waiting};
 use threadline_engine::{Bytes, CallError, Route, Session, SourceError, Turn};
 
 use crate::body::{Push, ReadSource};
@@ -43,7 +43,7 @@ pub(crate) trait Exchange {
 
     fn memo(&mut self) -> &mut Option<Box<dyn Any + Send>>;
 
-    fn unread_len(&self) -> u64;
+    fn receive(&mut self, receive: Receive);
 
     fn peer_addr(&self) -> Option<SocketAddr>;
 
@@ -111,8 +111,8 @@ impl Exchange for Turn<'_> {
         Turn::memo(self)
     }
 
-    fn unread_len(&self) -> u64 {
-        Turn::unread_len(self)
+    fn receive(&mut self, receive: Receive) {
+        Turn::receive(self, receive);
     }
 
     fn peer_addr(&self) -> Option<SocketAddr> {

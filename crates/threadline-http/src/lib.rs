@@ -89,7 +89,7 @@ pub use handler::{
     Needs, NotThere, Path, PathRejection, State,
 };
 pub use header_value::HeaderValue;
-pub use middleware::layer::{Middleware, Next, OwnedNext, Refused};
+pub use middleware::layer::{BeforeBody, Middleware, Next, OwnedNext, Refused};
 pub use reply::{Html, Redirect};
 #[cfg(feature = "json")]
 pub use reply::{Problem, Problems};

@@ -25,15 +25,28 @@ pub(crate) fn response(why: Refusal, input: &[u8]) -> Option<Response> {
     })
 }
 
+/// How much of a refused message there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// What is in the input.
+    Input,
+    /// All of it, and the input is its head.
+    Received,
+}
+
 /// Writes it. If the pool is full, this request is refused and the connection goes on where its end is known.
 pub(crate) fn write(
     why: Refusal,
     response: &Response,
     head: Option<&Head<'_, '_>>,
     input: &[u8],
+    extent: Extent,
     out: &mut Vec<u8>,
 ) -> AfterRefusal {
-    let whole = head.and_then(|head| measure(head, input));
+    let whole = head.and_then(|head| match extent {
+        Extent::Input => measure(head, input),
+        Extent::Received => Some((Manner::answering(head), input.len())),
+    });
     match whole {
         Some((manner, len)) if why == Refusal::Overloaded => {
             write_own(out, response, manner);

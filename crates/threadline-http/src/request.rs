@@ -171,13 +171,14 @@ impl<'a> Request<'a> {
 
     /// Reads the body while it arrives.
     pub fn reader(&self) -> BodyReader<'a> {
-        BodyReader(self.body)
+        BodyReader::new(self.body)
     }
 
     /// The body's length in bytes, where the client has said it or the body is here.
     pub fn content_length(&self) -> Option<u64> {
         match (self.body, self.head.body) {
             (Incoming::Whole(bytes), _) => Some(bytes.len() as u64),
+            (Incoming::Stored(file), _) => Some(file.len()),
             (Incoming::Arriving(body), _) if !body.is_as_framed() => None,
             (_, threadline_proto::request::Body::Length(len)) => Some(len),
             _ => None,

@@ -1,8 +1,8 @@
 //! [`HttpService`]: the engine's protocol for HTTP/1.1.
 //!
-//! One step per request: parse, find the endpoint, wait for a small body or have the handler read a
-//! large one, run the handler, send the response. It keeps nothing between steps, so any thread can
-//! take the next one.
+//! One step per request: parse, find the endpoint, run the handler, send the response. Where a body is not whole
+//! the engine receives it, and a second step goes on from there. It keeps nothing between steps but what is with
+//! that body, so any thread can take the next one.
 //!
 //! ```text
 //!            +--> parse error -------------------> its status, Close
@@ -10,8 +10,8 @@
 //!            +--> Head --+--> path malformed ----> 400, Close
 //!                        +--> no endpoint -------> 404 405 501, Next or Close
 //!                        +--> body too large ----> 413, Close
-//!                        +--> small, not whole --> (100 Continue) Partial(Body)
-//!                        +--> large, on a shard -> Offload: the same again on a pool thread
+//!                        +--> not whole ---------> before_body, (100 Continue), Receive; then `received`
+//!                        +--> not whole, streamed, on a shard: Offload
 //!                        +--> handler --+--------> response, Next, Streamed or Close
 //!                                       +--------> pushed response, Push
 //!                                       +--------> deferred response, Next; the reply by `answer`
@@ -21,18 +21,20 @@
 
 mod body;
 mod call;
+mod received;
 mod refused;
 mod send;
 mod told;
 mod unrouted;
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use matchit::Params;
 use threadline_engine::protocol::{
-    AfterRefusal, Answer, Outcome, Phase, Protocol, Refusal, Step, Timeouts,
+    AfterRefusal, Answer, Outcome, Phase, Protocol, Received, Refusal, Step, Timeouts,
 };
 use threadline_engine::{Route, Turn};
 use threadline_proto::percent;
@@ -42,6 +44,7 @@ use threadline_proto::request::{
 
 use crate::deferred::{self, Late};
 use crate::exchange::Exchange;
+use crate::extensions::Extensions;
 use crate::framework_error::settle;
 use crate::middleware::layer::{Last, Layers, Next};
 use crate::middleware::method_override::BadOverride;
@@ -49,7 +52,7 @@ use crate::refusal;
 use crate::router::{Endpoint, Found, Table};
 use crate::settings::HttpSettings;
 use crate::write::Manner;
-use body::{Before, Chunks, Content, Have};
+use body::{Before, Content, Have};
 use call::Call;
 use refused::malformed;
 pub(crate) use unrouted::Unrouted;
@@ -85,6 +88,16 @@ struct Message<'m, 'i> {
     /// The path in normal form, where it came in another.
     path: Option<&'m str>,
     manner: Manner,
+    /// Its body, if the engine has received that.
+    received: Option<ReceivedBody<'i>>,
+}
+
+/// The body of a request that the engine has received.
+#[derive(Clone, Copy)]
+struct ReceivedBody<'b> {
+    body: Have<'b>,
+    /// What layers have left with the request before.
+    left: &'b Cell<Option<Extensions>>,
 }
 
 impl HttpService {
@@ -104,6 +117,17 @@ impl HttpService {
     }
 
     pub(crate) fn answer(&self, input: &[u8], exchange: &mut impl Exchange) -> Step {
+        self.answer_message(input, None, exchange)
+    }
+
+    /// Answers the request at the start of the input; its body has been `received`, or is in the input.
+    #[inline]
+    fn answer_message<'i>(
+        &self,
+        input: &'i [u8],
+        received: Option<ReceivedBody<'i>>,
+        exchange: &mut impl Exchange,
+    ) -> Step {
         let limits = &self.settings.limits;
         if exchange.seen() > 0
             && let Some(step) = wait_further(input, limits, exchange)
@@ -133,7 +157,7 @@ impl HttpService {
         if exchange.draining() {
             manner = manner.closing();
         }
-        let mut message = Message { head, input, path: None, manner };
+        let mut message = Message { head, input, path: None, manner, received };
         if !head.target.has_path() {
             let found = self.find_pathless(head);
             return self.answer_unrouted(found, self.table.layers(), message, exchange);
@@ -192,18 +216,43 @@ impl HttpService {
     ) -> Step {
         let body_len_max = endpoint.body_len_max.unwrap_or(self.settings.body_len_max);
         let mut decoded = Vec::new();
-        let content = match self.content(message, body_len_max, &mut decoded, exchange) {
-            Ok(content) => content,
-            Err(Before::Step(step)) => return step,
-            Err(Before::Refuse(error)) => {
-                let (route, layers) = (endpoint.route(), endpoint.layers());
-                return self.refuse_body(error, route, layers, params, message, exchange);
+        let content = match message.received {
+            Some(received) => received.content(message.head.len),
+            None => {
+                let streamed = endpoint.streamed;
+                self.content(message, body_len_max, streamed, &mut decoded, exchange)
             }
         };
-        let route = endpoint.route();
-        let call =
-            Call { service: self, route, body_len_max, params, message, failed: false.into() };
-        call.run(content, |request| endpoint.answer(request), exchange)
+        let (route, layers) = (endpoint.route(), endpoint.layers());
+        let left = message.received.map(|received| received.left);
+        let failed = false.into();
+        let call = Call { service: self, route, body_len_max, params, message, left, failed };
+        match content {
+            Ok(content)
+                if layers.is_empty() || endpoint.streamed || !message.asks_before(&content) =>
+            {
+                call.run(content, |request| endpoint.answer(request), exchange)
+            }
+            Ok(content) => match call.ask_before(layers, exchange) {
+                Ok(left) => {
+                    let left = Cell::new(Some(left));
+                    let call = Call { left: Some(&left), ..call };
+                    call.run(content, |request| endpoint.answer(request), exchange)
+                }
+                Err(step) => step,
+            },
+            Err(Before::Receive) if layers.is_empty() || !message.asks_before_receiving() => {
+                self.receive(message, body_len_max, None, exchange)
+            }
+            Err(Before::Receive) => match call.ask_before(layers, exchange) {
+                Ok(left) => self.receive(message, body_len_max, Some(left), exchange),
+                Err(step) => step,
+            },
+            Err(Before::Step(step)) => step,
+            Err(Before::Refuse(error)) => {
+                self.refuse_body(error, route, layers, params, message, exchange)
+            }
+        }
     }
 
     /// What a request finds whose target has no path.
@@ -233,8 +282,8 @@ impl HttpService {
         let content = Content { body: Have::Whole(&[]), len: len.unwrap_or(message.head.len) };
         let (route, body_len_max) = (&self.unrouted, self.settings.body_len_max);
         let (failed, unrouted) = (false.into(), Unrouted::of(found));
-        let call =
-            Call { service: self, route, body_len_max, params: None, message: &message, failed };
+        let (message, params, left) = (&message, None, None);
+        let call = Call { service: self, route, body_len_max, params, message, left, failed };
         if layers.is_empty() {
             let response = settle(unrouted.response(), self.table.states());
             return call.answer_here(content, &response, exchange);
@@ -261,12 +310,8 @@ fn wait_for_head(input: &[u8], limits: &Limits, exchange: &mut impl Exchange) ->
 #[cold]
 fn wait_further(input: &[u8], limits: &Limits, exchange: &mut impl Exchange) -> Option<Step> {
     let memo = exchange.memo().as_deref_mut()?;
-    if let Some(watch) = memo.downcast_mut::<HeadWatch>() {
-        return (!watch.is_due(input, limits))
-            .then_some(Step::Partial { phase: Phase::Head, want: 0 });
-    }
-    let chunks = memo.downcast_mut::<Chunks>()?;
-    (!chunks.is_due(input)).then_some(Step::Partial { phase: Phase::Body, want: input.len() + 1 })
+    let watch = memo.downcast_mut::<HeadWatch>()?;
+    (!watch.is_due(input, limits)).then_some(Step::Partial { phase: Phase::Head, want: 0 })
 }
 
 impl Protocol for HttpService {
@@ -297,8 +342,16 @@ impl Protocol for HttpService {
         self.answer_end(input, turn)
     }
 
+    fn received(&self, received: Received<'_>, turn: &mut Turn<'_>) -> Step {
+        self.answer_received(received, turn)
+    }
+
     fn refuse(&self, why: Refusal, input: &[u8], out: &mut Vec<u8>) -> AfterRefusal {
-        self.refuse_for_engine(why, input, out)
+        self.refuse_for_engine(why, input, refusal::Extent::Input, out)
+    }
+
+    fn refuse_received(&self, why: Refusal, head: &[u8], out: &mut Vec<u8>) -> AfterRefusal {
+        self.refuse_for_engine(why, head, refusal::Extent::Received, out)
     }
 
     fn routes(&self) -> Vec<Arc<Route>> {

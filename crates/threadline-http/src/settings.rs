@@ -11,7 +11,7 @@ use crate::middleware::MethodOverride;
 /// ```
 /// use threadline_http::{HttpSettings, Router};
 ///
-/// let settings = HttpSettings::default().body_len_max(10 * 1024 * 1024).body_buffer_max(16 * 1024);
+/// let settings = HttpSettings::default().body_len_max(10 * 1024 * 1024);
 /// let router = Router::new().post("/", |body: Vec<u8>| body.len().to_string()).settings(settings);
 /// # router.build().unwrap();
 /// ```
@@ -26,10 +26,6 @@ pub struct HttpSettings {
     /// The longest request body in bytes, where its route says nothing else. Beyond: 413. Default
     /// 2 MB.
     pub body_len_max: u64,
-    /// Up to so many bytes a body is whole before its handler is called; the handler reads a longer
-    /// one while it arrives, on a thread that may wait. So too a chunked one with more than 4 KB around its
-    /// content beyond that. Default 64 KB.
-    pub body_buffer_max: usize,
     /// How long each phase of a connection may take.
     pub timeouts: Timeouts,
     /// Whether a `POST` may say that it is another method. Default: no.
@@ -42,7 +38,6 @@ impl Default for HttpSettings {
             limits: Limits::default(),
             chunk_limits: body::Limits::default(),
             body_len_max: 2 * 1024 * 1024,
-            body_buffer_max: 64 * 1024,
             timeouts: Timeouts::default(),
             method_override: MethodOverride::Off,
         }
@@ -65,12 +60,6 @@ impl HttpSettings {
     /// Sets the longest request body in bytes.
     pub fn body_len_max(mut self, bytes: u64) -> Self {
         self.body_len_max = bytes;
-        self
-    }
-
-    /// Sets up to how many bytes a body is whole before its handler is called.
-    pub fn body_buffer_max(mut self, bytes: usize) -> Self {
-        self.body_buffer_max = bytes;
         self
     }
 

@@ -1,4 +1,4 @@
-//! A request's body that is read by its handler while it arrives.
+//! A request's body that is read by its handler while it arrives: that of a streamed route.
 
 use std::cell::Cell;
 use std::io;
@@ -11,12 +11,12 @@ use threadline_engine::Timeouts;
 use threadline_proto::body::{Reader, Step};
 use threadline_proto::request;
 
-use crate::body::{BodyError, ReadBody};
+use crate::body::{BodyError, Pieces, ReadBody};
 use crate::exchange::Line;
 use crate::settings::HttpSettings;
 
-/// See the module. Locked, as threads may share a request; a small body, which is here before its handler
-/// is called, has no lock.
+/// See the module. Locked, as threads may share a request; a body that is here before its handler is called has no
+/// lock.
 pub(crate) struct Arriving<'l, L>(Mutex<Inner<'l, L>>);
 
 struct Inner<'l, L> {
@@ -106,19 +106,23 @@ impl<'l, L: Line> Arriving<'l, L> {
 }
 
 impl<L: Line> ReadBody for Arriving<'_, L> {
-    fn read(&self, buffer: &mut [u8]) -> Result<usize, BodyError> {
-        let mut inner = self.lock();
-        inner.touched = true;
-        if let Some(error) = inner.failed {
-            return Err(error);
+    /// It comes once: the first one that reads gets it.
+    fn open(&self) -> Result<Box<dyn Pieces + '_>, BodyError> {
+        if mem::replace(&mut self.lock().touched, true) {
+            return Err(BodyError::Consumed);
         }
+        Ok(Box::new(ArrivingPieces(self)))
+    }
+}
+
+struct ArrivingPieces<'a, 'l, L>(&'a Arriving<'l, L>);
+
+impl<L: Line> Pieces for ArrivingPieces<'_, '_, L> {
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, BodyError> {
+        let mut inner = self.0.lock();
         let read = inner.read(buffer);
         inner.failed = read.err();
         read
-    }
-
-    fn begin(&self) -> bool {
-        !mem::replace(&mut self.lock().touched, true)
     }
 }
 

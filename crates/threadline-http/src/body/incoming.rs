@@ -1,12 +1,14 @@
-//! The content of a request: whole where it is small, read while it arrives where it is not.
+//! The content of a request, as its handler gets it.
 //!
-//! A small body is here before its handler is called, so that a proven handler never waits for a
-//! client. A larger one is read by the handler, on a thread that may wait.
+//! It is whole before its handler is called, in memory or in a file, so that no handler waits for a client. Only
+//! a route that is `streamed` reads it while it arrives, on a thread that may wait.
 
 use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, Read};
 
+use threadline_engine::log::limited;
+use threadline_engine::protocol::StoredFile;
 use threadline_proto::body::BodyError as FramingError;
 use threadline_proto::response::Status;
 
@@ -40,6 +42,13 @@ pub enum BodyError {
     Expectation,
     /// Something has read a part of it already: the service's fault, 500.
     Consumed,
+    /// It needs a file, and there are as many as there may be, or the waiting bytes have no room: 503.
+    NoRoom,
+    /// It could not be stored, or read back from where it was stored: 503. The log says why.
+    NotStored,
+    /// It has not been received yet: [`Middleware::before_body`](crate::Middleware::before_body) has no body to
+    /// read. The service's fault, 500.
+    NotReceived,
 }
 
 impl BodyError {
@@ -51,7 +60,8 @@ impl BodyError {
             BodyError::Coding | BodyError::Incomplete => Status::BAD_REQUEST,
             BodyError::TimedOut => Status::REQUEST_TIMEOUT,
             BodyError::Expectation => Status::EXPECTATION_FAILED,
-            BodyError::Consumed => Status::INTERNAL_SERVER_ERROR,
+            BodyError::Consumed | BodyError::NotReceived => Status::INTERNAL_SERVER_ERROR,
+            BodyError::NoRoom | BodyError::NotStored => Status::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -63,7 +73,8 @@ impl BodyError {
             }
             BodyError::TimedOut => ErrorKind::RequestTimedOut,
             BodyError::Expectation => ErrorKind::Expectation,
-            BodyError::Consumed => ErrorKind::Internal,
+            BodyError::Consumed | BodyError::NotReceived => ErrorKind::Internal,
+            BodyError::NoRoom | BodyError::NotStored => ErrorKind::Overloaded,
         }
     }
 
@@ -86,6 +97,9 @@ impl fmt::Display for BodyError {
             }
             BodyError::Expectation => f.write_str("only `Expect: 100-continue` is known"),
             BodyError::Consumed => f.write_str("a part of the body has been read already"),
+            BodyError::NoRoom => f.write_str("there is no room for the body at this time"),
+            BodyError::NotStored => f.write_str("the body could not be stored"),
+            BodyError::NotReceived => f.write_str("the body has not been received yet"),
         }
     }
 }
@@ -94,7 +108,10 @@ impl std::error::Error for BodyError {}
 
 impl IntoResponse for BodyError {
     fn into_response(self) -> Response {
-        let response = Response::error_of(self.kind(), self.status(), self);
+        let mut response = Response::error_of(self.kind(), self.status(), self);
+        if self.status() == Status::SERVICE_UNAVAILABLE {
+            response = response.with_header("retry-after", "1");
+        }
         // What follows on the connection is the rest of the body.
         if self == BodyError::Consumed { response } else { response.with_close() }
     }
@@ -109,21 +126,21 @@ impl From<BodyError> for io::Error {
             | BodyError::Malformed(_)
             | BodyError::Coding
             | BodyError::Expands { .. } => io::ErrorKind::InvalidData,
-            BodyError::Expectation | BodyError::Consumed => io::ErrorKind::Other,
+            BodyError::Expectation
+            | BodyError::Consumed
+            | BodyError::NoRoom
+            | BodyError::NotStored
+            | BodyError::NotReceived => io::ErrorKind::Other,
         };
         io::Error::new(kind, error)
     }
 }
 
-/// A body that is read while it arrives. Threads that share its request share it: each byte goes to one of
-/// them.
+/// A body that has to be read in pieces: it arrives, or is decoded. Threads that share its request share it.
 pub(crate) trait ReadBody: Send + Sync {
-    /// As [`Read::read`]; errors are [`BodyError`]s.
-    fn read(&self, buffer: &mut [u8]) -> Result<usize, BodyError>;
-
-    /// Begins to read all of the body. False if it has been begun, or a part has been read, already: of
-    /// several threads only one gets the body.
-    fn begin(&self) -> bool;
+    /// Begins to read it from its start: a second time as the first, or it fails with
+    /// [`BodyError::Consumed`] if it comes only once.
+    fn open(&self) -> Result<Box<dyn Pieces + '_>, BodyError>;
 
     /// Whether its bytes are those of the message, and not decoded: the head says its length then.
     fn is_as_framed(&self) -> bool {
@@ -131,23 +148,29 @@ pub(crate) trait ReadBody: Send + Sync {
     }
 }
 
-/// A body that is refused before its handler is called: for layers, whose reads fail.
+/// The pieces of a body, one after the other.
+pub(crate) trait Pieces: Send + Sync {
+    /// As [`Read::read`].
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, BodyError>;
+}
+
+/// A body that layers and handlers cannot have: their reads fail.
 pub(crate) struct RefusedBody(pub(crate) BodyError);
 
 impl ReadBody for RefusedBody {
-    fn read(&self, _buffer: &mut [u8]) -> Result<usize, BodyError> {
+    fn open(&self) -> Result<Box<dyn Pieces + '_>, BodyError> {
         Err(self.0)
-    }
-
-    fn begin(&self) -> bool {
-        true
     }
 }
 
 /// The body of a request, as it is held.
 #[derive(Clone, Copy)]
 pub(crate) enum Incoming<'a> {
+    /// All of it, in memory.
     Whole(&'a [u8]),
+    /// All of it, in a file.
+    Stored(&'a StoredFile),
+    /// Read while it arrives, or is decoded.
     Arriving(&'a (dyn ReadBody + 'a)),
 }
 
@@ -156,16 +179,12 @@ impl<'a> Incoming<'a> {
     pub(crate) fn bytes(self) -> Result<Cow<'a, [u8]>, BodyError> {
         match self {
             Incoming::Whole(bytes) => Ok(Cow::Borrowed(bytes)),
-            Incoming::Arriving(body) if !body.begin() => Err(BodyError::Consumed),
-            Incoming::Arriving(body) => {
+            Incoming::Stored(_) | Incoming::Arriving(_) => {
                 let mut bytes = Vec::new();
-                let mut buffer = [0; 16 * 1024];
-                loop {
-                    match body.read(&mut buffer)? {
-                        0 => return Ok(Cow::Owned(bytes)),
-                        count => bytes.extend_from_slice(&buffer[..count]),
-                    }
-                }
+                // As every error of a reader, it has one of the body in it.
+                let read = BodyReader::new(self).read_to_end(&mut bytes);
+                read.map_err(|error| BodyError::of(&error).unwrap_or(BodyError::NotStored))?;
+                Ok(Cow::Owned(bytes))
             }
         }
     }
@@ -175,13 +194,15 @@ impl fmt::Debug for Incoming<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Incoming::Whole(bytes) => write!(f, "{} bytes", bytes.len()),
+            Incoming::Stored(file) => write!(f, "{} bytes in a file", file.len()),
             Incoming::Arriving(_) => f.write_str("arriving"),
         }
     }
 }
 
-/// Reads a request's body while it arrives. Blocks; the route's limit, the deadline and the minimum
-/// rate of the service's settings hold. Errors carry a [`BodyError`].
+/// Reads a request's body. It may block: a long body is in a file, and one of a
+/// [streamed](crate::Methods::streamed) route is waited for, within the route's limit and the deadline of the
+/// service's settings. Errors carry a [`BodyError`].
 ///
 /// ```
 /// use std::io::{self, BufRead, BufReader};
@@ -199,13 +220,78 @@ impl fmt::Debug for Incoming<'_> {
 /// # Ok::<(), threadline_http::RouterError>(())
 /// ```
 #[derive(Debug)]
-pub struct BodyReader<'a>(pub(crate) Incoming<'a>);
+pub struct BodyReader<'a>(Source<'a>);
+
+enum Source<'a> {
+    Whole(&'a [u8]),
+    Stored {
+        file: &'a StoredFile,
+        /// How much has been read.
+        at: u64,
+    },
+    /// Opened by the first read: to open a body may mean to read some of it.
+    Closed(&'a (dyn ReadBody + 'a)),
+    Open(Box<dyn Pieces + 'a>),
+    /// Each further read fails as well.
+    Failed(BodyError),
+}
+
+impl<'a> BodyReader<'a> {
+    pub(crate) fn new(body: Incoming<'a>) -> Self {
+        BodyReader(match body {
+            Incoming::Whole(bytes) => Source::Whole(bytes),
+            Incoming::Stored(file) => Source::Stored { file, at: 0 },
+            Incoming::Arriving(body) => Source::Closed(body),
+        })
+    }
+
+    /// As [`Read::read`].
+    pub(crate) fn read_piece(&mut self, buffer: &mut [u8]) -> Result<usize, BodyError> {
+        if let Source::Closed(body) = self.0 {
+            self.0 = body.open().map_or_else(Source::Failed, Source::Open);
+        }
+        let read = match &mut self.0 {
+            Source::Whole(bytes) => {
+                let count = bytes.len().min(buffer.len());
+                let (piece, rest) = bytes.split_at(count);
+                buffer[..count].copy_from_slice(piece);
+                *bytes = rest;
+                Ok(count)
+            }
+            Source::Stored { file, at } => file.read_at(buffer, *at).map_or_else(
+                |error| {
+                    limited!(error, key: "", "a body in a file cannot be read", %error);
+                    Err(BodyError::NotStored)
+                },
+                |count| {
+                    *at += count as u64;
+                    Ok(count)
+                },
+            ),
+            Source::Open(pieces) => pieces.read(buffer),
+            Source::Closed(_) => Ok(0),
+            Source::Failed(error) => Err(*error),
+        };
+        if let Err(error) = read {
+            self.0 = Source::Failed(error);
+        }
+        read
+    }
+}
 
 impl Read for BodyReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match &mut self.0 {
-            Incoming::Whole(bytes) => bytes.read(buffer),
-            Incoming::Arriving(body) => Ok(body.read(buffer)?),
-        }
+        Ok(self.read_piece(buffer)?)
+    }
+}
+
+impl fmt::Debug for Source<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Source::Whole(_) => "in memory",
+            Source::Stored { .. } => "in a file",
+            Source::Closed(_) | Source::Open(_) => "in pieces",
+            Source::Failed(_) => "failed",
+        })
     }
 }

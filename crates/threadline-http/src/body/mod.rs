@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `outgoing.rs` | [`Body`]: the content of a response, in memory or made while it is sent |
 //! | `push.rs` | [`BodySender`]: content that is pushed from anywhere, without a thread |
-//! | `incoming.rs` | the content of a request: whole, or read while it arrives |
+//! | `incoming.rs` | the content of a request: whole, in a file, or read while it arrives |
 //! | `arriving.rs` | the latter |
 //! | `source.rs` | content that is read while it is sent, framed for the wire |
 
@@ -16,7 +16,7 @@ mod source;
 
 pub(crate) use arriving::Arriving;
 pub use incoming::{BodyError, BodyReader};
-pub(crate) use incoming::{Incoming, ReadBody, RefusedBody};
+pub(crate) use incoming::{Incoming, Pieces, ReadBody, RefusedBody};
 pub use outgoing::Body;
 pub(crate) use outgoing::Kind;
 pub use push::BodySender;

@@ -5,11 +5,9 @@
 //! one can be around some routes of many, and inside `Decompression` it counts decoded bytes. It can
 //! only lower the service's limit.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use crate::body::{BodyError, Incoming, ReadBody};
+use crate::body::{BodyError, Incoming, Pieces, ReadBody};
 use crate::handler::IntoResponse;
-use crate::middleware::layer::{Middleware, Next};
+use crate::middleware::layer::{BeforeBody, Middleware, Next};
 use crate::request::Request;
 use crate::response::Response;
 
@@ -41,11 +39,21 @@ impl Middleware for BodyLimit {
         match (request.content_length(), request.body) {
             (Some(len), _) if len > max => BodyError::TooLarge { max }.into_response(),
             // Its length is known, and framing makes sure of it.
-            (Some(_), _) | (None, Incoming::Whole(_)) => next.run(request),
+            (Some(_), _) | (None, Incoming::Whole(_) | Incoming::Stored(_)) => next.run(request),
             (None, Incoming::Arriving(body)) => {
-                let limited = Limited { body, max, left: AtomicU64::new(max) };
+                let limited = Limited { body, max };
                 next.run(&Request { body: Incoming::Arriving(&limited), ..request.clone() })
             }
+        }
+    }
+
+    fn before_body(&self, request: &Request<'_>) -> BeforeBody {
+        let max = self.max;
+        match request.content_length() {
+            Some(len) if len > max => {
+                BeforeBody::Refuse(BodyError::TooLarge { max }.into_response())
+            }
+            _ => BeforeBody::Pass,
         }
     }
 }
@@ -54,20 +62,12 @@ impl Middleware for BodyLimit {
 struct Limited<'b> {
     body: &'b (dyn ReadBody + 'b),
     max: u64,
-    left: AtomicU64,
 }
 
 impl ReadBody for Limited<'_> {
-    fn read(&self, buffer: &mut [u8]) -> Result<usize, BodyError> {
-        let count = self.body.read(buffer)?;
-        // Only the sum counts: nothing else is ordered by it.
-        let (set, fetch) = (Ordering::Relaxed, Ordering::Relaxed);
-        let left = self.left.fetch_update(set, fetch, |left| left.checked_sub(count as u64));
-        left.map(|_| count).map_err(|_| BodyError::TooLarge { max: self.max })
-    }
-
-    fn begin(&self) -> bool {
-        self.body.begin()
+    fn open(&self) -> Result<Box<dyn Pieces + '_>, BodyError> {
+        let max = self.max;
+        Ok(Box::new(LimitedPieces { pieces: self.body.open()?, max, left: max }))
     }
 
     fn is_as_framed(&self) -> bool {
@@ -75,11 +75,26 @@ impl ReadBody for Limited<'_> {
     }
 }
 
+struct LimitedPieces<'b> {
+    pieces: Box<dyn Pieces + 'b>,
+    max: u64,
+    left: u64,
+}
+
+impl Pieces for LimitedPieces<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, BodyError> {
+        let count = self.pieces.read(buffer)?;
+        let left = self.left.checked_sub(count as u64);
+        self.left = left.ok_or(BodyError::TooLarge { max: self.max })?;
+        Ok(count)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::Status;
-    use crate::middleware::testing::{Pieces, Stack, request_with};
+    use crate::middleware::testing::{PieceByPiece, Stack, request_with};
 
     /// A layer that hides how long the body is, as a chunked one or a decoded one does.
     fn unknown_length(request: &Request<'_>, next: Next<'_>) -> Response {
@@ -91,12 +106,8 @@ mod tests {
     struct Hidden<'b>(&'b (dyn ReadBody + 'b));
 
     impl ReadBody for Hidden<'_> {
-        fn read(&self, buffer: &mut [u8]) -> Result<usize, BodyError> {
-            self.0.read(buffer)
-        }
-
-        fn begin(&self) -> bool {
-            self.0.begin()
+        fn open(&self) -> Result<Box<dyn crate::body::Pieces + '_>, BodyError> {
+            self.0.open()
         }
 
         fn is_as_framed(&self) -> bool {
@@ -122,7 +133,7 @@ mod tests {
         let stack = Stack::of(BodyLimit::new(3)).around(unknown_length);
         let post = request_with("POST /", "", b"");
         let run = |pieces: &[&[u8]]| {
-            let pieces = Pieces::new(pieces.iter().copied());
+            let pieces = PieceByPiece::new(pieces.iter().copied());
             (stack.run_arriving(&post, &pieces, echo).status(), pieces.fetched())
         };
         assert_eq!(run(&[b"a", b"bc"]), (Status::OK, 2));

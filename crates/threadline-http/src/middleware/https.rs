@@ -10,7 +10,7 @@ use threadline_proto::response::Status;
 
 use crate::framework_error::ErrorKind;
 use crate::middleware::fields::{add_vary, elements};
-use crate::middleware::layer::{Middleware, Next};
+use crate::middleware::layer::{BeforeBody, Middleware, Next};
 use crate::request::Request;
 use crate::response::Response;
 
@@ -65,6 +65,18 @@ impl HttpsRedirect {
         self
     }
 
+    fn is_excepted(&self, request: &Request<'_>) -> bool {
+        self.exceptions.iter().any(|start| request.path().starts_with(start))
+    }
+
+    /// A proxy that caches must not send clients around in circles.
+    fn varying(&self, mut response: Response) -> Response {
+        if !self.proxies.is_empty() {
+            add_vary(&mut response, "x-forwarded-proto");
+        }
+        response
+    }
+
     /// Whether a proxy that is trusted says that the client came encrypted.
     fn is_secure(&self, request: &Request<'_>) -> bool {
         let peer = request.peer_addr().map(|peer| peer.ip().to_canonical());
@@ -96,16 +108,18 @@ impl HttpsRedirect {
 
 impl Middleware for HttpsRedirect {
     fn handle(&self, request: &Request<'_>, next: Next<'_>) -> Response {
-        if self.exceptions.iter().any(|start| request.path().starts_with(start)) {
+        if self.is_excepted(request) {
             return next.run(request);
         }
         let is_secure = self.is_secure(request);
-        let mut response = if is_secure { next.run(request) } else { self.redirect(request) };
-        if !self.proxies.is_empty() {
-            // A proxy that caches must not send clients around in circles.
-            add_vary(&mut response, "x-forwarded-proto");
+        self.varying(if is_secure { next.run(request) } else { self.redirect(request) })
+    }
+
+    fn before_body(&self, request: &Request<'_>) -> BeforeBody {
+        if self.is_excepted(request) || self.is_secure(request) {
+            return BeforeBody::Pass;
         }
-        response
+        BeforeBody::Refuse(self.varying(self.redirect(request)))
     }
 }
 

@@ -8,7 +8,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use threadline_engine::Contained;
 use threadline_engine::log::{limited, within};
@@ -48,6 +48,37 @@ pub trait Middleware: Send + Sync + 'static {
     /// Answers a request, by `next` or instead of it.
     fn handle(&self, request: &Request<'_>, next: Next<'_>) -> Response;
 
+    /// Says, before the body of a request is received, whether it is refused by its head. Passes by default.
+    ///
+    /// It is asked about bodies of more than 64 KB or of unknown length, and whenever the client waits for `100
+    /// Continue`; the layers of the route are asked from the outermost in. The body of `request` cannot be read
+    /// here. A refusal passes through [`Middleware::handle`] of the layers further out, as other responses do, and
+    /// closes the connection. If no layer refuses, `handle` follows when the body is there: it must check again
+    /// what this has not been asked about, and it finds in the extensions what this has left there.
+    ///
+    /// Routes that are [`streamed`](crate::Methods::streamed) run `handle` at this point, and not this.
+    ///
+    /// ```
+    /// use threadline_http::{BeforeBody, Middleware, Next, Request, Response, Status};
+    ///
+    /// struct Closed;
+    ///
+    /// impl Middleware for Closed {
+    ///     fn handle(&self, _: &Request<'_>, _: Next<'_>) -> Response {
+    ///         Response::new(Status::FORBIDDEN)
+    ///     }
+    ///
+    ///     /// Spares the client a long body.
+    ///     fn before_body(&self, _: &Request<'_>) -> BeforeBody {
+    ///         BeforeBody::Refuse(Response::new(Status::FORBIDDEN))
+    ///     }
+    /// }
+    /// ```
+    fn before_body(&self, request: &Request<'_>) -> BeforeBody {
+        let _ = request;
+        BeforeBody::Pass
+    }
+
     /// Adds to the response to a request that is refused before [`Middleware::handle`] could see it, and takes
     /// note of it. [`Refused`] says of which these are. Nothing by default.
     ///
@@ -73,6 +104,17 @@ pub trait Middleware: Send + Sync + 'static {
     fn refused(&self, refused: &Refused<'_>, response: &mut Response) {
         let _ = (refused, response);
     }
+}
+
+/// What a layer says of a request whose body has not been received: see [`Middleware::before_body`].
+#[derive(Debug)]
+pub enum BeforeBody {
+    /// Nothing speaks against it.
+    Pass,
+    /// It needs the body to decide, and so do the layers inside of it, which are not asked.
+    NeedsBody,
+    /// The request is answered with this, and its body is not received.
+    Refuse(Response),
 }
 
 /// A request that is refused before the layers around its handler could see it, for [`Middleware::refused`]:
@@ -153,6 +195,23 @@ impl Layers {
         self.0.is_empty()
     }
 
+    /// Asks all of them about a request whose body has not been received: the response, if one refuses it.
+    #[cold]
+    pub(crate) fn before_body(&self, request: &Request<'_>) -> Option<Response> {
+        for (outer, layer) in self.0.iter().enumerate() {
+            let response = match layer.before_body(request) {
+                BeforeBody::Pass => continue,
+                BeforeBody::NeedsBody => return None,
+                BeforeBody::Refuse(response) => response,
+            };
+            let response = between_layers(response, request.route(), request.states);
+            let answer = Mutex::new(Some(response));
+            let next = Next { layers: &self.0[..outer], last: Last::Answered(&answer) };
+            return Some(next.run(request));
+        }
+        None
+    }
+
     /// Tells all of a request that is refused without them.
     #[cold]
     pub(crate) fn refused(&self, refused: &Refused<'_>, response: &mut Response) {
@@ -204,6 +263,8 @@ pub(crate) enum Last<'n> {
     Unrouted(&'n Unrouted),
     /// The body cannot be had: the handler is not called.
     Refused(BodyError),
+    /// A layer has refused the request before its body was received. A second run gets an error.
+    Answered(&'n Mutex<Option<Response>>),
     /// A test's own code, which borrows and so cannot be kept.
     #[cfg(test)]
     Code(&'n (dyn Fn(&Request<'_>) -> Response + Sync + 'n)),
@@ -231,6 +292,7 @@ impl Last<'_> {
             Last::Handler(handler) => handler(request),
             Last::Unrouted(unrouted) => unrouted.response(),
             Last::Refused(error) => error.into_response(),
+            Last::Answered(answer) => taken(answer),
             #[cfg(test)]
             Last::Code(code) => code(request),
         }
@@ -265,6 +327,13 @@ enum OwnedLast {
     Handler(Erased),
     Unrouted(Unrouted),
     Refused(BodyError),
+    Answered(Mutex<Option<Response>>),
+}
+
+/// The response of a layer that has refused a request.
+fn taken(answer: &Mutex<Option<Response>>) -> Response {
+    let taken = answer.lock().unwrap_or_else(PoisonError::into_inner).take();
+    taken.unwrap_or_else(|| BodyError::NotReceived.into_response())
 }
 
 impl Next<'_> {
@@ -274,6 +343,7 @@ impl Next<'_> {
             Last::Handler(handler) => OwnedLast::Handler(handler.clone()),
             Last::Unrouted(unrouted) => OwnedLast::Unrouted(unrouted.clone()),
             Last::Refused(error) => OwnedLast::Refused(error),
+            Last::Answered(answer) => OwnedLast::Answered(Mutex::new(Some(taken(answer)))),
             #[cfg(test)]
             Last::Code(_) => unimplemented!("this test's handler borrows"),
         };
@@ -296,6 +366,7 @@ impl OwnedNext {
             OwnedLast::Handler(handler) => Last::Handler(handler),
             OwnedLast::Unrouted(unrouted) => Last::Unrouted(unrouted),
             OwnedLast::Refused(error) => Last::Refused(*error),
+            OwnedLast::Answered(answer) => Last::Answered(answer),
         };
         Next::new(layers, last)
     }

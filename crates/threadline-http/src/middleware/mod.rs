@@ -53,7 +53,7 @@
 //! | `request_id.rs` | [`RequestIds`]: a name for each request |
 //! | `security_headers.rs` | [`SecurityHeaders`]: what browsers shall not do |
 //! | `time_limit.rs` | [`TimeLimit`]: when it is too late to answer |
-//! | `fields.rs`, `watched.rs` | header lists; streamed content with something that lives as long |
+//! | `fields.rs`, `noted.rs`, `watched.rs` | header lists; what layers know before a body; streamed content with something that lives as long |
 
 mod access_log;
 mod auth;
@@ -68,6 +68,7 @@ pub(crate) mod fields;
 mod https;
 pub(crate) mod layer;
 pub(crate) mod method_override;
+mod noted;
 mod rate_limit;
 mod request_id;
 mod security_headers;

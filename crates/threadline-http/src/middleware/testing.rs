@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use threadline_engine::Route;
 use threadline_proto::request::{self, HeaderSlots, Limits, Parsed};
 
-use crate::body::{BodyError, Incoming, ReadBody};
+use crate::body::{BodyError, Incoming, Pieces, ReadBody};
 use crate::extensions::{Extensions, States};
 use crate::middleware::Deadline;
 use crate::middleware::layer::{Last, Layers};
@@ -55,7 +55,7 @@ impl Stack {
     pub(crate) fn run_arriving<R: IntoResponse>(
         &self,
         input: impl AsRef<[u8]>,
-        pieces: &Pieces,
+        pieces: &PieceByPiece,
         handler: impl Fn(&Request<'_>) -> R + Sync,
     ) -> Response {
         self.run_with(input.as_ref(), Some(pieces), &handler)
@@ -64,7 +64,7 @@ impl Stack {
     fn run_with<R: IntoResponse>(
         &self,
         input: &[u8],
-        pieces: Option<&Pieces>,
+        pieces: Option<&PieceByPiece>,
         handler: &(dyn Fn(&Request<'_>) -> R + Sync),
     ) -> Response {
         let mut slots = HeaderSlots::new();
@@ -96,16 +96,16 @@ impl Stack {
 }
 
 /// A body that comes in pieces, and counts how many have been fetched.
-pub(crate) struct Pieces {
+pub(crate) struct PieceByPiece {
     left: Mutex<VecDeque<Vec<u8>>>,
     touched: AtomicBool,
     fetched: AtomicUsize,
 }
 
-impl Pieces {
+impl PieceByPiece {
     pub(crate) fn new<'p>(pieces: impl IntoIterator<Item = &'p [u8]>) -> Self {
         let left = Mutex::new(pieces.into_iter().map(<[u8]>::to_vec).collect());
-        Pieces { left, touched: AtomicBool::new(false), fetched: AtomicUsize::new(0) }
+        PieceByPiece { left, touched: AtomicBool::new(false), fetched: AtomicUsize::new(0) }
     }
 
     pub(crate) fn fetched(&self) -> usize {
@@ -113,9 +113,17 @@ impl Pieces {
     }
 }
 
-impl ReadBody for Pieces {
-    fn read(&self, buffer: &mut [u8]) -> Result<usize, BodyError> {
-        self.touched.store(true, Ordering::Relaxed);
+impl ReadBody for PieceByPiece {
+    fn open(&self) -> Result<Box<dyn Pieces + '_>, BodyError> {
+        if self.touched.swap(true, Ordering::Relaxed) {
+            return Err(BodyError::Consumed);
+        }
+        Ok(Box::new(self))
+    }
+}
+
+impl Pieces for &PieceByPiece {
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, BodyError> {
         let mut left = self.left.lock().expect("not poisoned");
         let Some(mut piece) = left.pop_front() else { return Ok(0) };
         self.fetched.fetch_add(1, Ordering::Relaxed);
@@ -125,9 +133,5 @@ impl ReadBody for Pieces {
             left.push_front(piece.split_off(count));
         }
         Ok(count)
-    }
-
-    fn begin(&self) -> bool {
-        !self.touched.swap(true, Ordering::Relaxed)
     }
 }

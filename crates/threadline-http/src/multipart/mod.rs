@@ -8,6 +8,7 @@
 //! | `parameters.rs` | parameters of a field's value |
 //! | `stream.rs` | the body, fed to the parser |
 //! | `part.rs` | [`Part`]: one field or file |
+//! | `ranged.rs` | a part where it is in the file of its body |
 //! | `spooled.rs` | [`Spooled`]: content put aside, in memory or in a file |
 //! | `limits.rs` | [`MultipartLimits`] |
 //! | `error.rs` | [`MultipartError`] and [`PartError`] |
@@ -24,6 +25,7 @@ mod limits;
 mod parameters;
 mod parser;
 mod part;
+mod ranged;
 mod spooled;
 mod step;
 mod stream;
@@ -93,7 +95,7 @@ impl<'a> Multipart<'a> {
         let left = request.extensions().get::<MultipartLimits>().map(|limits| *limits);
         let limits = left.or_else(|| request.state::<MultipartLimits>().copied());
         let boundary = Boundary::of(request.headers())?;
-        let stream = Stream::new(boundary, request.body, limits.unwrap_or_default())?;
+        let stream = Stream::new(boundary, request.body, limits.unwrap_or_default());
         Ok(Multipart { stream })
     }
 

@@ -7,6 +7,8 @@ use std::fmt;
 use std::io::{self, BufRead, Read, Write};
 use std::path::Path;
 
+use threadline_engine::protocol::StoredFile;
+
 use super::head::safe_file_name;
 use super::spooled::Spool;
 use super::stream::Stream;
@@ -114,8 +116,9 @@ impl<'m, 'a> Part<'m, 'a> {
         String::from_utf8(bytes).map_err(|_| stream.part_error(PartError::NotText))
     }
 
-    /// Puts the rest of the content aside, so that the next part can be looked at: in memory if it is
-    /// short, else in a temporary file, as
+    /// Puts the rest of the content aside, so that the next part can be looked at. Where the body is in a file,
+    /// the content stays there, and the file is kept with it. Otherwise it goes to memory if it is short, else to
+    /// a temporary file, as
     /// [`MultipartLimits::spool_memory_max`](super::MultipartLimits::spool_memory_max) says (64 KB).
     ///
     /// # Errors
@@ -130,6 +133,9 @@ impl<'m, 'a> Part<'m, 'a> {
     /// # Errors
     /// Those of [`Part::spool`].
     pub fn spool_in(self, directory: impl AsRef<Path>) -> Result<Spooled, MultipartError> {
+        if let Some(file) = self.stream.stored() {
+            return self.stay_in(file);
+        }
         let memory_max = self.stream.limits().spool_memory_max;
         let mut spool = Spool::new(directory.as_ref(), memory_max);
         loop {
@@ -140,6 +146,22 @@ impl<'m, 'a> Part<'m, 'a> {
             }
             spool.write_all(piece).map_err(MultipartError::Storage)?;
             self.stream.consume(len);
+        }
+    }
+
+    /// Finds out where the content ends in the file of its body.
+    fn stay_in(self, file: StoredFile) -> Result<Spooled, MultipartError> {
+        let mut range = None;
+        loop {
+            let len = self.stream.content()?.len() as u64;
+            let start = self.stream.position();
+            // Content is in one piece: what stands around it is not within.
+            let (first, total) = range.unwrap_or((start, 0));
+            range = Some((first, total + len));
+            if len == 0 {
+                return Ok(Spooled::ranged(file, first, total));
+            }
+            self.stream.consume(usize::try_from(len).unwrap_or(usize::MAX));
         }
     }
 }

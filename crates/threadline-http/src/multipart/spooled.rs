@@ -1,12 +1,16 @@
-//! [`Spooled`]: the content of a part, put aside in memory or in a temporary file.
+//! [`Spooled`]: the content of a part, put aside in memory or in a file.
 //!
-//! Filled by [`Part::spool`](super::Part::spool). A file is readable by the service's user alone and
+//! Filled by [`Part::spool`](super::Part::spool). A part of a body that is in a file stays there. A file of its own is
+//! readable by the service's user alone and
 //! removed when nobody holds it any more; only a killed process leaves it behind.
 
 use std::io::{self, Cursor, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use tempfile::NamedTempFile;
+use threadline_engine::protocol::StoredFile;
+
+use super::ranged::Ranged;
 
 /// Content that has been put aside. Read it, or save it under a name; it is gone when it is dropped.
 ///
@@ -40,6 +44,8 @@ pub struct Spooled {
 enum Store {
     Memory(Cursor<Vec<u8>>),
     File(NamedTempFile),
+    /// In the file of the body.
+    Ranged(Ranged),
 }
 
 /// What happens to a file that is there already.
@@ -50,6 +56,11 @@ enum Existing {
 }
 
 impl Spooled {
+    /// A part of a body that is in a file.
+    pub(super) fn ranged(file: StoredFile, start: u64, len: u64) -> Self {
+        Spooled { store: Store::Ranged(Ranged::new(file, start, len)), len }
+    }
+
     /// How long it is, in bytes.
     pub fn len(&self) -> u64 {
         self.len
@@ -64,14 +75,14 @@ impl Spooled {
     pub fn as_bytes(&self) -> Option<&[u8]> {
         match &self.store {
             Store::Memory(bytes) => Some(bytes.get_ref()),
-            Store::File(_) => None,
+            Store::File(_) | Store::Ranged(_) => None,
         }
     }
 
-    /// Where its file is, if it has one.
+    /// Where its file is, if it has one with a name.
     pub fn path(&self) -> Option<&Path> {
         match &self.store {
-            Store::Memory(_) => None,
+            Store::Memory(_) | Store::Ranged(_) => None,
             Store::File(file) => Some(file.path()),
         }
     }
@@ -112,6 +123,7 @@ impl Spooled {
                 // From file to file the kernel copies.
                 io::copy(file.as_file_mut(), copy.as_file_mut())?;
             }
+            Store::Ranged(range) => range.copy_to(copy.as_file_mut())?,
         }
         Ok(persist(copy, path, existing)?)
     }
@@ -137,6 +149,7 @@ impl Read for Spooled {
         match &mut self.store {
             Store::Memory(bytes) => bytes.read(buffer),
             Store::File(file) => file.read(buffer),
+            Store::Ranged(range) => range.read(buffer),
         }
     }
 }
@@ -146,6 +159,7 @@ impl Seek for Spooled {
         match &mut self.store {
             Store::Memory(bytes) => bytes.seek(position),
             Store::File(file) => file.seek(position),
+            Store::Ranged(range) => range.seek(position),
         }
     }
 }

@@ -4,9 +4,11 @@
 //! is; one that arrives goes through a buffer, which grows only as far as the header fields of one part
 //! may.
 
+use threadline_engine::protocol::StoredFile;
+
 use super::head::PartHead;
 use super::{Boundary, MultipartError, MultipartLimits, ParseError, Parser, PartError, Step};
-use crate::body::{BodyError, Incoming, ReadBody};
+use crate::body::{BodyError, BodyReader, Incoming};
 
 /// See the module.
 pub(super) struct Stream<'a> {
@@ -38,23 +40,18 @@ enum Event {
 }
 
 impl<'a> Stream<'a> {
-    pub(super) fn new(
-        boundary: Boundary,
-        body: Incoming<'a>,
-        limits: MultipartLimits,
-    ) -> Result<Self, MultipartError> {
+    pub(super) fn new(boundary: Boundary, body: Incoming<'a>, limits: MultipartLimits) -> Self {
         let parser = Parser::new(boundary, limits);
         let source = match body {
             Incoming::Whole(bytes) => Source::Whole(bytes),
-            Incoming::Arriving(body) if !body.begin() => {
-                return Err(MultipartError::Body(BodyError::Consumed));
-            }
-            Incoming::Arriving(body) => {
-                Source::Arriving { body, buffer: Vec::new(), start: 0, end: 0 }
+            Incoming::Stored(_) | Incoming::Arriving(_) => {
+                let reader = BodyReader::new(body);
+                let stored = if let Incoming::Stored(file) = body { Some(file) } else { None };
+                Source::Arriving { reader, stored, buffer: Vec::new(), start: 0, end: 0, gone: 0 }
             }
         };
         let head = PartHead::default();
-        Ok(Stream { source, parser, content_len: 0, head, part_ended: false, failed: None })
+        Stream { source, parser, content_len: 0, head, part_ended: false, failed: None }
     }
 
     pub(super) fn set_limits(&mut self, limits: MultipartLimits) {
@@ -91,6 +88,22 @@ impl<'a> Stream<'a> {
         let count = count.min(self.content_len);
         self.content_len -= count;
         self.source.consume(count);
+    }
+
+    /// The file that the body is in.
+    pub(super) fn stored(&self) -> Option<StoredFile> {
+        match &self.source {
+            Source::Arriving { stored: Some(file), .. } => Some((*file).clone()),
+            _ => None,
+        }
+    }
+
+    /// How many bytes of the body are consumed.
+    pub(super) fn position(&self) -> u64 {
+        match &self.source {
+            Source::Arriving { gone, start, .. } => gone + *start as u64,
+            Source::Whole(_) => 0,
+        }
     }
 
     /// What is wrong with the current part, with its name.
@@ -192,7 +205,16 @@ enum Source<'a> {
     /// All are here: these are left.
     Whole(&'a [u8]),
     /// Those in `start..end` of the buffer are here and not consumed.
-    Arriving { body: &'a (dyn ReadBody + 'a), buffer: Vec<u8>, start: usize, end: usize },
+    Arriving {
+        reader: BodyReader<'a>,
+        /// The file that it comes from.
+        stored: Option<&'a StoredFile>,
+        buffer: Vec<u8>,
+        start: usize,
+        end: usize,
+        /// How many bytes were before those of the buffer.
+        gone: u64,
+    },
 }
 
 /// How much room for reading there is at first.
@@ -216,13 +238,16 @@ impl Source<'_> {
 
     /// Waits for more bytes, and says whether there are any. Few are left over when this is called.
     fn fetch(&mut self) -> Result<bool, BodyError> {
-        let Source::Arriving { body, buffer, start, end } = self else { return Ok(false) };
+        let Source::Arriving { reader, buffer, start, end, gone, .. } = self else {
+            return Ok(false);
+        };
+        *gone += *start as u64;
         buffer.copy_within(*start..*end, 0);
         (*start, *end) = (0, *end - *start);
         if *end == buffer.len() {
             buffer.resize((buffer.len() * 2).max(BUFFER_LEN), 0);
         }
-        let count = body.read(&mut buffer[*end..])?;
+        let count = reader.read_piece(&mut buffer[*end..])?;
         *end += count;
         Ok(count > 0)
     }

@@ -47,7 +47,7 @@ use crate::openapi::{ApiHandler, Description, Operation};
 ///
 /// | option | set on the value and on one that `and` took in | set twice on one value |
 /// | --- | --- | --- |
-/// | [`hint`](Methods::hint), [`body_len_max`](Methods::body_len_max) | the inner one applies | the later one applies |
+/// | [`hint`](Methods::hint), [`body_len_max`](Methods::body_len_max), [`streamed`](Methods::streamed) | the inner one applies | the later one applies |
 /// | [`layer`](Methods::layer) | the outer layers are around the inner ones | the later one is around the earlier one |
 /// | `describe` | the inner one is asked last, and so may replace what the outer one has said | the later one is asked last |
 ///
@@ -245,6 +245,31 @@ impl Methods {
         self
     }
 
+    /// Calls the handlers when the head of a request has come: they read its body while it arrives. By default
+    /// the body is received first, without a thread, and its handler never waits for the client.
+    ///
+    /// Such a call holds a thread of the pool for as long as its client takes, so there may be few of them at a
+    /// time: half of the pool. Use it for bodies that must not be stored, or are to be answered before they end.
+    /// A body that has come with its head is whole at once. Of one that is still arriving, the first reader gets
+    /// everything. Under the event loop model, where no handler may wait, bodies are received first all the same.
+    ///
+    /// ```
+    /// use std::io::{self, Read};
+    /// use threadline_http::{Request, Router, post};
+    ///
+    /// /// Counts a body of any length, and keeps nothing of it.
+    /// fn count(request: &Request<'_>) -> io::Result<String> {
+    ///     io::copy(&mut request.reader(), &mut io::sink()).map(|length| length.to_string())
+    /// }
+    ///
+    /// let router = Router::new().route("/count", post(count).streamed().body_len_max(u64::MAX));
+    /// # router.build().unwrap();
+    /// ```
+    pub fn streamed(mut self) -> Self {
+        self.options = self.options.streamed();
+        self
+    }
+
     /// Puts middleware around the handlers of this value, inside of the router's layers. The layer that is
     /// added last is the outermost. It is around a 405 and the reply to `OPTIONS` at the path too, see
     /// [`Methods`].
@@ -341,8 +366,18 @@ impl Prepared {
 
     pub(super) fn into_endpoint(self, name: String, options: RouteOptions) -> Endpoint {
         let Prepared { params, needs, handler } = self;
-        let RouteOptions { hint, body_len_max, layers, .. } = options;
+        let RouteOptions { hint, body_len_max, streamed, layers, .. } = options;
+        let streamed = streamed.unwrap_or(false);
         let route = Route::with_hint(name, hint.unwrap_or_default());
-        Endpoint { route, params, needs, answers_get: false, body_len_max, layers, handler }
+        Endpoint {
+            route,
+            params,
+            needs,
+            answers_get: false,
+            body_len_max,
+            streamed,
+            layers,
+            handler,
+        }
     }
 }

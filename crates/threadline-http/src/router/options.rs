@@ -10,7 +10,7 @@ use crate::middleware::layer::{Layers, Middleware};
 #[cfg(feature = "openapi")]
 use crate::openapi::{Description, Operation};
 
-/// Options of a handler: a hint, a limit on bodies, layers.
+/// Options of a handler: a hint, a limit on bodies, whether it reads them while they arrive, layers.
 ///
 /// They are set on the value that holds the handler, such as [`Methods`](crate::Methods). A handler type of
 /// your own brings its options by [`Handler::route_options`](crate::Handler::route_options).
@@ -46,6 +46,7 @@ use crate::openapi::{Description, Operation};
 pub struct RouteOptions {
     pub(super) hint: Option<Hint>,
     pub(super) body_len_max: Option<u64>,
+    pub(super) streamed: Option<bool>,
     /// Around the handlers of the value. The outermost first.
     pub(super) layers: Layers,
     #[cfg(feature = "openapi")]
@@ -70,6 +71,12 @@ impl RouteOptions {
         self
     }
 
+    /// As [`Methods::streamed`](crate::Methods::streamed).
+    pub fn streamed(mut self) -> Self {
+        self.streamed = Some(true);
+        self
+    }
+
     /// As [`Methods::layer`](crate::Methods::layer).
     pub fn layer(mut self, middleware: impl Middleware) -> Self {
         self.layers.add(middleware);
@@ -91,6 +98,7 @@ impl RouteOptions {
     pub(super) fn inside(mut self, outer: &RouteOptions) -> Self {
         self.hint = self.hint.or(outer.hint);
         self.body_len_max = self.body_len_max.or(outer.body_len_max);
+        self.streamed = self.streamed.or(outer.streamed);
         self.layers.add_all(&outer.layers);
         #[cfg(feature = "openapi")]
         self.description.put_first(&outer.description);

@@ -92,7 +92,7 @@ impl HttpService {
             }
         };
         told::refused(&response, input, &self.settings.limits, peer_addr);
-        exchange.count(offence(status));
+        count(status, exchange);
         write_own(exchange.out(), &response, manner.closing());
         Step::Close
     }
@@ -118,15 +118,18 @@ impl HttpService {
                 exchange,
             );
         }
-        let &Message { head, input, path, manner } = message;
-        let message = Message { head, input, path, manner: manner.closing() };
+        let &Message { head, input, path, manner, .. } = message;
+        let received = message.received;
+        let message = Message { head, input, path, manner: manner.closing(), received };
+        let left = received.map(|received| received.left);
         let content = Content { body: Have::Refused(error), len: head.len };
         let (body_len_max, failed) = (self.settings.body_len_max, false.into());
-        let call = Call { service: self, route, body_len_max, params, message: &message, failed };
+        let message = &message;
+        let call = Call { service: self, route, body_len_max, params, message, left, failed };
         let run = |request: &Request<'_>| Next::new(layers, Last::Refused(error)).run(request);
         let step = call.run(content, run, exchange);
         if !matches!(step, Step::Offload { .. }) {
-            exchange.count(offence(error.status()));
+            count(error.status(), exchange);
         }
         step
     }
@@ -144,7 +147,7 @@ impl HttpService {
         };
         let manner = Manner::answering(&head);
         self.with_place(&head, |route, layers, params, path| {
-            let message = Message { head: &head, input, path, manner };
+            let message = Message { head: &head, input, path, manner, received: None };
             self.refuse_body(BodyError::Expectation, route, layers, params, &message, exchange)
         })
     }
@@ -155,6 +158,7 @@ impl HttpService {
         &self,
         why: Refusal,
         input: &[u8],
+        extent: refusal::Extent,
         out: &mut Vec<u8>,
     ) -> AfterRefusal {
         let mut slots = HeaderSlots::new();
@@ -166,7 +170,7 @@ impl HttpService {
         let Some(response) = refusal::response(why, input) else { return AfterRefusal::Close };
         let seen = Seen { head: head.as_ref(), input, peer_addr: None, may_wait: false };
         let response = self.shown(response, &seen);
-        refusal::write(why, &response, head.as_ref(), input, out)
+        refusal::write(why, &response, head.as_ref(), input, extent, out)
     }
 
     /// A refusal as the client gets it: in the form of errors, with what layers add.
@@ -241,6 +245,13 @@ impl HttpService {
 
 /// A request's head, route, parameters, and path in normal form.
 type About<'a> = (&'a Head<'a, 'a>, &'a Arc<Route>, Option<&'a Params<'a, 'a>>, Option<&'a str>);
+
+/// Counts a refusal, unless it is the service that has no room.
+fn count(status: Status, exchange: &impl Exchange) {
+    if status != Status::SERVICE_UNAVAILABLE {
+        exchange.count(offence(status));
+    }
+}
 
 /// What a refusal is counted as.
 fn offence(status: Status) -> Offence {

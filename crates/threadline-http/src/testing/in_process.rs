@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use threadline_engine::log::{limited, within};
-use threadline_engine::protocol::{Offence, Step, Waiting};
+use threadline_engine::protocol::{Offence, Receive, Step, Waiting};
 use threadline_engine::{
     Bytes, CallError, Fill, NotAwaited, Route, SendError, SlowReceiver, Source, SourceError,
     WhenDrained,
@@ -52,7 +52,7 @@ impl Transport for InProcess {
             match step {
                 Step::Next { consumed } => drop(input.drain(..consumed)),
                 Step::Streamed { rest } => input = rest,
-                Step::Partial { .. } => {
+                Step::Partial { .. } | Step::Receive { .. } => {
                     self.service.answer_end(&input, &mut turn);
                     turn.line.push(&turn.out);
                     break;
@@ -163,9 +163,7 @@ impl Exchange for InProcessTurn {
         &mut self.memo
     }
 
-    fn unread_len(&self) -> u64 {
-        0
-    }
+    fn receive(&mut self, _receive: Receive) {}
 
     fn peer_addr(&self) -> Option<SocketAddr> {
         Some((Ipv4Addr::LOCALHOST, 1).into())

@@ -151,7 +151,7 @@ every_model! {
             Err(error) => Response::error(Status::BAD_REQUEST, error),
         };
         let router = Router::new()
-            .route("/streamed", post(answer).body_len_max(1 << 20))
+            .route("/streamed", post(answer).body_len_max(1 << 20).streamed())
             .post("/whole", |body: Vec<u8>| body.len().to_string());
         let service = server(model).drain_timeout(PATIENCE);
         let service = start(service.lines(ANY, lines).frames(ANY, frames).http(ANY, router));

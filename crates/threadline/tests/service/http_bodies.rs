@@ -28,6 +28,7 @@ fn web(model: Model) -> Running {
     let router = Router::new()
         .route("/sum", post(summed).body_len_max(1 << 30))
         .route("/unread", post(|| "not interested").body_len_max(1 << 30))
+        .route("/unread-stream", post(|| "not interested").body_len_max(1 << 30).streamed())
         .post("/whole", |body: Vec<u8>| body.len().to_string())
         .get("/after", || "after");
     start(server(model).http(ANY, router))
@@ -38,7 +39,7 @@ fn upload(path: &str, size: usize) -> String {
 }
 
 every_model! {
-    fn a_large_body_is_read_while_it_arrives(model) {
+    fn a_large_body_is_received_and_read(model) {
         let service = web(model);
         let mut client = Client::to(&service);
         for size in [65_536, 65_537, 1_000_000] {
@@ -69,10 +70,19 @@ every_model! {
         sender.join().expect("sender").expect("writes");
     }
 
-    fn a_body_that_is_not_read_ends_the_connection(model) {
+    fn a_body_that_is_not_read_does_not_end_the_connection(model) {
         let service = web(model);
         let mut client = Client::to(&service);
         client.send(upload("/unread", 300_000));
+        client.send(vec![b'x'; 300_000]);
+        assert_eq!(client.reply(), ok("not interested"));
+        assert_eq!(client.get("/after"), ok("after"));
+    }
+
+    fn a_streamed_body_that_is_not_read_ends_the_connection(model) {
+        let service = web(model);
+        let mut client = Client::to(&service);
+        client.send(upload("/unread-stream", 300_000));
         let mut writer = client.stream().try_clone().expect("clone");
         // The service may have closed by then.
         let sender = std::thread::spawn(move || drop(writer.write_all(&vec![b'x'; 300_000])));
@@ -250,7 +260,7 @@ every_model! {
 }
 
 #[test]
-fn a_body_that_comes_too_slowly_is_given_up() {
+fn a_streamed_body_that_comes_too_slowly_is_given_up() {
     let timeouts = Timeouts { body: Some(Duration::from_millis(50)), ..Timeouts::default() };
     let (errors, seen) = mpsc::channel();
     let errors = Mutex::new(errors);
@@ -259,8 +269,8 @@ fn a_body_that_comes_too_slowly_is_given_up() {
         let _ = errors.lock().expect("lock").send(read);
         read.map(|len| len.to_string())
     };
-    let router =
-        Router::new().post("/", handler).settings(HttpSettings::default().timeouts(timeouts));
+    let settings = HttpSettings::default().timeouts(timeouts);
+    let router = Router::new().route("/", post(handler).streamed()).settings(settings);
     let service = start(server(Model::Adaptive).http(ANY, router));
     let mut client = Client::to(&service);
     client.send(upload("/", 1_000_000));
@@ -283,15 +293,14 @@ fn a_large_body_that_has_come_needs_no_other_thread() {
 }
 
 #[test]
-fn large_bodies_do_not_hold_up_anybody_else() {
+fn streamed_bodies_do_not_hold_up_anybody_else() {
     let gate = Arc::new(Gate::default());
     let reached = Arc::clone(&gate);
-    let router = Router::new()
-        .post("/sum", move |request: &Request<'_>| {
-            reached.wait();
-            summed(request)
-        })
-        .get("/", || "fast");
+    let handler = move |request: &Request<'_>| {
+        reached.wait();
+        summed(request)
+    };
+    let router = Router::new().route("/sum", post(handler).streamed()).get("/", || "fast");
     let service = start(server(Model::Adaptive).http(ANY, router));
     let mut uploads: Vec<_> = (0..8).map(|_| Client::to(&service)).collect();
     uploads.iter_mut().for_each(|client| client.send(upload("/sum", 100_000)));

@@ -8,7 +8,8 @@ use std::thread;
 use crate::common::{ANY, Client, every_model, server, start};
 use crate::http_client::ok;
 use threadline::http::{
-    Body, BodyError, BodySender, Next, OwnedRequest, Path, Request, Response, Router, State, Status,
+    Body, BodyError, BodySender, IntoResponse, Next, OwnedRequest, Path, Request, Response, Router,
+    State, Status,
 };
 use threadline::pool::ThreadPool;
 use threadline::{Address, Connection, Model, Running};
@@ -24,13 +25,17 @@ fn on(pool: ThreadPool) -> impl Fn(&Request<'_>, Next<'_>) -> Result<Response, B
     }
 }
 
-/// Reads a body a piece at a time, and counts its bytes.
+/// Reads a body a piece at a time, and counts its bytes; 0 if another thread has it.
 fn count(request: &Request<'_>) -> usize {
     let (mut reader, mut buffer, mut total) = (request.reader(), [0; 1000], 0);
     loop {
-        match reader.read(&mut buffer).expect("a piece") {
-            0 => return total,
-            count => total += count,
+        match reader.read(&mut buffer) {
+            Ok(0) => return total,
+            Ok(count) => total += count,
+            Err(error) => {
+                assert_eq!(BodyError::of(&error), Some(BodyError::Consumed));
+                return 0;
+            }
         }
     }
 }
@@ -53,11 +58,17 @@ fn post(client: &mut Client, path: &str, size: usize) -> crate::http_client::Rep
     })
 }
 
-/// How many bytes the threads of a handler read together: those of a body that arrives once, and all of one
-/// that is here. Under the event loop, where nobody may wait, each body is.
+/// How many bytes the threads of a handler read together: a body that arrives while it is read goes to one of
+/// them, and one that is here to each. Under the event loop, where nobody may wait, each body is here.
 fn read(model: Model, size: usize) -> usize {
-    let is_here = size <= 65_536 || model == Model::EventLoop;
-    if is_here { size * THREADS } else { size }
+    if model == Model::EventLoop { size * THREADS } else { size }
+}
+
+/// Its handler reads bodies while they arrive.
+fn streamed<R: IntoResponse + 'static>(
+    handler: impl Fn(&Request<'_>) -> R + Send + Sync + 'static,
+) -> Router {
+    Router::new().route("/", threadline::http::post(handler).streamed())
 }
 
 fn serve(model: Model, router: Router) -> Running {
@@ -66,7 +77,7 @@ fn serve(model: Model, router: Router) -> Running {
 
 every_model! {
     fn scoped_threads_share_an_arriving_body(model) {
-        let router = Router::new().post("/", |request: &Request<'_>| {
+        let router = streamed(|request: &Request<'_>| {
             let counts = thread::scope(|scope| {
                 let readers = [(); THREADS].map(|()| scope.spawn(|| count(request)));
                 readers.map(|reader| reader.join().expect("a reader"))
@@ -79,12 +90,27 @@ every_model! {
         assert_eq!(post(&mut client, "/", 1_000_000), expected);
         // The next request begins where that body has ended.
         assert_eq!(post(&mut client, "/", 1_000_000), expected);
-        assert_eq!(post(&mut client, "/", 1000), ok(&read(model, 1000).to_string()));
+    }
+
+    fn threads_that_share_a_received_body_read_all_of_it_each(model) {
+        let router = Router::new().post("/", |request: &Request<'_>| {
+            let counts = thread::scope(|scope| {
+                let readers = [(); THREADS].map(|()| scope.spawn(|| count(request)));
+                readers.map(|reader| reader.join().expect("a reader"))
+            });
+            format!("{counts:?}")
+        });
+        let service = serve(model, router);
+        let mut client = Client::to(&service);
+        for size in [1_500_000, 1000] {
+            let expected = format!("{:?}", [size; THREADS]);
+            assert_eq!(post(&mut client, "/", size), ok(&expected));
+        }
     }
 
     fn jobs_of_a_pools_scope_read_an_arriving_body(model) {
         let pool = ThreadPool::builder().threads_max(2).build().expect("a pool");
-        let router = Router::new().post("/", move |request: &Request<'_>| {
+        let router = streamed(move |request: &Request<'_>| {
             let total = AtomicUsize::new(0);
             let add = || {
                 total.fetch_add(count(request), Ordering::Relaxed);
@@ -98,13 +124,13 @@ every_model! {
         });
         let service = serve(model, router);
         let mut client = Client::to(&service);
-        for size in [1_000_000, 3000] {
+        for size in [1_000_000, 300_000] {
             assert_eq!(post(&mut client, "/", size), ok(&read(model, size).to_string()));
         }
     }
 
     fn of_threads_that_ask_for_the_whole_body_one_gets_it(model) {
-        let router = Router::new().post("/", |request: &Request<'_>| {
+        let router = streamed(|request: &Request<'_>| {
             let results = thread::scope(|scope| {
                 let asking = [(); THREADS].map(|()| scope.spawn(|| request.bytes()));
                 asking.map(|thread| thread.join().expect("an answer"))
@@ -192,10 +218,10 @@ every_model! {
         let long = |request: OwnedRequest| request.body().len().to_string();
         let router = Router::new()
             .route("/long", threadline::http::post(long).body_len_max(200_000))
-            .post("/read", |request: &Request<'_>| {
+            .route("/read", threadline::http::post(|request: &Request<'_>| {
                 let read = request.reader().read(&mut [0; 10]).expect("a piece");
                 request.to_owned().map(|owned| format!("{read} {}", owned.body().len()))
-            });
+            }).streamed());
         let service = serve(model, router);
         let mut client = Client::to(&service);
         assert_eq!(post(&mut client, "/long", 200_000), ok("200000"));

@@ -19,6 +19,7 @@ mod http_deferred;
 mod http_faults;
 mod http_middleware;
 mod http_options;
+mod http_received;
 #[cfg(all(feature = "form", feature = "json"))]
 mod http_refusals;
 mod http_slow_replies;

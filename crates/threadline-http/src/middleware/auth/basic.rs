@@ -9,7 +9,8 @@ use crate::extract::header::Basic;
 use crate::handler::FromRequest;
 use crate::middleware::auth::{Principal, is_same, unauthorized};
 use crate::middleware::fields::quoted;
-use crate::middleware::layer::{Middleware, Next};
+use crate::middleware::layer::{BeforeBody, Middleware, Next};
+use crate::middleware::noted::{note, noted};
 use crate::request::Request;
 use crate::response::Response;
 
@@ -73,11 +74,21 @@ impl BasicAuth {
 
 impl Middleware for BasicAuth {
     fn handle(&self, request: &Request<'_>, next: Next<'_>) -> Response {
-        let Some(principal) = self.authenticate(request) else {
+        let principal = noted(self, request).or_else(|| self.authenticate(request));
+        let Some(principal) = principal else {
             return unauthorized(self.challenge.clone());
         };
-        request.extensions().insert(principal);
+        request.extensions().insert::<Principal>(principal);
         next.run(request)
+    }
+
+    fn before_body(&self, request: &Request<'_>) -> BeforeBody {
+        let Some(principal) = self.authenticate(request) else {
+            return BeforeBody::Refuse(unauthorized(self.challenge.clone()));
+        };
+        request.extensions().insert(principal.clone());
+        note(self, request, principal);
+        BeforeBody::Pass
     }
 }
 

@@ -10,7 +10,8 @@ use crate::extract::header::Bearer;
 use crate::handler::FromRequest;
 use crate::middleware::auth::{Principal, is_same, unauthorized};
 use crate::middleware::fields::quoted;
-use crate::middleware::layer::{Middleware, Next};
+use crate::middleware::layer::{BeforeBody, Middleware, Next};
+use crate::middleware::noted::{note, noted};
 use crate::request::Request;
 use crate::response::Response;
 
@@ -74,19 +75,40 @@ impl BearerAuth {
         assert!(!realm.contains(char::is_control), "a realm must have no control characters");
         BearerAuth { realm: quoted(realm), check: Box::new(check) }
     }
+
+    /// Who it is, or the challenge of the 401.
+    fn authenticate(&self, request: &Request<'_>) -> Result<Principal, String> {
+        let Ok(Header(Bearer(token))) = Header::from_request(request) else {
+            // RFC 6750 §3: who has said nothing is told no error.
+            return Err(format!("Bearer realm={}", self.realm));
+        };
+        let invalid = || format!("Bearer realm={}, error=\"invalid_token\"", self.realm);
+        (self.check)(&token).ok_or_else(invalid)
+    }
 }
 
 impl Middleware for BearerAuth {
     fn handle(&self, request: &Request<'_>, next: Next<'_>) -> Response {
-        let Ok(Header(Bearer(token))) = Header::from_request(request) else {
-            // RFC 6750 §3: who has said nothing is told no error.
-            return unauthorized(format!("Bearer realm={}", self.realm));
+        let principal = match noted(self, request) {
+            Some(principal) => principal,
+            None => match self.authenticate(request) {
+                Ok(principal) => principal,
+                Err(challenge) => return unauthorized(challenge),
+            },
         };
-        let Some(principal) = (self.check)(&token) else {
-            return unauthorized(format!("Bearer realm={}, error=\"invalid_token\"", self.realm));
-        };
-        request.extensions().insert(principal);
+        request.extensions().insert::<Principal>(principal);
         next.run(request)
+    }
+
+    fn before_body(&self, request: &Request<'_>) -> BeforeBody {
+        match self.authenticate(request) {
+            Ok(principal) => {
+                request.extensions().insert(principal.clone());
+                note(self, request, principal);
+                BeforeBody::Pass
+            }
+            Err(challenge) => BeforeBody::Refuse(unauthorized(challenge)),
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 
 use crate::handler::IntoResponse;
 use crate::middleware::auth::{Principal, unauthorized};
-use crate::middleware::layer::{Middleware, Next};
+use crate::middleware::layer::{BeforeBody, Middleware, Next};
 use crate::request::Request;
 use crate::response::Response;
 
@@ -135,16 +135,28 @@ impl SignedRequests {
         format!("{SCHEME} key={key_id}, timestamp={timestamp}, signature={}", hex(&code))
     }
 
+    /// What the head of a request that came at `now` says, in seconds since 1970, and the key. The error is the
+    /// reason of a refusal.
+    fn claim<'r>(
+        &self,
+        request: &Request<'r>,
+        now: u64,
+    ) -> Result<(Claim<'r>, &[u8]), &'static str> {
+        let claim =
+            credentials(request, SCHEME).and_then(Claim::parse).ok_or("sign the request")?;
+        if claim.timestamp.abs_diff(now) > self.window.as_secs() {
+            return Err("the timestamp is too far from the server's clock");
+        }
+        let known = self.keys.iter().find(|(id, _)| id == claim.key_id);
+        let (_, key) = known.ok_or("the signature is not good")?;
+        Ok((claim, key))
+    }
+
     /// Answers a request that came at `now`, in seconds since 1970.
     fn answer(&self, request: &Request<'_>, next: Next<'_>, now: u64) -> Response {
-        let Some(claim) = credentials(request, SCHEME).and_then(Claim::parse) else {
-            return refused("sign the request");
-        };
-        if claim.timestamp.abs_diff(now) > self.window.as_secs() {
-            return refused("the timestamp is too far from the server's clock");
-        }
-        let Some((_, key)) = self.keys.iter().find(|(id, _)| id == claim.key_id) else {
-            return refused("the signature is not good");
+        let (claim, key) = match self.claim(request, now) {
+            Ok(found) => found,
+            Err(reason) => return refused(reason),
         };
         let body = match request.bytes() {
             Ok(body) => body,
@@ -171,9 +183,21 @@ impl SignedRequests {
 
 impl Middleware for SignedRequests {
     fn handle(&self, request: &Request<'_>, next: Next<'_>) -> Response {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.answer(request, next, now.as_secs())
+        self.answer(request, next, seconds_now())
     }
+
+    /// What can be known without the body, which is signed too.
+    fn before_body(&self, request: &Request<'_>) -> BeforeBody {
+        match self.claim(request, seconds_now()) {
+            Ok(_) => BeforeBody::NeedsBody,
+            Err(reason) => BeforeBody::Refuse(refused(reason)),
+        }
+    }
+}
+
+/// Seconds since 1970.
+fn seconds_now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 /// Without the keys.
@@ -284,7 +308,7 @@ fn credentials<'a>(request: &Request<'a>, scheme: &str) -> Option<&'a str> {
 mod tests {
     use super::*;
     use crate::Status;
-    use crate::middleware::testing::{Pieces, Stack, request, request_with};
+    use crate::middleware::testing::{PieceByPiece, Stack, request, request_with};
 
     const KEY: &[u8] = b"0123456789abcdef0123456789abcdef";
     const NOW: u64 = 1_700_000_000;
@@ -372,7 +396,7 @@ mod tests {
             good.replace("key=a, ", ""),
             good.replace("key=a", "key=nobody"),
         ] {
-            let pieces = Pieces::new([&b"x"[..]]);
+            let pieces = PieceByPiece::new([&b"x"[..]]);
             let fields = format!("Authorization: {bad}\r\n");
             let input = request_with("POST /", &fields, b"x");
             let response =

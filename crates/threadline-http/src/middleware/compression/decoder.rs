@@ -5,11 +5,10 @@
 //! brotli (RFC 7932 §9.1), whatever the client writes.
 
 use std::io::{self, BufReader, Read};
-use std::mem;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::body::{BodyError, BodyReader, Incoming, ReadBody};
+use crate::body::{BodyError, BodyReader, Incoming, Pieces, ReadBody};
 use crate::middleware::compression::Coding;
 
 /// How much may come out.
@@ -24,48 +23,24 @@ pub(super) struct Bounds {
 /// The ratio of what is shorter than this is not looked at: it can be great by chance and harmless.
 const RATIO_FROM: u64 = 64 * 1024;
 
-/// A body that is decoded while it is read.
-pub(super) struct Decoded<'b>(Mutex<Inner<'b>>);
-
-struct Inner<'b> {
+/// A body that is decoded while it is read, by each reader anew.
+pub(super) struct Decoded<'b> {
     coding: Coding,
     body: Incoming<'b>,
-    /// Made with the first read: making it may read the body already.
-    decoder: Option<Box<dyn Read + Send + 'b>>,
     bounds: Bounds,
-    /// Bytes that the decoder has been given.
-    came: Arc<AtomicU64>,
-    /// Bytes that it has made of them.
-    made: u64,
-    touched: bool,
-    failed: Option<BodyError>,
 }
 
 impl<'b> Decoded<'b> {
     pub(super) fn new(coding: Coding, body: Incoming<'b>, bounds: Bounds) -> Self {
-        let (decoder, came, made, touched, failed) = (None, Arc::default(), 0, false, None);
-        Decoded(Mutex::new(Inner { coding, body, decoder, bounds, came, made, touched, failed }))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Inner<'b>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        Decoded { coding, body, bounds }
     }
 }
 
 impl ReadBody for Decoded<'_> {
-    fn read(&self, buffer: &mut [u8]) -> Result<usize, BodyError> {
-        let mut inner = self.lock();
-        inner.touched = true;
-        if let Some(error) = inner.failed {
-            return Err(error);
-        }
-        let read = inner.read(buffer);
-        inner.failed = read.err();
-        read
-    }
-
-    fn begin(&self) -> bool {
-        !mem::replace(&mut self.lock().touched, true)
+    fn open(&self) -> Result<Box<dyn Pieces + '_>, BodyError> {
+        let came = Arc::default();
+        let decoder = self.begin(&came).map_err(explain)?;
+        Ok(Box::new(DecodedPieces { decoder, bounds: self.bounds, came, made: 0 }))
     }
 
     fn is_as_framed(&self) -> bool {
@@ -73,11 +48,29 @@ impl ReadBody for Decoded<'_> {
     }
 }
 
-impl<'b> Inner<'b> {
+/// What one reader has decoded so far.
+struct DecodedPieces<'b> {
+    decoder: Box<dyn Read + Send + Sync + 'b>,
+    bounds: Bounds,
+    /// Bytes that the decoder has been given.
+    came: Arc<AtomicU64>,
+    /// Bytes that it has made of them.
+    made: u64,
+}
+
+/// The body's own errors come through the decoder; all others are its coding's.
+fn explain(error: io::Error) -> BodyError {
+    BodyError::of(&error).unwrap_or(BodyError::Coding)
+}
+
+impl Pieces for DecodedPieces<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize, BodyError> {
-        // The body's own errors come through the decoder; all others are its coding's.
-        let explain = |error| BodyError::of(&error).unwrap_or(BodyError::Coding);
-        let count = self.decode(buffer).map_err(explain)?;
+        let count = loop {
+            match self.decoder.read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => break read.map_err(explain)?,
+            }
+        };
         self.made += count as u64;
         let Bounds { len_max, ratio_max } = self.bounds;
         if self.made > len_max {
@@ -89,29 +82,11 @@ impl<'b> Inner<'b> {
         }
         Ok(count)
     }
+}
 
-    fn decode(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.decoder.is_none() {
-            self.decoder = Some(self.begin()?);
-        }
-        let Some(decoder) = &mut self.decoder else { return Ok(0) };
-        loop {
-            match decoder.read(buffer) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                other => return other,
-            }
-        }
-    }
-
-    fn begin(&self) -> io::Result<Box<dyn Read + Send + 'b>> {
-        // A coding has no beginning in the middle of a body that has been read before, for this layer's first
-        // run perhaps.
-        if let Incoming::Arriving(body) = self.body
-            && !body.begin()
-        {
-            return Err(BodyError::Consumed.into());
-        }
-        let (body, count) = (BodyReader(self.body), Arc::clone(&self.came));
+impl<'b> Decoded<'b> {
+    fn begin(&self, came: &Arc<AtomicU64>) -> io::Result<Box<dyn Read + Send + Sync + 'b>> {
+        let (body, count) = (BodyReader::new(self.body), Arc::clone(came));
         let reader = BufReader::new(Counting { body, count });
         Ok(match self.coding {
             #[cfg(feature = "zstd")]
@@ -137,7 +112,6 @@ struct Counting<'b> {
 impl Read for Counting<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.body.read(buffer)?;
-        // Under the lock of the body that it is a part of.
         self.count.fetch_add(count as u64, Ordering::Relaxed);
         Ok(count)
     }

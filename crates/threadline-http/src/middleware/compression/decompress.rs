@@ -11,7 +11,7 @@ use crate::framework_error::ErrorKind;
 use crate::middleware::compression::Coding;
 use crate::middleware::compression::decoder::{Bounds, Decoded};
 use crate::middleware::fields::elements;
-use crate::middleware::layer::{Middleware, Next};
+use crate::middleware::layer::{BeforeBody, Middleware, Next};
 use crate::request::Request;
 use crate::response::Response;
 
@@ -73,17 +73,10 @@ impl Decompression {
 
 impl Middleware for Decompression {
     fn handle(&self, request: &Request<'_>, next: Next<'_>) -> Response {
-        let mut names = elements(request.headers(), "content-encoding")
-            .filter(|name| !name.eq_ignore_ascii_case("identity"));
-        let Some(name) = names.next() else { return next.run(request) };
-        let is_empty = request.content_length() == Some(0);
-        // Another layer of this kind has decoded it.
-        if is_empty || request.is_decoded {
-            return next.run(request);
-        }
-        // One after the other is legal, used by nobody, and a bomb in a bomb.
-        let (Some(coding), None) = (Coding::from_name(name), names.next()) else {
-            return unsupported();
+        let coding = match coding_of(request) {
+            None => return next.run(request),
+            Some(None) => return unsupported(),
+            Some(Some(coding)) => coding,
         };
         let len_max = self.len_max.unwrap_or_else(|| request.body_len_max());
         let bounds = Bounds { len_max, ratio_max: self.ratio_max };
@@ -91,6 +84,27 @@ impl Middleware for Decompression {
         let body = Incoming::Arriving(&decoded);
         next.run(&Request { body, is_decoded: true, ..request.clone() })
     }
+
+    fn before_body(&self, request: &Request<'_>) -> BeforeBody {
+        match coding_of(request) {
+            Some(None) => BeforeBody::Refuse(unsupported()),
+            None | Some(Some(_)) => BeforeBody::Pass,
+        }
+    }
+}
+
+/// How the body is coded: `None` if it is not, `Some(None)` if that is not known here.
+fn coding_of(request: &Request<'_>) -> Option<Option<Coding>> {
+    let mut names = elements(request.headers(), "content-encoding")
+        .filter(|name| !name.eq_ignore_ascii_case("identity"));
+    let name = names.next()?;
+    let is_empty = request.content_length() == Some(0);
+    // Another layer of this kind has decoded it.
+    if is_empty || request.is_decoded {
+        return None;
+    }
+    // One after the other is legal, used by nobody, and a bomb in a bomb.
+    Some(if names.next().is_some() { None } else { Coding::from_name(name) })
 }
 
 /// RFC 9110 §12.5.3: `Accept-Encoding` in a 415 says what would have been taken.

@@ -14,7 +14,8 @@ use threadline_proto::response::Status;
 
 use crate::framework_error::ErrorKind;
 use crate::middleware::fields::delay_seconds;
-use crate::middleware::layer::{Middleware, Next};
+use crate::middleware::layer::{BeforeBody, Middleware, Next};
+use crate::middleware::noted::{note, noted};
 use crate::request::Request;
 use crate::response::Response;
 use buckets::{Buckets, Quota, Verdict};
@@ -113,17 +114,30 @@ impl RateLimit {
 
     /// Answers a request that came so long after the epoch.
     fn answer(&self, request: &Request<'_>, next: Next<'_>, now: Duration) -> Response {
-        let Some(key) = (self.key)(request, &self.hasher) else { return next.run(request) };
-        let verdict = self.buckets.take(key, now);
-        let mut response = match verdict {
-            Verdict::Taken { .. } => next.run(request),
-            Verdict::Refused { retry_in, .. } => {
-                let seconds = delay_seconds(retry_in);
-                let hint = format_args!("too many requests, try again in {seconds} s");
-                Response::error_of(ErrorKind::Refused, Status::TOO_MANY_REQUESTS, hint)
-                    .with_header("retry-after", seconds.to_string())
+        // It has paid already if it was looked at before its body was received.
+        let verdict = noted(self, request).or_else(|| self.take(request, now));
+        let Some(verdict) = verdict else { return next.run(request) };
+        match verdict {
+            Verdict::Taken { .. } => {
+                let mut response = next.run(request);
+                self.tell(&mut response, verdict);
+                response
             }
-        };
+            Verdict::Refused { retry_in, .. } => self.refusal(verdict, retry_in),
+        }
+    }
+
+    /// Takes a token for a request; `None` if it is not counted.
+    fn take(&self, request: &Request<'_>, now: Duration) -> Option<Verdict> {
+        let key = (self.key)(request, &self.hasher)?;
+        Some(self.buckets.take(key, now))
+    }
+
+    fn refusal(&self, verdict: Verdict, retry_in: Duration) -> Response {
+        let seconds = delay_seconds(retry_in);
+        let hint = format_args!("too many requests, try again in {seconds} s");
+        let mut response = Response::error_of(ErrorKind::Refused, Status::TOO_MANY_REQUESTS, hint)
+            .with_header("retry-after", seconds.to_string());
         self.tell(&mut response, verdict);
         response
     }
@@ -132,6 +146,19 @@ impl RateLimit {
 impl Middleware for RateLimit {
     fn handle(&self, request: &Request<'_>, next: Next<'_>) -> Response {
         self.answer(request, next, self.epoch.elapsed())
+    }
+
+    fn before_body(&self, request: &Request<'_>) -> BeforeBody {
+        let Some(verdict) = self.take(request, self.epoch.elapsed()) else {
+            return BeforeBody::Pass;
+        };
+        note(self, request, verdict);
+        match verdict {
+            Verdict::Taken { .. } => BeforeBody::Pass,
+            Verdict::Refused { retry_in, .. } => {
+                BeforeBody::Refuse(self.refusal(verdict, retry_in))
+            }
+        }
     }
 }
 

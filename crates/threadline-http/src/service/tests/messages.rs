@@ -7,32 +7,38 @@ use crate::ChunkLimits;
 fn a_body_is_waited_for_and_upgraded() {
     let head = "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n";
     let want = head.len() + 5;
-    let partial = Step::Partial { phase: Phase::Body, want };
-    assert_eq!(step(head), (partial.clone(), String::new()));
-    assert_eq!(step(format!("{head}hell")), (partial.clone(), String::new()));
+    let receive = Step::Receive { head_len: head.len() };
+    assert_eq!(step(head), (receive.clone(), String::new()));
+    assert_eq!(step(format!("{head}hell")), (receive, String::new()));
     let (step, response) = step(format!("{head}helloGET"));
     assert_eq!(step, Step::Next { consumed: want });
     assert!(response.ends_with("content-length: 5\r\n\r\nhello"));
 }
 
 #[test]
-fn a_large_body_is_read_on_the_shard_if_it_has_come() {
+fn only_streamed_routes_read_what_comes() {
+    let len = |request: &Request<'_>| request.bytes().map(|body| body.len().to_string());
     let service = Router::new()
-        .post("/len", |request: &Request<'_>| request.bytes().map(|body| body.len().to_string()))
-        .settings(HttpSettings::default().body_buffer_max(10))
+        .post("/whole", len)
+        .route("/streamed", crate::post(len).streamed())
         .build()
-        .expect("a good route");
-    let head = "POST /len HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n";
-    // Behind the head and ten bytes of the body so much more.
-    let step_with = |unread: usize| {
-        let arriving = VecDeque::from(vec![b'x'; unread]);
-        let waiting = Some(Waiting::Elsewhere);
-        let mut script = Script { arriving, waiting, ..Script::default() };
+        .expect("good routes");
+    let step_at = |path: &str, waiting: Waiting| {
+        let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n");
+        let arriving = VecDeque::from(vec![b'x'; 90]);
+        let mut script = Script { arriving, waiting: Some(waiting), ..Script::default() };
         let step = service.answer(format!("{head}0123456789").as_bytes(), &mut script);
-        (step, undated(&script.out))
+        (head.len(), step, undated(&script.out))
     };
-    assert_eq!(step_with(89), (Step::Offload { len: head.len() }, String::new()));
-    let (step, response) = step_with(90);
+    for waiting in [Waiting::Here, Waiting::Elsewhere, Waiting::Nowhere] {
+        let (head_len, step, _) = step_at("/whole", waiting);
+        assert_eq!(step, Step::Receive { head_len }, "{waiting:?}");
+    }
+    let (head_len, step, _) = step_at("/streamed", Waiting::Nowhere);
+    assert_eq!(step, Step::Receive { head_len });
+    let (len, step, _) = step_at("/streamed", Waiting::Elsewhere);
+    assert_eq!(step, Step::Offload { len });
+    let (_, step, response) = step_at("/streamed", Waiting::Here);
     assert_eq!(step, Step::Streamed { rest: Vec::new() });
     assert!(response.ends_with("\r\n\r\n100"), "{response}");
 }
@@ -55,8 +61,7 @@ fn rfc9112_7_1_chunked_bodies_are_decoded() {
     assert_eq!(whole, Step::Next { consumed: input.len() });
     assert!(response.ends_with("content-length: 5\r\n\r\nhello"), "{response}");
     let (cut, response) = step(&input[..input.len() - 1]);
-    let partial = Step::Partial { phase: Phase::Body, want: input.len() };
-    assert_eq!((cut, response), (partial, String::new()));
+    assert_eq!((cut, response), (Step::Receive { head_len: head.len() }, String::new()));
     for broken in ["x\r\n", "3\r\nhelp", "3\nhel", " 3\r\n", "3\r\nhel\r\n0\r\nhost: x\r\n\r\n"] {
         let (step, response) = step(format!("{head}{broken}"));
         assert_eq!((step, status_of(&response)), (Step::Close, "400"), "{broken:?}");
@@ -69,22 +74,23 @@ fn rfc9112_7_1_chunked_bodies_are_decoded() {
 fn what_stands_around_chunks_is_bounded_by_settings() {
     let chunks = "3;ab=c\r\nhel\r\n2\r\nlo\r\n0\r\nx: y\r\n\r\n";
     let head = "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
-    // Whole on the shard, or read by the handler.
-    for buffer_max in [100, 4] {
+    // All of it at once, or received.
+    for first in [chunks.len(), 4] {
         let status = |limits: ChunkLimits| {
-            let settings = HttpSettings::default().body_buffer_max(buffer_max);
+            let settings = HttpSettings::default();
             let echo = |request: &Request<'_>| request.bytes().map(Vec::from);
             let router = Router::new().post("/echo", echo).settings(settings.chunk_limits(limits));
             let service = router.build().expect("a good route");
-            let mut script = Script::default();
-            service.answer(format!("{head}{chunks}").as_bytes(), &mut script);
-            status_of(&undated(&script.out)).to_owned()
+            let message = format!("{head}{chunks}");
+            let (before, after) = message.as_bytes().split_at(head.len() + first);
+            let (text, _) = super::pieces::feed_and_end(&service, [before, after]);
+            status_of(&text).to_owned()
         };
-        assert_eq!(status(ChunkLimits::default()), "200", "{buffer_max}");
-        assert_eq!(status(ChunkLimits::default().extension_len_max(4)), "400", "{buffer_max}");
-        assert_eq!(status(ChunkLimits::default().extensions_len_max(4)), "400", "{buffer_max}");
-        assert_eq!(status(ChunkLimits::default().trailers_max(0)), "431", "{buffer_max}");
-        assert_eq!(status(ChunkLimits::default().trailers_len_max(4)), "431", "{buffer_max}");
+        assert_eq!(status(ChunkLimits::default()), "200", "{first}");
+        assert_eq!(status(ChunkLimits::default().extension_len_max(4)), "400", "{first}");
+        assert_eq!(status(ChunkLimits::default().extensions_len_max(4)), "400", "{first}");
+        assert_eq!(status(ChunkLimits::default().trailers_max(0)), "431", "{first}");
+        assert_eq!(status(ChunkLimits::default().trailers_len_max(4)), "431", "{first}");
     }
 }
 
@@ -92,14 +98,15 @@ fn what_stands_around_chunks_is_bounded_by_settings() {
 fn rfc9110_10_1_1_continue_is_sent_once_and_only_when_waited_for() {
     let head =
         "POST /echo HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n";
-    let interim = "HTTP/1.1 100 Continue\r\n\r\n";
-    let at = |seen| Script { seen, ..Script::default() };
-    assert_eq!(step(head).1, interim);
-    // The head came in two pieces.
-    assert_eq!(step_with(at(20), head).1, interim);
-    // An earlier look has seen the whole head, or the client did not wait.
-    assert_eq!(step_with(at(head.len()), head).1, "");
-    assert_eq!(step(format!("{head}he")).1, "");
+    let invites = |input: &str| {
+        let mut script = Script::default();
+        let step = service().answer(input.as_bytes(), &mut script);
+        assert_eq!((step, script.out.len()), (Step::Receive { head_len: head.len() }, 0));
+        script.receive.take().expect("a decoder").into_parts().1
+    };
+    assert_eq!(invites(head), Some(&b"HTTP/1.1 100 Continue\r\n\r\n"[..]));
+    // The client did not wait.
+    assert_eq!(invites(&format!("{head}he")), None);
     assert_eq!(status_of(&step(format!("{head}hello")).1), "200");
     // A final answer instead (413 without a body read).
     let large = head.replace("Length: 5", "Length: 500");

@@ -20,7 +20,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use std::time::Duration;
 
-use threadline_engine::protocol::{Offence, Waiting};
+use threadline_engine::protocol::{Offence, Receive, Waiting};
 use threadline_engine::{Bytes, CallError, Fill, Source, SourceError};
 use threadline_proto::response::Status;
 
@@ -48,6 +48,8 @@ struct Script {
     /// `Here` if it is not said.
     waiting: Option<Waiting>,
     upgraded: bool,
+    /// How the body is to be received.
+    receive: Option<Receive>,
     /// What has been sent ends with the connection, and is not whole.
     until_close: bool,
 }
@@ -147,8 +149,8 @@ impl Exchange for Script {
         &mut self.memo
     }
 
-    fn unread_len(&self) -> u64 {
-        self.arriving.len() as u64
+    fn receive(&mut self, receive: Receive) {
+        self.receive = Some(receive);
     }
 
     fn peer_addr(&self) -> Option<SocketAddr> {

@@ -1,64 +1,127 @@
 //! However the bytes of a connection are cut, the answers are the same.
 
+use threadline_engine::protocol::{self, Decode, Decoded, Lost};
+
 use super::*;
 
 /// Feeds the pieces as the engine does: what is not consumed is kept, and looked at again when
-/// there is more of it than before and as much as was asked for. A handler that waits for its body gets
-/// what comes next.
+/// there is more of it than before and as much as was asked for. A body is decoded as it comes.
 fn feed<'p>(pieces: impl IntoIterator<Item = &'p [u8]>) -> (String, bool) {
     let (script, _, closed) = feed_to(&service(), pieces);
     (undated(&script.out), closed)
 }
 
 /// The same, and then the client sends no more.
-fn feed_and_end<'p>(
+pub(super) fn feed_and_end<'p>(
     service: &HttpService,
     pieces: impl IntoIterator<Item = &'p [u8]>,
 ) -> (String, bool) {
-    let (mut script, kept, mut closed) = feed_to(service, pieces);
-    if !closed && !kept.is_empty() {
-        assert_eq!(service.answer_end(&kept, &mut script), Step::Close);
-        closed = true;
+    let (mut script, rest, mut closed) = feed_to(service, pieces);
+    match rest {
+        _ if closed => {}
+        Rest::Input(kept) if kept.is_empty() => {}
+        Rest::Input(kept) => {
+            assert_eq!(service.answer_end(&kept, &mut script), Step::Close);
+            closed = true;
+        }
+        Rest::Body(mut coming) => {
+            assert_eq!(coming.tell(service, Err(Lost::Ended), &mut script), Step::Close);
+            closed = true;
+        }
     }
     (undated(&script.out), closed)
+}
+
+/// What is left of what has come.
+enum Rest {
+    Input(Vec<u8>),
+    Body(Coming),
+}
+
+/// A request whose body comes.
+struct Coming {
+    head: Vec<u8>,
+    decoder: Box<dyn Decode>,
+    invite: Option<&'static [u8]>,
+    content: Vec<u8>,
+}
+
+impl Coming {
+    /// Takes what there is of the body from `kept`. The step, once it is at its end.
+    fn go_on(
+        &mut self,
+        service: &HttpService,
+        kept: &mut Vec<u8>,
+        script: &mut Script,
+    ) -> Option<Step> {
+        if kept.is_empty() {
+            script.out.extend_from_slice(self.invite.take().unwrap_or_default());
+        }
+        loop {
+            let (used, end) = match self.decoder.advance(kept) {
+                Decoded::Content(range) => {
+                    self.content.extend_from_slice(&kept[range.clone()]);
+                    (range.end, None)
+                }
+                Decoded::Partial { consumed } => {
+                    kept.drain(..consumed);
+                    return None;
+                }
+                Decoded::Done { consumed } => (consumed, Some(Ok(()))),
+                Decoded::Failed => (0, Some(Err(Lost::Refused))),
+            };
+            kept.drain(..used);
+            self.invite = None;
+            if let Some(end) = end {
+                return Some(self.tell(service, end, script));
+            }
+        }
+    }
+
+    fn tell(&mut self, service: &HttpService, end: Result<(), Lost>, script: &mut Script) -> Step {
+        let content = end.map(|()| protocol::Content::Memory(&self.content));
+        let received = Received::new(&self.head, content, &mut *self.decoder);
+        service.answer_received(received, script)
+    }
 }
 
 fn feed_to<'p>(
     service: &HttpService,
     pieces: impl IntoIterator<Item = &'p [u8]>,
-) -> (Script, Vec<u8>, bool) {
-    let mut pieces: VecDeque<&[u8]> = pieces.into_iter().collect();
+) -> (Script, Rest, bool) {
     let (mut script, mut kept, mut want) = (Script::default(), Vec::new(), 0);
-    loop {
-        let mut behind = Vec::new();
-        if let Some(piece) = pieces.pop_front() {
-            kept.extend_from_slice(piece);
-        } else if script.arriving.is_empty() {
-            return (script, kept, false);
-        } else {
-            // What no handler has read.
-            kept.extend(mem::take(&mut script.arriving));
-        }
-        pieces.iter().for_each(|piece| behind.extend_from_slice(piece));
-        while kept.len() > script.seen && kept.len() >= want {
-            script.arriving = behind.iter().copied().collect();
-            match service.answer(&kept, &mut script) {
+    let mut coming: Option<Coming> = None;
+    for piece in pieces {
+        kept.extend_from_slice(piece);
+        while coming.is_some() || (kept.len() > script.seen && kept.len() >= want) {
+            let step = match coming.as_mut() {
+                None => service.answer(&kept, &mut script),
+                Some(body) => match body.go_on(service, &mut kept, &mut script) {
+                    None => break,
+                    Some(Step::Next { .. }) => Step::Next { consumed: 0 },
+                    Some(step) => step,
+                },
+            };
+            match step {
                 Step::Next { consumed } => {
                     kept.drain(..consumed);
-                    (script.seen, want) = (0, 0);
+                    (script.seen, want, coming) = (0, 0, None);
                 }
-                Step::Streamed { rest } => {
-                    kept = rest;
+                Step::Receive { head_len } => {
+                    let head = kept.drain(..head_len).collect();
+                    let (decoder, invite) = script.receive.take().expect("a decoder").into_parts();
+                    coming = Some(Coming { head, decoder, invite, content: Vec::new() });
                     (script.seen, want) = (0, 0);
-                    behind = mem::take(&mut script.arriving).into();
-                    pieces.clear();
                 }
                 Step::Partial { want: bytes, .. } => (script.seen, want) = (kept.len(), bytes),
-                Step::Close => return (script, Vec::new(), true),
+                Step::Close => return (script, Rest::Input(Vec::new()), true),
                 other => unreachable!("{other:?}"),
             }
         }
-        script.arriving = if pieces.is_empty() { behind.into() } else { VecDeque::new() };
+    }
+    match coming {
+        Some(coming) => (script, Rest::Body(coming), false),
+        None => (script, Rest::Input(kept), false),
     }
 }
 
@@ -208,7 +271,7 @@ fn chunked_bodies_get_the_same_answer_however_they_are_cut() {
     let service = Router::new()
         .post("/about", about)
         .post("/echo", |body: Vec<u8>| body)
-        .settings(settings.body_buffer_max(3000))
+        .settings(settings)
         .build()
         .expect("good routes");
     let extension = ";a=".to_owned() + &"b".repeat(200);
@@ -242,7 +305,6 @@ fn bytes_that_come_one_by_one_are_looked_at_once() {
         .post("/echo", |body: Vec<u8>| body.len().to_string())
         .settings(
             HttpSettings::default()
-                .body_buffer_max(1 << 20)
                 .limits(crate::Limits::default().head_len_max(1 << 20).target_len_max(1 << 19)),
         )
         .build()
@@ -251,15 +313,7 @@ fn bytes_that_come_one_by_one_are_looked_at_once() {
     let long = format!("{head}A: {}\r\n\r\n0\r\n\r\n", "b".repeat(400_000));
     let many = format!("{head}\r\n{}0\r\n\r\n", "1\r\nx\r\n".repeat(60_000));
     for stream in [long, many] {
-        let (mut script, mut len) = (Script::default(), 0);
-        let stream = stream.as_bytes();
-        while len < stream.len() {
-            len += 1;
-            match service.answer(&stream[..len], &mut script) {
-                Step::Partial { .. } => script.seen = len,
-                step => assert_eq!((step, len), (Step::Next { consumed: len }, stream.len())),
-            }
-        }
-        assert_eq!(status_of(&undated(&script.out)), "200");
+        let (text, _) = feed_and_end(&service, stream.as_bytes().chunks(1));
+        assert_eq!(status_of(&text), "200");
     }
 }

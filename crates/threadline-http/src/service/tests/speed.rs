@@ -68,9 +68,7 @@ impl Exchange for Quick {
         &mut self.memo
     }
 
-    fn unread_len(&self) -> u64 {
-        0
-    }
+    fn receive(&mut self, _receive: Receive) {}
 
     fn took(&self) -> Option<Duration> {
         None

@@ -101,7 +101,9 @@ fn a_piece_goes_out_when_it_comes() {
         let bounds = decoder::Bounds { len_max: 100, ratio_max: 100 };
         let decoder = decoder::Decoded::new(coding, Incoming::Whole(&buffer[..count]), bounds);
         let mut first = [0; 6];
-        BodyReader(Incoming::Arriving(&decoder)).read_exact(&mut first).expect("the first piece");
+        BodyReader::new(Incoming::Arriving(&decoder))
+            .read_exact(&mut first)
+            .expect("the first piece");
         assert_eq!(&first, b"first ", "{coding}");
     }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use threadline_proto::response::Status;
 
 use super::*;
-use crate::middleware::testing::{BODY_MAX, Pieces};
+use crate::middleware::testing::{BODY_MAX, PieceByPiece};
 use crate::{IntoResponse, Next};
 
 fn post(decompression: Decompression, name: &str, body: &[u8]) -> Response {
@@ -60,7 +60,7 @@ fn a_body_that_arrives_is_decoded_once() {
             next.run(request)
         };
         let stack = Stack::of(Decompression::new()).around(twice);
-        let pieces = Pieces::new([&body[..]]);
+        let pieces = PieceByPiece::new([&body[..]]);
         let handler = |request: &Request<'_>| request.bytes().map(Cow::into_owned);
         let second = stack.run_arriving(&input, &pieces, handler);
         // What was read before, and no coding that is broken: not the client's fault.
@@ -73,7 +73,7 @@ fn a_body_is_decoded_while_it_arrives_to_its_end() {
     for &coding in Coding::ALL {
         let body = encoded(coding, text(50_000).as_bytes());
         // One byte at a time, and an end that has to be read, too.
-        let pieces = Pieces::new(body.chunks(1));
+        let pieces = PieceByPiece::new(body.chunks(1));
         let fields = format!("Content-Encoding: {coding}\r\n");
         let input = request_with("POST /", &fields, &body);
         let response = Stack::of(Decompression::new()).run_arriving(input, &pieces, |request| {
@@ -88,7 +88,7 @@ fn a_body_is_decoded_while_it_arrives_to_its_end() {
 #[test]
 fn what_nobody_reads_is_not_decoded() {
     for coding in Coding::ALL {
-        let pieces = Pieces::new([&b"x"[..]]);
+        let pieces = PieceByPiece::new([&b"x"[..]]);
         let input = request_with("POST /", &format!("Content-Encoding: {coding}\r\n"), b"x");
         let stack = Stack::of(Decompression::new());
         let response = stack.run_arriving(input, &pieces, |_| "unread");
