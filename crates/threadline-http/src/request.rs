@@ -22,8 +22,7 @@ pub use owned::OwnedRequest;
 /// A request. Borrows everything; it lives as long as the handler's call. [`Request::to_owned`] keeps it for
 /// longer.
 ///
-/// Threads can share it within the call, for example those of [`std::thread::scope`]. Of a body that is
-/// still arriving, each byte goes to one of them.
+/// Threads can share it within the call, for example those of [`std::thread::scope`].
 ///
 /// ```
 /// use std::thread;
@@ -160,8 +159,9 @@ impl<'a> Request<'a> {
         self.params.iter()
     }
 
-    /// The whole body; empty if there is none. One that is still arriving is waited for, and can be had only
-    /// once: keep the bytes, or pass them on by [`Request::with_body`].
+    /// The whole body; empty if there is none. One in a file is read into memory, up to the route's limit. That of
+    /// a [streamed](crate::Methods::streamed) route is waited for, and can be had only once: keep the bytes, or
+    /// pass them on by [`Request::with_body`].
     ///
     /// # Errors
     /// [`BodyError`] says why it cannot be had. It is a response: return it.
@@ -169,7 +169,9 @@ impl<'a> Request<'a> {
         self.body.bytes()
     }
 
-    /// Reads the body while it arrives.
+    /// Reads the body from its start, any number of times and on any number of threads; one in a file a piece at a
+    /// time. That of a [streamed](crate::Methods::streamed) route comes once: the first to read it gets it, and all
+    /// others get [`BodyError::Consumed`].
     pub fn reader(&self) -> BodyReader<'a> {
         BodyReader::new(self.body)
     }

@@ -232,8 +232,8 @@ impl fmt::Debug for Layers {
 /// The rest of the layers, and the handler.
 ///
 /// It can be sent to another thread, together with the request. Cloned, it runs several times: each run
-/// calls the layers and the handler again. Of a body that is still arriving only the first run gets
-/// anything; to run again with a body, read it by [`Request::bytes`] first and pass it on by
+/// calls the layers and the handler again. The body of a [streamed](crate::Methods::streamed) route only the first
+/// run gets; to run again with such a body, read it by [`Request::bytes`] first and pass it on by
 /// [`Request::with_body`]. A response that is [deferred](crate::Deferred) is not there yet when `run` returns: its
 /// status is that of the placeholder, 200, and a second run cannot take the first one's place.
 ///

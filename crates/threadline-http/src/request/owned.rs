@@ -1,19 +1,21 @@
 //! [`OwnedRequest`]: a request that outlives the call it came in.
 //!
-//! For handlers and layers that finish a request later or on another thread. The head's text and the body
-//! are copied once; after that a clone is a count. [`OwnedRequest::as_request`] lends it as a [`Request`], so
+//! For handlers and layers that finish a request later or on another thread. The head's text and a body
+//! in memory are copied once; after that a clone is a count. [`OwnedRequest::as_request`] lends it as a [`Request`], so
 //! that every extractor and every function that takes one works on it.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use threadline_engine::Route;
+use threadline_engine::protocol::StoredFile;
 use threadline_proto::Method;
 use threadline_proto::request::{Headers, OwnedHead, Version};
 
 use super::{PathParams, Request};
-use crate::body::{BodyError, Incoming};
+use crate::body::{BodyError, BodyReader, Incoming};
 use crate::extensions::{Extensions, States};
 use crate::handler::FromRequest;
 use crate::middleware::Deadline;
@@ -36,7 +38,7 @@ use crate::middleware::Deadline;
 /// let worker = thread::spawn(move || {
 ///     let job = jobs.recv().expect("a job");
 ///     let Path(id) = Path::<u64>::from_request(&job.as_request()).expect("a number");
-///     format!("job {id} has {} bytes", job.body().len())
+///     format!("job {id} has {} bytes", job.bytes().expect("a body").len())
 /// });
 ///
 /// let router = Router::new().post("/jobs/{id}", move |request: OwnedRequest| {
@@ -55,7 +57,7 @@ struct Kept {
     /// With the method that the handler saw.
     head: OwnedHead,
     params: Box<[(Box<str>, Box<str>)]>,
-    body: Vec<u8>,
+    body: KeptBody,
     is_decoded: bool,
     peer_addr: Option<SocketAddr>,
     deadline: Deadline,
@@ -66,17 +68,29 @@ struct Kept {
     extensions: Extensions,
 }
 
+enum KeptBody {
+    Memory(Vec<u8>),
+    Stored(StoredFile),
+}
+
 impl Request<'_> {
-    /// Copies the request, so that it outlives the call: see [`OwnedRequest`]. A body that is still arriving is
-    /// waited for, up to its limit, and is only in the copy afterwards.
+    /// Copies the request, so that it outlives the call: see [`OwnedRequest`]. A body in a file stays there, and
+    /// the file is kept. One that is still arriving is waited for, up to its limit, and is only in the copy
+    /// afterwards.
     ///
     /// # Errors
     /// Those of [`Request::bytes`].
     pub fn to_owned(&self) -> Result<OwnedRequest, BodyError> {
-        Ok(self.kept(self.bytes()?.into_owned()))
+        let body = match self.body {
+            Incoming::Stored(file) => KeptBody::Stored(file.clone()),
+            Incoming::Whole(_) | Incoming::Arriving(_) => {
+                KeptBody::Memory(self.bytes()?.into_owned())
+            }
+        };
+        Ok(self.kept(body))
     }
 
-    fn kept(&self, body: Vec<u8>) -> OwnedRequest {
+    fn kept(&self, body: KeptBody) -> OwnedRequest {
         let mut head = *self.head;
         head.method = self.method();
         let params = self.params().map(|(name, value)| (name.into(), value.into()));
@@ -99,7 +113,7 @@ impl Request<'_> {
 impl Request<'_> {
     /// A copy without the body, for layers that have to see a response which comes later.
     pub(crate) fn keep_head(&self) -> OwnedRequest {
-        self.kept(Vec::new())
+        self.kept(KeptBody::Memory(Vec::new()))
     }
 }
 
@@ -111,7 +125,10 @@ impl OwnedRequest {
             head: kept.head.head(),
             method: None,
             params: PathParams::Kept(&kept.params),
-            body: Incoming::Whole(&kept.body),
+            body: match &kept.body {
+                KeptBody::Memory(bytes) => Incoming::Whole(bytes),
+                KeptBody::Stored(file) => Incoming::Stored(file),
+            },
             is_decoded: kept.is_decoded,
             peer_addr: kept.peer_addr,
             deadline: kept.deadline,
@@ -178,9 +195,17 @@ impl OwnedRequest {
         PathParams::Kept(&self.0.params).iter()
     }
 
-    /// The whole body; empty if there is none.
-    pub fn body(&self) -> &[u8] {
-        &self.0.body
+    /// As [`Request::bytes`]: the whole body, read into memory if it is in a file.
+    ///
+    /// # Errors
+    /// [`BodyError::NotStored`] if it cannot be read from its file.
+    pub fn bytes(&self) -> Result<Cow<'_, [u8]>, BodyError> {
+        self.as_request().bytes()
+    }
+
+    /// As [`Request::reader`]: any number of times, each from the start.
+    pub fn reader(&self) -> BodyReader<'_> {
+        self.as_request().reader()
     }
 
     /// As [`Request::content_length`]: that of the body, also where the client has not said it.
@@ -343,7 +368,10 @@ mod tests {
         assert_eq!((owned.headers().len(), owned.header("x-a")), (5, Some("b")));
         assert_eq!(owned.header_bytes("x-a"), Some(&b"b"[..]));
         assert_eq!((owned.param("id"), owned.params().count()), (Some("7"), 1));
-        assert_eq!((owned.body(), owned.content_length()), (&b"hi"[..], Some(2)));
+        assert_eq!(
+            (&*owned.bytes().expect("a body"), owned.content_length()),
+            (&b"hi"[..], Some(2))
+        );
         assert_eq!((owned.body_len_max(), owned.route()), (lent.body_len_max(), "POST /a/{id}"));
         assert_eq!((owned.state::<u8>(), owned.peer_addr()), (Some(&7), lent.peer_addr()));
         assert_eq!(owned.upgrades().collect::<Vec<_>>(), ["x"]);

@@ -215,12 +215,12 @@ every_model! {
     }
 
     fn a_body_that_is_too_long_or_has_been_read_makes_no_owned_request(model) {
-        let long = |request: OwnedRequest| request.body().len().to_string();
+        let long = |request: OwnedRequest| request.bytes().map(|body| body.len().to_string());
         let router = Router::new()
             .route("/long", threadline::http::post(long).body_len_max(200_000))
             .route("/read", threadline::http::post(|request: &Request<'_>| {
                 let read = request.reader().read(&mut [0; 10]).expect("a piece");
-                request.to_owned().map(|owned| format!("{read} {}", owned.body().len()))
+                request.to_owned().map(|_| read.to_string())
             }).streamed());
         let service = serve(model, router);
         let mut client = Client::to(&service);
