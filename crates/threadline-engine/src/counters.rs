@@ -77,6 +77,8 @@ counters! {
     bodies_in_files,
     /// Messages refused because there were `Settings::body_files_max` files, or the waiting bytes had no room.
     refused_body_files,
+    /// Messages ended because too many bytes waited, and theirs came most slowly.
+    bodies_over_budget,
     /// Messages refused because their content could not be written to `Settings::body_dir`.
     body_file_errors,
     /// Connections closed after `Timeouts::idle`.

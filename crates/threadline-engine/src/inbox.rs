@@ -27,6 +27,8 @@ pub(crate) enum Note {
     MakeRoom,
     /// Much memory of waiting bytes was freed: it goes back to the system after a while.
     MemoryFree,
+    /// Too many bytes wait: end the slowest of the messages that are being received.
+    SlowBodies,
     /// The engine's phase has changed.
     Phase,
     /// A test asks the shard to report when it has served everything that is ready.

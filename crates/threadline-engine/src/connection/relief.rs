@@ -47,7 +47,7 @@ impl Progress {
 impl Home {
     /// Closes connections if more bytes wait than may. Not to be called under the lock of an outbox.
     #[inline]
-    pub(super) fn keep_budget(&self) {
+    pub(crate) fn keep_budget(&self) {
         while self.waiting.is_over() && self.relieve() {}
     }
 

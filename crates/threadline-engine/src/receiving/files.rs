@@ -104,7 +104,8 @@ impl Writing {
     pub(crate) fn append(&mut self, content: &[u8]) -> Result<(), FileError> {
         let Inner { file, len, permit } = &mut self.0;
         if permit.is_in_memory {
-            if !permit.bodies.budget.try_take(content.len()) {
+            // Slower messages are ended for it, which takes a moment.
+            if !permit.bodies.budget.try_exceed(content.len()) {
                 return Err(FileError::NoRoom);
             }
             permit.held += content.len();
@@ -112,6 +113,16 @@ impl Writing {
         file.write_all(content).map_err(FileError::Io)?;
         *len += content.len() as u64;
         Ok(())
+    }
+
+    /// Whether its file system is in memory.
+    pub(crate) fn is_in_memory(&self) -> bool {
+        self.0.permit.is_in_memory
+    }
+
+    /// How many waiting bytes it has taken.
+    pub(crate) fn held(&self) -> usize {
+        self.0.permit.held
     }
 
     /// All of it is there.

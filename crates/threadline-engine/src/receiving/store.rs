@@ -6,6 +6,7 @@
 
 use std::mem;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::Content;
 use super::files::{BodyFiles, FileError, StoredFile, Writing};
@@ -18,6 +19,19 @@ pub(crate) struct Bodies {
     pub(crate) budget: Arc<WaitingBytes>,
     /// How many bytes of one message's content are kept in memory.
     pub(crate) memory_len_max: usize,
+    /// Shards have been asked to end slow messages, and none has begun.
+    pub(crate) relief: AtomicBool,
+}
+
+impl Bodies {
+    /// False if shards have been asked already.
+    pub(crate) fn begin_relief(&self) -> bool {
+        !self.relief.swap(true, Ordering::Relaxed)
+    }
+
+    pub(crate) fn end_relief(&self) {
+        self.relief.store(false, Ordering::Relaxed);
+    }
 }
 
 /// Content so far.
@@ -83,6 +97,19 @@ impl Store {
             Place::Writing(_) | Place::File(_) => return true,
         };
         memory_len.saturating_add(more) > self.bodies.memory_len_max
+    }
+
+    /// How many waiting bytes it has taken.
+    pub(crate) fn held(&self) -> usize {
+        match &self.place {
+            Place::Writing(file) => file.held(),
+            _ => self.held,
+        }
+    }
+
+    /// Whether it is in a file that is in memory.
+    pub(crate) fn is_in_memory_file(&self) -> bool {
+        matches!(&self.place, Place::Writing(file) if file.is_in_memory())
     }
 
     /// Whether it is in a buffer of the thread.

@@ -23,7 +23,7 @@
 //! A connection's turn, from its event to the next:
 //! - `turn`: how an event gets to its connection
 //! - `conversation`, `messages`, `refusal`: one turn: writing what waits, answering what has come
-//! - `receive`: the content of messages that comes in pieces
+//! - `receive`, `slow_bodies`: the content of messages that comes in pieces; which end to keep the budget
 //! - `settle`: where the connection goes after it: parked, to the end of the queue, elsewhere
 //! - `offload`: to a pool thread
 //! - `queued`: while it waits for one: how long it may, and taking it back
@@ -64,6 +64,7 @@ mod run;
 mod sampler;
 mod settle;
 mod slots;
+mod slow_bodies;
 mod streams;
 mod turn;
 mod upgrade;

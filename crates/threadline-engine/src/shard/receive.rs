@@ -129,6 +129,7 @@ impl Conversation<'_> {
                     if let Err(error) = moved {
                         receiving.framing.lose(self.lost(error));
                     }
+                    self.keep_budget(&receiving.store);
                     continue;
                 }
             }
@@ -218,7 +219,14 @@ impl Conversation<'_> {
         } else if let Err(error) = store.append(&self.desk.body[..content_len]) {
             receiving.framing.lose(self.lost(error));
         }
+        self.keep_budget(&receiving.store);
         Ok(true)
+    }
+
+    fn keep_budget(&self, store: &Store) {
+        if store.is_in_memory_file() {
+            self.shard.keep_budget_of_bodies();
+        }
     }
 
     /// Calls the protocol with a message that has been received, or cannot be.

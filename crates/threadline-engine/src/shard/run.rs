@@ -171,6 +171,7 @@ impl Shard {
                     self.evict(lease);
                 }
                 Note::MemoryFree => self.release_memory_later(lease),
+                Note::SlowBodies => self.end_slow_bodies(lease, desk),
                 Note::Phase => self.phase_changed(lease),
                 #[cfg(feature = "testing")]
                 Note::Probe => lease.probe = Probe::Seen,

@@ -15,6 +15,7 @@ mod peers;
 mod waiting_bytes;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use threadline_pool::ThreadPool;
 
@@ -71,6 +72,7 @@ impl Shared {
             files: BodyFiles::new(settings.body_dir.clone(), settings.body_files_max),
             budget: Arc::clone(&waiting),
             memory_len_max: settings.body_memory_len_max,
+            relief: AtomicBool::new(false),
         });
         Shared {
             peers: Peers::new(settings.connections_per_peer_max),

@@ -45,6 +45,14 @@ impl WaitingBytes {
         self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).is_ok()
     }
 
+    /// As [`WaitingBytes::try_take`], with an eighth more room: for a moment, until others have made room.
+    #[must_use = "bytes that were not counted must not be given back"]
+    pub(crate) fn try_exceed(&self, count: usize) -> bool {
+        let max = self.max.saturating_add(self.max / 8);
+        let add = |used: usize| used.checked_add(count).filter(|sum| *sum <= max);
+        self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).is_ok()
+    }
+
     /// Counts bytes that begin to wait, whether or not there is room for them.
     pub(crate) fn take(&self, count: usize) {
         self.used.fetch_add(count, Ordering::Relaxed);

@@ -167,6 +167,32 @@ every_model! {
         assert_eq!(fixture.counts().body_file_errors, 1);
     }
 
+    fn files_in_memory_are_kept_within_the_budget(model) {
+        // Connections with threads of their own are not looked at.
+        let dir = Path::new("/dev/shm");
+        if model == Model::ThreadPerConnection || !dir.is_dir() {
+            return;
+        }
+        let mut settings = with_files(model, dir);
+        (settings.shards, settings.waiting_bytes_max) = (1, 100_000);
+        let fixture = messages(settings, Toy::new().receiving());
+        let (slowest, slow) = (fixture.connect(), fixture.connect());
+        slowest.send("90000:".to_owned() + &"x".repeat(40_000));
+        slow.send("90000:".to_owned() + &"x".repeat(50_000));
+        eventually("they wait", || fixture.engine.gauges().waiting_bytes == 90_000);
+        fixture.engine.settle();
+        fixture.pass(5 * SECOND);
+        let quick = fixture.connect();
+        quick.send("30000:".to_owned() + &"x".repeat(20_000));
+        slowest.expect("late body");
+        eventually("there is room", || fixture.engine.gauges().waiting_bytes <= 100_000);
+        quick.send("x".repeat(10_000));
+        quick.expect(reply(&"x".repeat(30_000)));
+        slow.send("x".repeat(40_000));
+        slow.expect(reply(&"x".repeat(90_000)));
+        assert_eq!(fixture.counts().bodies_over_budget, 1);
+    }
+
     fn a_drain_waits_for_content(model) {
         let fixture = toy(model);
         let peer = fixture.connect();
