@@ -48,7 +48,7 @@ fn router() -> Router {
         .get("/file", file)
 }
 
-/// Read while it arrives.
+/// Read piece by piece.
 fn upload(request: &Request<'_>) -> io::Result<String> {
     io::copy(&mut request.reader(), &mut io::sink()).map(|count| count.to_string())
 }

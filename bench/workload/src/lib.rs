@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `GET /users/{id}` | a [`User`] as JSON, made from the path parameter |
 //! | `POST /orders`, an [`Order`] of about 1 KB as JSON | the same, parsed and written again |
-//! | `POST /upload`, 100 KB | how many bytes came, as text; they are read while they arrive |
+//! | `POST /upload`, 100 KB | how many bytes came, as text; they are read piece by piece |
 //! | `GET /file` | [`file`], 1 MB, from a file on disk |
 //!
 //! The overload scenarios have more, which only threadline's service answers: see its `overload.rs`.

@@ -4,7 +4,7 @@
 //! Try:  threadline serve . 127.0.0.1:8000, and then
 //!       curl http://127.0.0.1:8080/
 //!
-//! Bodies go through piece by piece in both directions. A service that answers slowly keeps a thread busy here,
+//! A request's body is received before the service behind is asked; responses go through piece by piece. A service that answers slowly keeps a thread busy here,
 //! and delays nobody else; one that does not answer is a 504 after five seconds, one that cannot be reached
 //! a 502.
 

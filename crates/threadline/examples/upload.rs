@@ -5,7 +5,8 @@
 //!       curl -F title=holiday -F file=@Cargo.toml http://127.0.0.1:8080/upload
 //!       curl -T Cargo.lock http://127.0.0.1:8080/put/lock
 //!
-//! Neither way takes more than 64 KB of memory for a file of any length. The name that a client gives a file
+//! A body is received before its handler is called, without a thread; one of more than 1 MB is in a file
+//! without a name by then, and no handler takes it into memory. The name that a client gives a file
 //! is never used as a path: `safe_file_name` is its last part, or nothing.
 
 use std::fs::{self, File};
@@ -50,7 +51,7 @@ fn router(directory: PathBuf) -> io::Result<Router> {
         .state::<Arc<FilePath>>(directory.into()))
 }
 
-/// The parts of the form, one after the other, while they arrive.
+/// The parts of the form, one after the other.
 fn upload(State(directory): Directory, mut form: Multipart<'_>) -> Result<String, Refused> {
     let mut report = String::new();
     while let Some(part) = form.next_part()? {

@@ -39,7 +39,7 @@ threadline demo, model {model}
 
   /hello/NAME    answers at once
   /slow/MS       blocks its thread for so many milliseconds, {meanwhile}
-  /count         counts the bytes that are posted to it, while they arrive
+  /count         counts the bytes that are posted to it
   /status        what the service is doing right now
 
 Try them side by side:
@@ -110,6 +110,7 @@ fn status(monitor: &Monitor, started: Instant) -> Response {
         "waiting bytes        {} of {}",
         gauges.waiting_bytes, gauges.waiting_bytes_max
     );
+    let _ = writeln!(page, "bodies in files      {}", gauges.body_files);
     page.push('\n');
     for (name, count) in counts.iter() {
         let _ = writeln!(page, "{name:<24} {count}");

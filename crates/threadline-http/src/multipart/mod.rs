@@ -46,7 +46,7 @@ pub use part::Part;
 pub use spooled::Spooled;
 pub use step::{ParseError, Step};
 
-/// A request's body as `multipart/form-data`: parts one after the other, while they arrive.
+/// A request's body as `multipart/form-data`: parts one after the other.
 ///
 /// It is the last parameter of a handler, behind up to twelve extractors; a handler that needs the
 /// request itself takes that and makes one by [`Multipart::of`].
