@@ -11,11 +11,11 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::process;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR2};
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR2, SIGXFSZ};
 use threadline_engine::signals::{Ignored, TakenSignal, taken_signals, wake_reader};
 
 use crate::logging;
@@ -268,6 +268,17 @@ impl Listening {
             Err(RecvTimeoutError::Disconnected) => Some(Event::Stop),
         }
     }
+}
+
+/// Lets a write beyond the limit on the size of files (`ulimit -f`, systemd's `LimitFSIZE=`) fail with `EFBIG`.
+/// By default the kernel ends the process (SIGXFSZ, setrlimit(2)). A handler is enough; one that the program
+/// has installed is called too.
+pub fn outlive_file_size_limit() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        // Without it a file that grows to the limit ends the process, as it would have before.
+        let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
+    });
 }
 
 #[cfg(test)]

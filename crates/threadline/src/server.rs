@@ -429,6 +429,8 @@ impl Server {
         endpoints: Vec<(threadline_engine::Endpoint, Listener)>,
         shards: usize,
     ) -> Result<Running> {
+        // The content of long messages goes to files: a limit on their size must not end the process.
+        signals::outlive_file_size_limit();
         let mut settings = self.settings;
         settings.shards = shards;
         let addresses: Arc<[_]> =

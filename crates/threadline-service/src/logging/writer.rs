@@ -13,13 +13,14 @@
 use std::fmt;
 use std::io::{self, Write};
 use std::mem;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, Once, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use signal_hook::consts::SIGXFSZ;
 use threadline_engine::log::{self, Escaped, limited};
 use threadline_pool::contained::catch;
+
+use crate::signals;
 
 /// How many bytes may wait to be written, by default: 1 MB, some 8 000 lines.
 pub const QUEUE_MAX_DEFAULT: usize = 1 << 20;
@@ -142,7 +143,7 @@ impl LogWriter {
         mut sink: impl Write + Send + 'static,
         queue_max: usize,
     ) -> io::Result<Self> {
-        outlive_file_size_limit();
+        signals::outlive_file_size_limit();
         let (queue, work, done) = Default::default();
         let shared = Arc::new(Shared { name, role, queue_max, queue, work, done });
         let of_thread = Arc::clone(&shared);
@@ -167,17 +168,6 @@ impl LogWriter {
     pub fn wait(&self) -> bool {
         self.shared().wait(Instant::now() + WAIT_LIMIT)
     }
-}
-
-/// Lets a write beyond the limit on the size of files (`ulimit -f`, systemd's `LimitFSIZE=`) fail with `EFBIG`.
-/// By default the kernel ends the process (SIGXFSZ, setrlimit(2)). A handler is enough; one that the program
-/// has installed is called too.
-fn outlive_file_size_limit() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        // Without it a log that grows to the limit ends the process, as it would have before.
-        let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
-    });
 }
 
 /// Tells how many lines were left out, and waits until every [`LogWriter`] of the process, the log's own

@@ -329,3 +329,57 @@ fn a_full_pool_refuses_a_received_body_and_keeps_its_connection() {
     client.send(&content);
     assert_eq!(client.reply(), ok(&digest(&content)));
 }
+
+#[cfg(feature = "multipart")]
+mod forms {
+    use super::*;
+    use threadline::http::multipart::{Multipart, MultipartError, Spooled};
+
+    const LARGE: usize = 400_000;
+
+    /// Puts every part aside, and looks at them when the whole form is read.
+    fn spooled(mut form: Multipart<'_>) -> Result<String, MultipartError> {
+        let mut parts: Vec<(String, Spooled)> = Vec::new();
+        while let Some(part) = form.next_part()? {
+            let name = part.name().to_owned();
+            parts.push((name, part.spool()?));
+        }
+        let mut told = String::new();
+        for (name, mut part) in parts {
+            let mut bytes = Vec::new();
+            part.read_to_end(&mut bytes).expect("it is here");
+            assert_eq!((part.len(), part.path()), (bytes.len() as u64, None), "nothing is copied");
+            let saved = tempfile::tempdir().expect("a directory");
+            let path = saved.path().join("part");
+            part.save_to(&path).expect("saved");
+            assert!(std::fs::read(&path).expect("the file") == bytes);
+            told.push_str(&format!("{name}: {}\n", digest(&bytes)));
+        }
+        Ok(told)
+    }
+
+    every_model! {
+        fn parts_stay_in_the_file_of_their_body(model) {
+            let dir = tempfile::tempdir().expect("a directory");
+            let router = Router::new().post("/", spooled);
+            let service = start(with_files(model, dir.path()).http(ANY, router));
+            let (large, small) = (content(LARGE), b"small\r\n--not the boundary".to_vec());
+            let (mut body, mut expected) = (Vec::new(), String::new());
+            for (name, content) in [("a", &large), ("b", &small), ("empty", &Vec::new()), ("c", &large)] {
+                let head = format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n");
+                body.extend(head.into_bytes());
+                body.extend(content);
+                body.extend(b"\r\n");
+                expected.push_str(&format!("{name}: {}\n", digest(content)));
+            }
+            body.extend(b"--b--\r\n");
+            let mut client = Client::to(&service);
+            let fields = "Content-Type: multipart/form-data; boundary=b\r\nHost: t\r\n";
+            client.send(upload("/", body.len()).replace("Host: t\r\n", fields));
+            body.chunks(100_000).for_each(|piece| client.send(piece));
+            assert_eq!(client.reply(), ok(&expected));
+            assert_eq!(service.counts().bodies_in_files, 1);
+            eventually("the file is gone", || service.gauges().body_files == 0);
+        }
+    }
+}
