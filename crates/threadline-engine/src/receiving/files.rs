@@ -33,8 +33,8 @@ pub(crate) enum FileError {
 }
 
 /// Types of file systems whose files are in memory (statfs(2)).
-const TMPFS: i64 = 0x0102_1994;
-const RAMFS: i64 = 0x8584_58f6;
+const TMPFS: i128 = 0x0102_1994;
+const RAMFS: i128 = 0x8584_58f6;
 
 impl BodyFiles {
     pub(crate) fn new(dir: PathBuf, max: usize) -> Self {
@@ -95,8 +95,10 @@ impl Writing {
         let mut permit = Permit { bodies, is_in_memory: false, held: 0 };
         // With O_TMPFILE where the file system has that; otherwise its name is removed at once.
         let file = tempfile::tempfile_in(&permit.bodies.files.dir).map_err(FileError::Io)?;
-        let kind = fstatfs(&file).map_or(0, |file_system| file_system.f_type as i64);
-        permit.is_in_memory = matches!(kind, TMPFS | RAMFS);
+        // The type of the field differs by architecture.
+        let is_memory = |kind: i128| [TMPFS, RAMFS].contains(&kind);
+        permit.is_in_memory =
+            fstatfs(&file).is_ok_and(|file_system| is_memory(file_system.f_type.into()));
         Ok(Writing(Inner { file, len: 0, permit }))
     }
 

@@ -99,10 +99,9 @@ impl Conversation<'_> {
 
     /// Whether the content is in a file, and this thread may write it.
     fn writes_files(&self) -> bool {
-        let has_file = |receiving: &Box<Receiving>| receiving.store.has_file();
-        self.place.may_write()
-            && self.state.receiving.as_ref().is_some_and(has_file)
-            && !self.blocking
+        let has_file =
+            self.state.receiving.as_ref().is_some_and(|receiving| receiving.store.has_file());
+        has_file && self.place.may_write() && !self.blocking
     }
 
     /// Takes what has come.
@@ -121,17 +120,15 @@ impl Conversation<'_> {
                 break;
             }
             let needs_file = !is_isolated && receiving.store.needs_file_for(most);
-            if needs_file && !receiving.store.is_writing() {
-                if self.place.may_write() {
-                    let moved = receiving.store.move_to_file();
-                    self.keep_buffer(receiving.store.take_buffer());
-                    self.note_file(&moved);
-                    if let Err(error) = moved {
-                        receiving.framing.lose(self.lost(error));
-                    }
-                    self.keep_budget(&receiving.store);
-                    continue;
+            if needs_file && !receiving.store.is_writing() && self.place.may_write() {
+                let moved = receiving.store.move_to_file();
+                self.keep_buffer(receiving.store.take_buffer());
+                self.note_file(&moved);
+                if let Err(error) = moved {
+                    receiving.framing.lose(self.lost(error));
                 }
+                self.keep_budget(&receiving.store);
+                continue;
             }
             if !self.state.unread {
                 return Ok(Went::Dry);
