@@ -248,8 +248,8 @@ impl Methods {
     /// Calls the handlers when the head of a request has come: they read its body while it arrives. By default
     /// the body is received first, without a thread, and its handler never waits for the client.
     ///
-    /// Such a call holds a thread of the pool for as long as its client takes, so there may be few of them at a
-    /// time: half of the pool. Use it for bodies that must not be stored, or are to be answered before they end.
+    /// Such a call holds a thread of the pool for as long as its client takes. Use it for bodies that must not be
+    /// stored, or are to be answered before they end.
     /// A body that has come with its head is whole at once. Of one that is still arriving, the first reader gets
     /// everything. Under the event loop model, where no handler may wait, bodies are received first all the same.
     ///
