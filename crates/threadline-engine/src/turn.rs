@@ -262,12 +262,6 @@ impl Turn<'_> {
         *self.receive = Some(receive);
     }
 
-    /// How many bytes have come behind the input and can be read without waiting; 0 if that cannot be
-    /// told. Asks the kernel.
-    pub fn unread_len(&self) -> u64 {
-        self.session.unread_len()
-    }
-
     /// The peer's address; `None` on a Unix socket.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         self.session.peer_addr()

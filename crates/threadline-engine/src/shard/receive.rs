@@ -22,7 +22,7 @@ use crate::receiving::{FileError, Lost, Receive, Receiving, Store};
 use crate::transport::{Ahead, Patience, Received};
 
 /// What a turn takes of the content of messages before others have theirs.
-pub(super) const TAKEN_MAX: usize = 256 * 1024;
+const TAKEN_MAX: usize = 256 * 1024;
 
 /// What is read at a time.
 const READ_MAX: usize = 64 * 1024;
