@@ -105,6 +105,9 @@ struct Arguments {
     /// The most bytes that may be held because peers are slow
     #[arg(long)]
     waiting_bytes_max: Option<usize>,
+    /// Where bodies go that do not fit in memory
+    #[arg(long)]
+    body_dir: Option<PathBuf>,
     /// Seconds that a request body may take
     #[arg(long, value_parser = seconds)]
     body_timeout: Option<Duration>,
@@ -135,6 +138,9 @@ impl Arguments {
         }
         if let Some(bytes) = self.waiting_bytes_max {
             settings.waiting_bytes_max = bytes;
+        }
+        if let Some(folder) = &self.body_dir {
+            settings.body_dir.clone_from(folder);
         }
     }
 
