@@ -59,6 +59,7 @@ mod threads;
 mod transport;
 mod turn;
 mod wheel;
+mod workers;
 
 pub use connection::{
     Answer, Bytes, Deferred, Fill, NotAwaited, Outcome, SendError, Sender, Session, SlowReceiver,
