@@ -43,8 +43,13 @@ counters! {
     closed,
     /// Calls of user code on a shard's own thread.
     calls_inline,
-    /// Calls of user code on a pool thread, or a connection's own.
+    /// Calls of user code on a thread off the shards: of the pool, for trials, for computing, or a
+    /// connection's own.
     calls_pooled,
+    /// Calls, among those, that ran because their route was not classified yet.
+    calls_tried,
+    /// Calls that waited, parked, for trials of their route or for a core to compute.
+    calls_parked,
     /// Connections that were passed to the pool unread, because their messages kept going there.
     passed_unread,
     /// Shards taken over by another thread because a handler stalled.

@@ -6,7 +6,6 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use threadline_pool::ThreadPool;
 
 use crate::counters::Counts;
 use crate::endpoint::Endpoint;
@@ -23,6 +22,7 @@ use crate::shared::{Phase, Shared};
 use crate::spares::Spares;
 use crate::sys::Clock;
 use crate::threads::Threads;
+use crate::workers::{Workers, pool_builder};
 
 /// A running engine. Dropping it stops it at once; [`Engine::drain`] lets clients finish.
 #[derive(Debug)]
@@ -79,6 +79,19 @@ pub struct Gauges {
     pub waiting_bytes_max: usize,
     /// Files with the content of messages: see [`Settings::body_files_max`](crate::Settings::body_files_max).
     pub body_files: usize,
+    /// Trial threads alive: they run calls of routes that are not classified yet.
+    pub trial_threads: usize,
+    /// Trial threads running a handler.
+    pub trial_busy: usize,
+    /// Computing threads alive.
+    pub computing_threads: usize,
+    /// Calls of computing routes that run.
+    pub computing: usize,
+    /// Calls of computing routes that wait for one of them to end.
+    pub computing_waiting: usize,
+    /// Calls that wait parked, without a thread: those that wait to compute, and calls of unclassified routes
+    /// that wait for the trials of others.
+    pub calls_parked: usize,
 }
 
 impl Engine {
@@ -105,24 +118,15 @@ impl Engine {
         check(&endpoints).map_err(invalid)?;
         let on_start = settings.on_thread_start.clone();
         let threads = Threads::new(on_start, settings.on_thread_stop.clone());
-        let mut pool = ThreadPool::builder()
+        let pool = pool_builder(&settings, &threads)
             .name("tl-pool")
             // A thread that is always there: a loop thread then need not wait for the lock of the pool.
             .threads_min(1)
             .threads_max(settings.pool_threads_max)
             .queue_len_max(settings.pool_queue_max)
-            .keep_alive(settings.pool_keep_alive)
             .nice(settings.pool_nice)
-            .timer_slack(settings.pool_timer_slack)
-            // Two clock reads a call; the engine times what it needs to know itself.
-            .measure_times(false);
-        if threads.has_hooks() {
-            let (starting, stopping) = (Arc::clone(&threads), Arc::clone(&threads));
-            pool = pool
-                .on_thread_start(move || starting.start())
-                .on_thread_stop(move || stopping.stop());
-        }
-        let pool = pool.build()?;
+            .build()?;
+        let workers = Workers::new(&settings, &threads)?;
         let count = settings.shards;
         let mut plans: Vec<_> = (0..count).map(|number| Plan::usual(number, &settings)).collect();
         let mut isolated = Plan::isolated(count, &settings);
@@ -143,7 +147,7 @@ impl Engine {
         }
         let spares_max = settings.spare_threads_max + 2 * settings.shards;
         let spares = Arc::new(Spares::new(spares_max));
-        let shared = Arc::new(Shared::new(settings, kinds, pool, threads));
+        let shared = Arc::new(Shared::new(settings, kinds, pool, workers, threads));
         let shards = (plans.into_iter())
             .map(|plan| Shard::new(plan, Arc::clone(&shared), Arc::clone(&spares)))
             .collect::<io::Result<Vec<_>>>()?;
@@ -206,7 +210,7 @@ impl Engine {
     /// What is going on right now.
     pub fn gauges(&self) -> Gauges {
         let (loop_threads, spares_ready) = self.spares.census();
-        let pool = self.shared.pool.stats();
+        let (pool, workers) = (self.shared.pool.stats(), self.shared.workers.census());
         Gauges {
             connections: self.shared.lifecycle.connections(),
             connections_max: self.shared.settings.connections_max,
@@ -219,6 +223,12 @@ impl Engine {
             waiting_bytes: self.shared.waiting.used(),
             waiting_bytes_max: self.shared.waiting.max(),
             body_files: self.shared.bodies.files.open(),
+            trial_threads: workers.trials.threads,
+            trial_busy: workers.trials.busy,
+            computing_threads: workers.computing.threads,
+            computing: workers.computing_held,
+            computing_waiting: workers.computing_waiting,
+            calls_parked: workers.parked,
         }
     }
 
@@ -251,8 +261,10 @@ impl Engine {
             }
         }
         let pool_deadline = (deadline - reserve / 4).max(end_min);
-        let pool_left = pool_deadline.saturating_duration_since(clock.instant());
-        let pool_ended = self.shared.pool.shutdown(pool_left);
+        let left = || pool_deadline.saturating_duration_since(clock.instant());
+        // The pool last: calls for which the others have no thread go there.
+        let workers_ended = self.shared.workers.shutdown(left);
+        let pool_ended = self.shared.pool.shutdown(left()) && workers_ended;
         let threads_ended = self.stop(clock, deadline.max(end_min));
         log::report_all();
         // Those that still have a thread of their own have been counted when their sockets were shut down.
@@ -326,7 +338,10 @@ impl Drop for Engine {
     fn drop(&mut self) {
         if self.shared.lifecycle.phase() != Phase::Stopped {
             self.enter(Phase::Aborting);
-            self.shared.pool.shutdown(Duration::from_millis(500));
+            let until = Instant::now() + Duration::from_millis(500);
+            let left = || until.saturating_duration_since(Instant::now());
+            self.shared.workers.shutdown(left);
+            self.shared.pool.shutdown(left());
             // In real time: nobody moves a test's clock any more.
             self.stop(&Clock::System, Instant::now() + Duration::from_secs(1));
         }

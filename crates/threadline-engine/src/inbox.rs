@@ -12,6 +12,9 @@ use parking_lot::Mutex;
 pub(crate) enum Note {
     /// A connection comes back from another thread, with something still to do.
     Returned(u32),
+    /// A connection comes back from another thread that must not run the call of the route with that number: its
+    /// message goes where the route belongs.
+    Offloaded { index: u32, route: u32 },
     /// A connection comes back from another thread, to go on in another protocol.
     Upgrades(u32),
     /// A slot is free again.

@@ -74,7 +74,7 @@ pub use handlers::{Connection, Frames, Invalid, Lines, StreamOptions};
 pub use listener::{Address, BadAddress, ListenError, Listener, TcpKeepAlive, take_inherited};
 pub use model::{Model, UnknownModel};
 pub use protocol::{AfterRefusal, CallError, Phase, Protocol, Refusal, Step, Timeouts, Turn};
-pub use route::{Hint, Route};
+pub use route::{Class, Hint, Route};
 pub use service::MessageService;
 pub use settings::Settings;
 pub use threads::ThreadHook;

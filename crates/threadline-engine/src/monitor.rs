@@ -15,6 +15,8 @@
 //! A monitor that does not sleep at all after a stall, at nice 19, was tried and lost: other programs on
 //! the core then keep it from running for milliseconds.
 //!
+//! **It watches calls off the shards** that run as trials or compute (`workers/watch.rs`), with the same ticks.
+//!
 //! **It sleeps when nothing runs.** A loop thread that wakes from its poll looks whether the monitor
 //! sleeps, once a batch, and rings the [`Bell`].
 
@@ -22,11 +24,11 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::bell::Bell;
 use crate::lease::Snapshot;
 use crate::shard::Shard;
-use crate::shared::Phase;
+use crate::shared::{Phase, Shared};
 use crate::sys::{become_batch, cpu_of, punctual_sleeps};
+use crate::workers::LOOK_EVERY;
 
 /// After this long without any shard running it goes to sleep.
 const REST_AFTER: Duration = Duration::from_millis(100);
@@ -73,18 +75,20 @@ impl Monitor {
         punctual_sleeps();
         while shared.lifecycle.phase() != Phase::Stopped {
             let settings = &shared.settings;
+            shared.workers.watch.look();
             let restless = self.last_stall.is_some_and(|stall| stall.elapsed() < RESTLESS_FOR);
             match self.look_round(restless) {
                 // The spare that was woken runs in this thread's stead, so that the next look is due
                 // when the core is free again: perhaps because the very next call has blocked.
                 Sight::Stall => continue,
                 Sight::Motion => self.last_motion = Instant::now(),
-                Sight::Quiet if self.last_motion.elapsed() > REST_AFTER => self.rest(&shared.bell),
+                Sight::Quiet if self.last_motion.elapsed() > REST_AFTER => self.rest(&shared),
                 Sight::Quiet => {}
             }
             let tick =
                 if restless { settings.monitor_tick_after_stall } else { settings.monitor_tick };
-            thread::park_timeout(tick);
+            let watches = !shared.workers.watch.is_empty();
+            thread::park_timeout(if watches { tick.min(LOOK_EVERY) } else { tick });
         }
     }
 
@@ -111,10 +115,11 @@ impl Monitor {
         sight
     }
 
-    /// Sleeps until a loop thread rings.
-    fn rest(&mut self, bell: &Bell) {
-        let is_quiet = || self.shards.iter().all(|shard| shard.look().is_polling());
-        bell.sleep(LONGEST_SLEEP, is_quiet);
+    /// Sleeps until a loop thread rings, or the thread of a call that is to be watched.
+    fn rest(&mut self, shared: &Shared) {
+        let all_poll = || self.shards.iter().all(|shard| shard.look().is_polling());
+        let is_quiet = || all_poll() && shared.workers.watch.is_empty();
+        shared.bell.sleep(LONGEST_SLEEP, is_quiet);
         self.last_motion = Instant::now();
     }
 }

@@ -57,8 +57,8 @@ pub struct Settings {
     /// fast calls alone keep busy all the time: one thread at 15 gets 3.4 % of that core, at 10 it gets
     /// 10 %, and at 19 it gets 1.4 %.
     pub pool_nice: u8,
-    /// Runs on each thread that may run handlers, before its first one: loop threads, spares, pool threads,
-    /// and under [`Model::ThreadPerConnection`] connections' own threads; once on each thread. For thread
+    /// Runs on each thread that may run handlers, before its first one: loop threads, spares, pool, trial
+    /// and computing threads, and under [`Model::ThreadPerConnection`] connections' own threads; once on each thread. For thread
     /// locals, or to attach the thread to another runtime, an interpreter for example. What waits for the new
     /// thread waits for the hook too: keep it short. Default none.
     pub on_thread_start: ThreadHook,
@@ -66,6 +66,16 @@ pub struct Settings {
     /// it within its deadline. Values that handlers have captured may be dropped later, by the thread that
     /// drains. Default none.
     pub on_thread_stop: ThreadHook,
+    /// Threads for calls of routes that are not classified yet ([`Class`](crate::Class)). Default: as
+    /// `pool_threads_max`. Few run at any time, two for each such route; the rest is for trials that turn out
+    /// to hang, which keep their threads. Without a free one, trials run on pool threads.
+    pub trial_threads_max: usize,
+    /// Calls of [computing](crate::Class::Computing) routes that run at a time; the others wait, parked.
+    /// Default: one for each core this process may use. More would take each other's caches and the memory
+    /// of as many calls, and finish no sooner.
+    pub computing_max: usize,
+    /// Nice value of the threads that run them, 0 to 19. Default 15.
+    pub computing_nice: u8,
     /// How late sleeps and time-outs in handlers on pool threads may end, beyond what they are late anyway.
     /// Default 200 us; the kernel's own is 50 us. Threads that sleep then wake several at a time, which
     /// leaves the shards more of the processor: with a thousand clients in a handler that sleeps, 15 % of
@@ -130,9 +140,10 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Settings {
             model: Model::default(),
-            shards: std::thread::available_parallelism().map_or(1, usize::from),
+            shards: cores,
             connections_max: connections_by_descriptor_limit(),
             connections_isolated: 64,
             connections_per_peer_max: None,
@@ -142,6 +153,9 @@ impl Default for Settings {
             half_closed_wait_max: Some(Duration::from_secs(1)),
             pool_keep_alive: Duration::from_secs(10),
             pool_nice: 15,
+            trial_threads_max: 512,
+            computing_max: cores,
+            computing_nice: 15,
             on_thread_start: ThreadHook::default(),
             on_thread_stop: ThreadHook::default(),
             pool_timer_slack: Duration::from_micros(200),
@@ -181,6 +195,8 @@ impl Settings {
             ("shards", self.shards),
             ("connections_max", self.connections_max),
             ("pool_threads_max", self.pool_threads_max),
+            ("trial_threads_max", self.trial_threads_max),
+            ("computing_max", self.computing_max),
             ("proving_streak", self.proving_streak as usize),
             ("messages_per_turn", self.messages_per_turn as usize),
             ("waiting_bytes_max", self.waiting_bytes_max),
@@ -191,8 +207,9 @@ impl Settings {
         if self.shards > 1024 {
             return Err(format!("shards is {}: at most 1024 make sense", self.shards));
         }
-        if self.pool_nice > 19 {
-            return Err(format!("pool_nice is {}: it goes from 0 to 19", self.pool_nice));
+        let nice = [("pool_nice", self.pool_nice), ("computing_nice", self.computing_nice)];
+        if let Some((name, value)) = nice.into_iter().find(|(_, value)| *value > 19) {
+            return Err(format!("{name} is {value}: it goes from 0 to 19"));
         }
         if self.monitor_tick.is_zero() || self.monitor_tick_after_stall.is_zero() {
             return Err("monitor_tick and monitor_tick_after_stall must be longer than 0".into());
@@ -238,5 +255,9 @@ mod tests {
         assert!(settings.check().is_err_and(|message| message.starts_with("shards is 0")));
         let settings = Settings { pool_nice: 20, ..Settings::default() };
         assert!(settings.check().is_err_and(|message| message.contains("0 to 19")));
+        let settings = Settings { computing_nice: 20, ..Settings::default() };
+        assert!(settings.check().is_err_and(|message| message.starts_with("computing_nice is 20")));
+        let settings = Settings { computing_max: 0, ..Settings::default() };
+        assert!(settings.check().is_err_and(|message| message.starts_with("computing_max is 0")));
     }
 }

@@ -12,7 +12,7 @@ use crate::connection::Session;
 use crate::counters::Counters;
 use crate::log::{Escaped, limited, within};
 use crate::receiving::Receive;
-use crate::route::Route;
+use crate::route::{NO_ROUTE, Route};
 
 /// One look at a connection's input: passed to [`Protocol::step`](crate::Protocol::step).
 #[derive(Debug)]
@@ -83,7 +83,12 @@ pub(crate) enum Entry {
 pub(crate) trait Place: std::fmt::Debug {
     /// Prepares for a call, unless the result is [`Entry::Elsewhere`] or [`Entry::AfterOutput`].
     /// `unsent_len`: the length of the replies to earlier messages that are not sent yet.
-    fn enter(&mut self, route: &Route, unsent_len: usize) -> Entry;
+    fn enter(&mut self, route: &Arc<Route>, unsent_len: usize) -> Entry;
+
+    /// The number of the route whose call must not run here, so that it finds its way.
+    fn refused(&self) -> u32 {
+        NO_ROUTE
+    }
 
     /// The call that was entered has returned or panicked.
     fn leave(&mut self, route: &Route);

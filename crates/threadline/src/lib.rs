@@ -61,9 +61,9 @@ pub use server::{Monitor, Running, Server};
 pub use testing::TestServer;
 
 pub use threadline_engine::{
-    Address, Connection, Counts, Deferred, Frames, Gauges, Hint, Invalid, Lines, MessageService,
-    Model, NotAwaited, Route, SendError, Sender, Session, Settings, SlowReceiver, StreamOptions,
-    TcpKeepAlive, ThreadHook, Timeouts, WhenDrained,
+    Address, Class, Connection, Counts, Deferred, Frames, Gauges, Hint, Invalid, Lines,
+    MessageService, Model, NotAwaited, Route, SendError, Sender, Session, Settings, SlowReceiver,
+    StreamOptions, TcpKeepAlive, ThreadHook, Timeouts, WhenDrained,
 };
 pub use threadline_http as http;
 /// Threads, tasks, queues and synchronisation for the rest of a service, and useful without one:

@@ -46,6 +46,8 @@ pub struct Server {
     settings: Settings,
     /// The number of shards is the caller's choice, and not this machine's.
     shards_chosen: bool,
+    /// So is the number of calls that compute at a time.
+    computing_chosen: bool,
     processes: Option<usize>,
     worker_command: WorkerCommand,
     drain_timeout: Duration,
@@ -71,6 +73,7 @@ impl Server {
             endpoints: Vec::new(),
             settings: Settings::default(),
             shards_chosen: false,
+            computing_chosen: false,
             processes: None,
             worker_command: WorkerCommand::Same,
             drain_timeout: DRAIN_TIMEOUT,
@@ -154,7 +157,7 @@ impl Server {
     }
 
     /// Runs `hook` on each thread that may run handlers, before its first one, once on each thread:
-    /// event loops, spares, pool threads, and connections' own threads under
+    /// event loops, spares, pool, trial and computing threads, and connections' own threads under
     /// [`Model::ThreadPerConnection`]. Not on the threads that log, wait for signals or watch the event
     /// loops, and not in the supervisor of [`Server::processes`]. A second call replaces the hook.
     ///
@@ -290,9 +293,10 @@ impl Server {
     /// let server = Server::new().settings(|settings| settings.connections_max = 10_000);
     /// ```
     pub fn settings(mut self, change: impl FnOnce(&mut Settings)) -> Self {
-        let before = self.settings.shards;
+        let before = (self.settings.shards, self.settings.computing_max);
         change(&mut self.settings);
-        self.shards_chosen |= self.settings.shards != before;
+        self.shards_chosen |= self.settings.shards != before.0;
+        self.computing_chosen |= self.settings.computing_max != before.1;
         self
     }
 
@@ -307,6 +311,7 @@ impl Server {
     /// [`Error`] says what to do about it.
     pub fn start(mut self) -> Result<Running> {
         let shards = self.shard_count(1);
+        self.settings.computing_max = self.computing_count(1);
         let endpoints = self.checked(shards)?;
         let listeners = self.bind(&endpoints, shards)?;
         self.start_on(endpoints.into_iter().zip(listeners).collect(), shards)
@@ -377,6 +382,7 @@ impl Server {
         worker.follow_supervisor()?;
         self.drain_timeout = worker_drain(self.drain_timeout);
         let shards = self.shard_count(count);
+        self.settings.computing_max = self.computing_count(count);
         let endpoints = self.checked(shards)?;
         self.settings.waiting_bytes_max = (self.settings.waiting_bytes_max / count).max(1);
         let (listeners, reports) = worker.listeners()?;
@@ -392,13 +398,14 @@ impl Server {
         running.finish()
     }
 
-    /// Cores are shared between worker processes.
+    /// The number of shards of this process, one of so many.
     fn shard_count(&self, processes: usize) -> usize {
-        if self.shards_chosen {
-            return self.settings.shards;
-        }
-        let cores = thread::available_parallelism().map_or(1, NonZero::get);
-        (cores / processes).max(1)
+        if self.shards_chosen { self.settings.shards } else { share_of_cores(processes) }
+    }
+
+    /// How many calls may compute at a time in this process.
+    fn computing_count(&self, processes: usize) -> usize {
+        if self.computing_chosen { self.settings.computing_max } else { share_of_cores(processes) }
     }
 
     /// The endpoints, if nothing is wrong with one of them or with the settings. The engine checks both
@@ -445,6 +452,12 @@ impl Server {
         let (drain_timeout, drains) = (self.drain_timeout, self.drains);
         Ok(Running { engine, addresses, what, drain_timeout, drains })
     }
+}
+
+/// Cores are shared between worker processes.
+fn share_of_cores(processes: usize) -> usize {
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    (cores / processes).max(1)
 }
 
 /// A service that runs in the background. Dropping it stops it at once; [`Running::drain`] lets

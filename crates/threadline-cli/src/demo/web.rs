@@ -111,6 +111,21 @@ fn status(monitor: &Monitor, started: Instant) -> Response {
         gauges.waiting_bytes, gauges.waiting_bytes_max
     );
     let _ = writeln!(page, "bodies in files      {}", gauges.body_files);
+    let _ = writeln!(
+        page,
+        "trial threads        {}, {} of them busy",
+        gauges.trial_threads, gauges.trial_busy
+    );
+    let _ = writeln!(
+        page,
+        "computing            {} calls, {} waiting for them to end",
+        gauges.computing, gauges.computing_waiting
+    );
+    let _ = writeln!(page, "calls parked         {}\n", gauges.calls_parked);
+    for route in monitor.routes() {
+        // A route's name may be as long as its pattern.
+        let _ = writeln!(page, "{:<20} {}", route.class(), route.name());
+    }
     page.push('\n');
     for (name, count) in counts.iter() {
         let _ = writeln!(page, "{name:<24} {count}");

@@ -20,7 +20,7 @@ use crate::{Counts, Frames, Invalid, Lines};
 struct Here;
 
 impl Place for Here {
-    fn enter(&mut self, _route: &Route, _unsent_len: usize) -> Entry {
+    fn enter(&mut self, _route: &Arc<Route>, _unsent_len: usize) -> Entry {
         Entry::Here
     }
 

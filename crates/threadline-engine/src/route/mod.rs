@@ -1,20 +1,31 @@
-//! Routes and their proving: which user code may run on a shard's own thread.
+//! Routes and their classes: which user code may run on a shard's own thread, and where the rest runs.
 //!
 //! ```text
-//!                  a streak of fast calls on the pool
-//!    Unproven ---------------------------------------> Proven: runs inline
-//!       ^                                                 |
-//!       |   more than a fifth of its calls stall          |
-//!       +---- the next streak must be twice as long ------+
+//!                  a streak of fast calls, in any class
+//!    Unclassified -------------------------------------> Proven: runs inline
+//!      |  |    ^                                           |
+//!      |  |    |  more than a fifth of its calls stall     |
+//!      |  |    +-- the next streak must be twice as long --+
+//!      |  |
+//!      |  +---> Blocking: pool threads ------------------+   a call lasts 10 ms, or some are slow,
+//!      |           |            ^                        |   and the thread has slept
+//!      |           | slow calls | slow calls or a        |
+//!      |           | compute    | long one that sleeps   |
+//!      |           v            |                        |
+//!      +---> Computing: as many at a time as cores <-----+   ... and the thread has computed
 //! ```
+//!
+//! The classes apply under the adaptive model. `Hint::Blocking` and `Hint::Computing` are for good.
 //!
 //! Demotion goes by rate and not by one stall: a handler of which one call in a hundred blocks is
 //! served twice as fast inline, where each stall costs one handoff, as on the pool, where each
 //! call costs a wake-up. The hot path reads one word; all writing happens off it.
 //!
+//! - `standing`: the word with the class, and its transitions
 //! - `trial`: timing one call, and the verdict on it
 //! - `tally`: what a shard has seen of its inline calls
 
+mod standing;
 mod tally;
 #[cfg(all(test, not(loom)))]
 mod tests;
@@ -26,12 +37,14 @@ use std::sync::{Arc, Weak};
 use parking_lot::RwLock;
 
 use crate::log::limited;
+use crate::workers::Gate;
 
+pub use standing::Class;
+use standing::Standing;
 pub(crate) use tally::Tally;
-pub(crate) use trial::Trial;
 use trial::Verdict;
+pub(crate) use trial::{Depth, LONG, Trial, is_computing};
 
-const PROVEN: u32 = 1 << 31;
 /// The streak asked for doubles with each demotion, up to this.
 const STREAK_MAX: u32 = 1 << 14;
 
@@ -40,8 +53,7 @@ const STREAK_MAX: u32 = 1 << 14;
 pub struct Route {
     name: String,
     hint: Hint,
-    /// `PROVEN`, or the length of the current streak of fast calls.
-    standing: AtomicU32,
+    standing: Standing,
     /// How long the streak must become; 0 until the first call learns the setting.
     streak_needed: AtomicU32,
     /// Its number in this process, for a shard's tally. Another route may have it later.
@@ -51,7 +63,13 @@ pub struct Route {
     demotions: AtomicU64,
     stalls: AtomicU64,
     panics: AtomicU64,
+    /// Its calls while it is unclassified: the few that are tried, and those that wait for the outcome.
+    trials: Arc<Gate>,
 }
+
+/// Calls of one unclassified route that are tried at a time: more would only repeat what two can show, and
+/// hold threads if the route blocks.
+const TRIALS_MAX: usize = 2;
 
 /// What is known of a route beforehand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -61,8 +79,12 @@ pub enum Hint {
     Prove,
     /// It never blocks: inline from the first call on. If it stalls all the same it is demoted.
     Inline,
-    /// It may always block: never inline.
+    /// It may always block: never inline, always on the pool.
     Blocking,
+    /// It always keeps a core busy for long (hashing passwords, scaling images), or needs so much memory that
+    /// few calls may run at a time: never inline, at most
+    /// [`Settings::computing_max`](crate::Settings::computing_max) at a time.
+    Computing,
 }
 
 /// Every route of the process by its number: a thread that takes over a shard knows the stalled call
@@ -76,6 +98,9 @@ struct Numbers {
     free: Vec<u32>,
     made: u64,
 }
+
+/// No route has this number.
+pub(crate) const NO_ROUTE: u32 = u32::MAX;
 
 /// The route of that number, if it is still in use.
 pub(crate) fn by_number(number: u32) -> Option<Arc<Route>> {
@@ -108,13 +133,14 @@ impl Route {
         let route = Arc::new(Route {
             name,
             hint,
-            standing: AtomicU32::new(if hint == Hint::Inline { PROVEN } else { 0 }),
+            standing: Standing::new(hint),
             streak_needed: AtomicU32::new(0),
             number,
             serial,
             demotions: AtomicU64::new(0),
             stalls: AtomicU64::new(0),
             panics: AtomicU64::new(0),
+            trials: Gate::new(TRIALS_MAX),
         });
         numbers.routes[number as usize] = Arc::downgrade(&route);
         route
@@ -133,7 +159,14 @@ impl Route {
     /// Whether its calls have been fast: under `Adaptive` they run on their shard's thread at present, and under
     /// every model replies to earlier messages are not sent before them but together with theirs.
     pub fn is_proven(&self) -> bool {
-        self.standing.load(Ordering::Relaxed) & PROVEN != 0
+        self.standing.is_proven()
+    }
+
+    /// What the engine has found out about it so far; what it was told with [`Hint::Blocking`] and
+    /// [`Hint::Computing`]. Under models other than [`Model::Adaptive`](crate::Model::Adaptive) all that matters is
+    /// whether it is proven.
+    pub fn class(&self) -> Class {
+        self.standing.class()
     }
 
     /// How often it has lost its place on the shard's thread.
@@ -159,30 +192,53 @@ impl Route {
         self.panics.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Takes note of a call on the pool.
+    /// The gate for its calls while it is unclassified.
+    pub(crate) fn trials(&self) -> &Arc<Gate> {
+        &self.trials
+    }
+
+    /// Whether the engine may classify it.
+    pub(crate) fn is_open(&self) -> bool {
+        !matches!(self.hint, Hint::Blocking | Hint::Computing)
+    }
+
+    /// Whether its class may change, and few calls have confirmed it so far.
+    pub(crate) fn is_young(&self) -> bool {
+        self.is_open() && self.standing.is_young()
+    }
+
+    /// Takes note of a call that did not run inline.
     fn prove(&self, verdict: Verdict, streak: u32) {
-        if self.hint == Hint::Blocking || self.is_proven() {
+        if !self.is_open() || self.is_proven() {
             return;
         }
-        match verdict {
-            Verdict::Unclear => {}
-            Verdict::Slow => self.standing.store(0, Ordering::Relaxed),
-            Verdict::Fast => {
-                let needed = self.streak_needed.load(Ordering::Relaxed).max(streak);
-                // Threads that finish together may count over each other: a streak is a rule of
-                // thumb, and one call more or less does not matter.
-                let so_far = self.standing.load(Ordering::Relaxed) + 1;
-                let standing = if so_far >= needed { PROVEN } else { so_far };
-                self.standing.store(standing, Ordering::Relaxed);
-            }
+        let needed = self.streak_needed.load(Ordering::Relaxed).max(streak);
+        let is_wanted = matches!(verdict, Verdict::Slow(_)) && self.trials.waiting() > 0;
+        self.entered(self.standing.judge(verdict, needed, is_wanted));
+    }
+
+    /// Puts the route into a class while one of its calls still runs. A proven route stays that.
+    pub(crate) fn classify(&self, class: Class) {
+        if self.is_open() {
+            self.entered(self.standing.classify(class));
         }
     }
 
-    /// Sends the route back to the pool.
+    /// Calls that have waited for the route to be classified look for their way again.
+    fn entered(&self, class: Option<Class>) {
+        if let Some(class) = class {
+            tracing::debug!(route = self.name, %class, "the class of a route has changed");
+            self.trials.clear().for_each(|errand| errand.send_back());
+        }
+    }
+
+    /// Takes the route off the shards: it is tried again.
     fn demote(&self, streak: u32) {
+        if !self.standing.demote() {
+            return;
+        }
         let needed = self.streak_needed.load(Ordering::Relaxed).max(streak);
         self.streak_needed.store((needed * 2).min(STREAK_MAX), Ordering::Relaxed);
-        self.standing.store(0, Ordering::Relaxed);
         self.demotions.fetch_add(1, Ordering::Relaxed);
         limited!(info, route: &self.name, "calls of this route stall: it must prove itself again");
     }

@@ -42,9 +42,7 @@ impl Tally {
         counts.stalls += 1;
         if counts.stalls * 5 > counts.calls + CREDIT {
             (counts.calls, counts.stalls) = (0, 0);
-            if route.is_proven() {
-                route.demote(streak);
-            }
+            route.demote(streak);
         }
     }
 

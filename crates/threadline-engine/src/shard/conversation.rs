@@ -251,6 +251,7 @@ impl Conversation<'_> {
             Eaten::Offload => {
                 // The message is looked at afresh over there.
                 self.between_messages();
+                self.desk.refused = self.place.refused();
                 Some(Pause::Offload)
             }
             Eaten::Upgrade if self.state.upgrade_in_place() => lost.then(|| self.stop_here()),

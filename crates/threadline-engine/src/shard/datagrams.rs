@@ -1,5 +1,5 @@
 //! Datagram services: a burst of datagrams a turn, each answered by its handler. Those that wait too long for a
-//! pool thread are dropped.
+//! thread are dropped.
 
 use std::collections::VecDeque;
 use std::io::ErrorKind;
@@ -9,18 +9,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use threadline_pool::Ticket;
 use tracing::field::display;
 
+use super::errand::{Kind, start};
 use super::key::Key;
-use super::place::{OnPool, OnShard};
+use super::offload::{Urgency, applies};
+use super::place::{OnPool, OnShard, Pass};
+use super::queued::Queue;
 use super::turn::Turned;
 use super::{Core, Desk, Sampler, Shard};
 use crate::lease::Lease;
 use crate::log::limited;
+use crate::route::Route;
 use crate::service::{DatagramService, Service};
 use crate::sys::{Asked, Ticks, receive, reply, ticks_ceil};
 use crate::turn::{Entry, Place, contain};
+use crate::workers::{Admission, Errand, Permit, Waiter};
 
 /// Datagrams taken at one go, so that a flood of them does not keep connections waiting.
 const BURST: usize = 64;
@@ -32,18 +36,18 @@ struct Sender {
     asked: Asked,
 }
 
-/// The datagrams that wait for a pool thread: which ones, and since when.
+/// The datagrams that wait for a thread: which ones, and since when.
 #[derive(Default)]
 pub(super) struct WaitingDatagrams {
     /// The oldest first. A datagram may stay here after its thread has come, until the next one is added.
-    line: VecDeque<(Ticks, Ticket)>,
+    line: VecDeque<(Ticks, Queue)>,
     /// How many of them have no thread yet.
     count: Arc<AtomicUsize>,
     /// The shard looks at them at a time that is set already.
     is_watched: bool,
 }
 
-/// A datagram that waits for a pool thread. Dropped without its thread, it is counted.
+/// A datagram that waits for a thread. Dropped without its thread, it is counted.
 struct Waiting {
     shard: Arc<Shard>,
     service: Arc<DatagramService>,
@@ -56,7 +60,7 @@ struct Waiting {
 }
 
 impl WaitingDatagrams {
-    fn add(&mut self, since: Ticks, place: Ticket) {
+    fn add(&mut self, since: Ticks, place: Queue) {
         // Threads come for them in their order, as good as always: the ones that wait are the last.
         let waiting = self.count.load(Ordering::Relaxed);
         let begun = self.line.len().saturating_sub(waiting);
@@ -65,7 +69,7 @@ impl WaitingDatagrams {
     }
 
     /// Takes out the one that has waited longest, if it came at that time or before.
-    fn take_older(&mut self, came: Ticks) -> Option<Ticket> {
+    fn take_older(&mut self, came: Ticks) -> Option<Queue> {
         let (since, place) = *self.line.front()?;
         if since > came {
             return None;
@@ -76,18 +80,66 @@ impl WaitingDatagrams {
 }
 
 impl Waiting {
-    /// A pool thread's part.
-    fn answer(mut self) {
+    /// The part of a thread off the shards. Returns what is left of the pass. If the class of the route has changed
+    /// meanwhile, the datagram goes to the threads that the new one asks for.
+    fn answer(mut self, pass: Pass) -> Pass {
         if self.is_late() {
-            return;
+            return pass;
+        }
+        let (shard, service) = (Arc::clone(&self.shard), Arc::clone(&self.service));
+        let mut place = OnPool::new(&shard, pass, Sampler::default());
+        if place.enter(&service.route, 0) != Entry::Here {
+            let pass = place.into_pass();
+            self.find_way();
+            return pass;
         }
         self.has_begun = true;
         self.count.fetch_sub(1, Ordering::Relaxed);
-        let Waiting { shard, service, .. } = &self;
-        let mut place = OnPool::new(shard, Sampler::default());
-        place.enter(&service.route, 0);
-        shard.answer(service, &self.socket, &self.datagram, self.from);
+        shard.answer(&service, &self.socket, &self.datagram, self.from);
         place.leave(&service.route);
+        place.into_pass()
+    }
+
+    /// Passes the datagram to a thread that may run its handler. Where too many calls wait it is dropped. Returns
+    /// where it waits.
+    fn find_way(self) -> Option<Queue> {
+        let (shard, route, from) =
+            (Arc::clone(&self.shard), Arc::clone(&self.service.route), self.from);
+        let queue = self.pass_on(&shard, &route);
+        if queue.is_none() {
+            // It has counted itself as dropped.
+            shard.home.counters.refused_overload.increment();
+            let (route, peer) = (route.name(), from.peer);
+            limited!(warn, route: route, "the pool is full: datagrams are dropped", %peer);
+        }
+        queue
+    }
+
+    fn pass_on(self, shard: &Arc<Shard>, route: &Arc<Route>) -> Option<Queue> {
+        let Some(kind) = shard.kind_of(route) else {
+            let job = || drop(self.answer(Pass::Pool));
+            return shard.shared.pool.try_submit(job).ok().map(Queue::Pool);
+        };
+        let gate = shard.gate(kind, route);
+        if let Some(permit) = gate.try_enter() {
+            let errand = Box::new(AtGate { waiting: self, kind, waiter: None });
+            return errand.start(permit).ok().map(|()| Queue::Threads);
+        }
+        let waiter = Some(shard.wait_at_gate(Urgency::Refusable)?);
+        let errand = Box::new(AtGate { waiting: self, kind, waiter });
+        match gate.enter(errand, || applies(kind, route)) {
+            Admission::Waits(position) => {
+                shard.home.counters.calls_parked.increment();
+                Some(Queue::of(kind, route, position))
+            }
+            Admission::Admitted(errand, permit) => {
+                errand.start(permit).ok().map(|()| Queue::Threads)
+            }
+            Admission::Void(errand) => {
+                errand.send_back();
+                Some(Queue::Threads)
+            }
+        }
     }
 
     fn is_late(&self) -> bool {
@@ -110,6 +162,36 @@ impl Drop for Waiting {
             let (route, peer) = (self.service.route.name(), self.from.peer);
             limited!(warn, route: route, "no pool thread has come in time: datagrams are dropped", %peer);
         }
+    }
+}
+
+/// A datagram at a gate.
+struct AtGate {
+    waiting: Waiting,
+    kind: Kind,
+    /// `None` if it has had a place at once.
+    waiter: Option<Waiter>,
+}
+
+impl Errand for AtGate {
+    fn run(self: Box<Self>, permit: Permit) -> Option<Permit> {
+        let AtGate { waiting, kind, waiter } = *self;
+        drop(waiter);
+        waiting.answer(kind.pass(permit)).into_permit()
+    }
+
+    fn start(self: Box<Self>, permit: Permit) -> Result<(), Permit> {
+        let (shard, kind) = (Arc::clone(&self.waiting.shard), self.kind);
+        // Without a thread it is dropped.
+        let started = start(&shard, kind, Urgency::Refusable, self, permit);
+        started.map_err(|(_errand, permit)| permit)
+    }
+
+    fn send_back(self: Box<Self>) {
+        let AtGate { waiting, waiter, .. } = *self;
+        waiting.find_way();
+        // Only now: a drain waits for those that are counted.
+        drop(waiter);
     }
 }
 
@@ -150,7 +232,7 @@ impl Shard {
             lease = place.lease?;
             if !runs_here {
                 let datagram = desk.input[..len].to_vec();
-                self.answer_on_pool(&mut lease, service, socket, datagram, from);
+                self.answer_elsewhere(&mut lease, service, socket, datagram, from);
             }
         }
         Some(lease)
@@ -174,7 +256,7 @@ impl Shard {
         }
     }
 
-    fn answer_on_pool(
+    fn answer_elsewhere(
         self: &Arc<Self>,
         lease: &mut Lease<'_, Core>,
         service: &Arc<DatagramService>,
@@ -196,17 +278,9 @@ impl Shard {
             count,
             has_begun: false,
         };
-        match self.shared.pool.try_submit(|| waiting.answer()) {
-            Ok(place) => {
-                lease.datagrams.add(since, place);
-                self.watch_datagrams(lease);
-            }
-            // It counts itself as dropped.
-            Err(_) => {
-                self.home.counters.refused_overload.increment();
-                let (route, peer) = (service.route.name(), from.peer);
-                limited!(warn, route: route, "the pool is full: datagrams are dropped", %peer);
-            }
+        if let Some(queue) = waiting.find_way() {
+            lease.datagrams.add(since, queue);
+            self.watch_datagrams(lease);
         }
     }
 
@@ -227,7 +301,7 @@ impl Shard {
         let Some(limit) = self.shared.settings.queue_wait_max else { return };
         let came = lease.agenda.now().saturating_sub(ticks_ceil(limit));
         while let Some(place) = lease.datagrams.take_older(came) {
-            self.shared.pool.withdraw(place);
+            place.withdraw(&self.shared);
         }
         lease.datagrams.is_watched = false;
         self.watch_datagrams(lease);

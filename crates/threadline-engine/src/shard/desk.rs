@@ -4,6 +4,7 @@
 
 use super::{Key, Sampler};
 use crate::inbox::Note;
+use crate::route::NO_ROUTE;
 use crate::sys::EventBuffer;
 
 /// Events taken from the kernel at once. More would only make the last of them older.
@@ -31,6 +32,9 @@ pub(super) struct Desk {
     pub(super) fired: Vec<Key>,
     /// Of a pool thread under [`Model::Pool`](crate::Model::Pool): what it has seen of pipelined calls.
     pub(super) sampler: Sampler,
+    /// With `Pause::Offload`: the number of the route whose call must not run on this thread. `NO_ROUTE` if the
+    /// protocol needs another thread before it knows the route.
+    pub(super) refused: u32,
 }
 
 impl Desk {
@@ -54,6 +58,7 @@ impl Desk {
             notes: Vec::new(),
             fired: Vec::new(),
             sampler: Sampler::default(),
+            refused: NO_ROUTE,
         }
     }
 }

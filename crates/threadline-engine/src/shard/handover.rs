@@ -16,7 +16,7 @@ use super::{Desk, Shard};
 use crate::lease::Snapshot;
 use crate::log::limited;
 use crate::model::Model;
-use crate::route::{self, Route};
+use crate::route::{self, NO_ROUTE, Route};
 use crate::spares::Spares;
 use crate::sys::ThreadNumber;
 use crate::threads::Threads;
@@ -36,7 +36,7 @@ pub(crate) struct Takeover {
 pub(super) struct Lending {
     /// A spare is reserved for this shard: it may lend its lease.
     backed: AtomicBool,
-    /// The number of the route whose call the lease is lent to; `u32::MAX` if to none.
+    /// The number of the route whose call the lease is lent to; `NO_ROUTE` if to none.
     calling: AtomicU32,
     /// The thread that holds the lease, or has lent it.
     holder: AtomicU32,
@@ -46,7 +46,7 @@ impl Lending {
     pub(super) fn new() -> Self {
         Lending {
             backed: AtomicBool::new(false),
-            calling: AtomicU32::new(u32::MAX),
+            calling: AtomicU32::new(NO_ROUTE),
             holder: AtomicU32::new(0),
         }
     }
@@ -134,7 +134,7 @@ impl Shard {
 
     /// Publishes which route the lease is about to be lent to, if it is one.
     pub(super) fn calling(&self, route: Option<&Route>) {
-        self.lending.calling.store(route.map_or(u32::MAX, Route::number), Ordering::Relaxed);
+        self.lending.calling.store(route.map_or(NO_ROUTE, Route::number), Ordering::Relaxed);
     }
 
     /// Monitor: the thread that holds the lease, or has lent it.

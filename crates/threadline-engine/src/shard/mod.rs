@@ -25,7 +25,7 @@
 //! - `conversation`, `messages`, `refusal`: one turn: writing what waits, answering what has come
 //! - `receive`, `slow_bodies`: the content of messages that comes in pieces; which end to keep the budget
 //! - `settle`: where the connection goes after it: parked, to the end of the queue, elsewhere
-//! - `offload`: to a pool thread
+//! - `offload`, `errand`: to a thread off the shards; waiting for one at a gate
 //! - `queued`: while it waits for one: how long it may, and taking it back
 //! - `close`: away
 //! - `leave`: connections that linger after their stream handler, or after they were turned away
@@ -46,6 +46,7 @@ mod datagrams;
 mod deadlines;
 mod desk;
 mod drain;
+mod errand;
 mod handover;
 mod hooks;
 mod intake;

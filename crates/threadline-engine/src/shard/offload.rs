@@ -1,20 +1,36 @@
-//! Connections whose message, reply, upgrade, hook or stream needs a thread that may block: the way to the pool.
+//! Connections whose message, reply, upgrade, hook or stream needs a thread that may block: the way to the pool, or
+//! to the threads that the class of their route asks for.
 //!
-//! The lease holder puts the connection in the pool's queue, by its slot's number and the number of this wait. The
-//! job takes the claim when it begins; until then the shard can take it back (`queued.rs`). The queue is
-//! bounded: where it has no room, the claim comes back, and a message is refused.
+//! The lease holder puts the connection in the pool's queue or in the line of a gate, by its slot's number and the
+//! number of this wait. The job takes the claim when it begins; until then the shard can take it back (`queued.rs`).
+//! The queue is bounded, and so is the number of calls that wait at gates: where there is no room, the claim comes
+//! back, and a message is refused.
 
 use std::mem;
 use std::sync::Arc;
 
 use super::conversation::Pause;
 use super::desk::with_pool_desk;
-use super::place::OnPool;
-use super::queued::Work;
+use super::errand::{Kind, Message};
+use super::place::{OnPool, Pass};
+use super::queued::{Queue, Work};
 use super::{Core, Desk, Shard};
 use crate::connection::Claim;
 use crate::lease::Lease;
+use crate::model::Model;
 use crate::protocol::Refusal;
+use crate::route::{Class, Route};
+use crate::shared::Shared;
+use crate::workers::{Admission, Gate, Waiter, run_in_turn};
+
+/// Whether a call may be refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Urgency {
+    /// If too many wait, it is.
+    Refusable,
+    /// It has been accepted before.
+    Essential,
+}
 
 impl Shard {
     /// Gives a connection that needs another thread to the pool. Where that has no room, a message is
@@ -32,13 +48,14 @@ impl Shard {
             Pause::Offload => {
                 // If the shard knows of more to read, it is read there, to the end.
                 let until_dry = claim.unread;
+                let route = lease.waits.way(claim.index, desk.refused);
                 if claim.session.has_answer() {
-                    let claim =
-                        self.pass_to_pool(lease, claim, Work::Answer { until_dry }).err()?;
+                    let work = Work::Answer { until_dry };
+                    let claim = self.pass_call(lease, claim, work, route).err()?;
                     return Some((claim, Pause::Over));
                 }
                 let work = Work::Message { until_dry };
-                let mut claim = self.pass_to_pool(lease, claim, work).err()?;
+                let mut claim = self.pass_call(lease, claim, work, route).err()?;
                 let pause = self.refuse(&mut claim, Refusal::Overloaded, desk);
                 Some((claim, pause))
             }
@@ -61,6 +78,133 @@ impl Shard {
         }
     }
 
+    /// Passes the connection to a thread that may run the call of that route: a message, or the reply of a call
+    /// that was deferred. The claim comes back if too many calls wait; of an essential one, if there is no pool
+    /// any more.
+    fn pass_call<'s>(
+        self: &'s Arc<Self>,
+        lease: &mut Lease<'s, Core>,
+        claim: Claim<'s>,
+        work: Work,
+        route: Option<Arc<Route>>,
+    ) -> Result<(), Claim<'s>> {
+        let mut claim = claim;
+        while let Some((route, kind)) =
+            route.as_ref().and_then(|route| Some((route, self.kind_of(route)?)))
+        {
+            claim = match self.pass_by_gate(lease, claim, work, route, kind) {
+                Passed::Yes => return Ok(()),
+                Passed::Full(claim) => {
+                    self.home.counters.refused_overload.increment();
+                    return Err(claim);
+                }
+                Passed::Void(claim) => claim,
+            };
+        }
+        self.pass_to_pool(lease, claim, work)
+    }
+
+    /// Which threads run calls of that route, if not those of the pool.
+    pub(super) fn kind_of(&self, route: &Route) -> Option<Kind> {
+        if self.model != Model::Adaptive {
+            return None;
+        }
+        match route.class() {
+            Class::Unclassified => Some(Kind::Trial),
+            Class::Computing => Some(Kind::Computing),
+            Class::Proven | Class::Blocking => None,
+        }
+    }
+
+    /// The gate that calls of that route and kind go through.
+    pub(super) fn gate<'r>(&'r self, kind: Kind, route: &'r Route) -> &'r Arc<Gate> {
+        match kind {
+            Kind::Trial => route.trials(),
+            Kind::Computing => &self.shared.workers.cores,
+        }
+    }
+
+    fn pass_by_gate<'s>(
+        self: &'s Arc<Self>,
+        lease: &mut Lease<'s, Core>,
+        claim: Claim<'s>,
+        work: Work,
+        route: &Route,
+        kind: Kind,
+    ) -> Passed<'s> {
+        let (connection, index, urgency) = (claim.connection(), claim.index, work.urgency());
+        if self.is_abandoned(&claim) {
+            self.abandon(lease, claim);
+            return Passed::Yes;
+        }
+        let (shard, gate) = (Arc::clone(self), self.gate(kind, route));
+        let wait = lease.waits.next_wait();
+        let message = |waiter| Message { shard, index, wait, work, kind, waiter };
+        let queue = if let Some(permit) = gate.try_enter() {
+            claim.queue(wait);
+            let errand = Box::new(message(None));
+            if !self.submit_to(kind, urgency, move || run_in_turn(errand, permit)) {
+                return Passed::Full(connection.take_over_claim(index));
+            }
+            Queue::Threads
+        } else {
+            let Some(waiter) = self.wait_at_gate(urgency) else { return Passed::Full(claim) };
+            claim.queue(wait);
+            match gate.enter(Box::new(message(Some(waiter))), || applies(kind, route)) {
+                Admission::Waits(position) => {
+                    self.home.counters.calls_parked.increment();
+                    Queue::of(kind, route, position)
+                }
+                Admission::Admitted(errand, permit) => {
+                    drop(errand.start(permit));
+                    Queue::Threads
+                }
+                Admission::Void(_errand) => {
+                    return Passed::Void(connection.take_over_claim(index));
+                }
+            }
+        };
+        self.begin_wait(lease, connection, index, work, queue);
+        Passed::Yes
+    }
+
+    /// Counts a call that is about to wait at a gate, if it may.
+    pub(super) fn wait_at_gate(&self, urgency: Urgency) -> Option<Waiter> {
+        let len_max = match urgency {
+            Urgency::Refusable => self.shared.settings.pool_queue_max,
+            Urgency::Essential => usize::MAX,
+        };
+        self.shared.workers.wait(&self.shared.pool, len_max)
+    }
+
+    /// Runs a job that has a place at its gate on a thread of that kind. False if no thread can be had.
+    pub(super) fn submit_to<F>(&self, kind: Kind, urgency: Urgency, job: F) -> bool
+    where
+        F: FnOnce() + Send + 'static,
+    {
+        let Shared { workers, pool, .. } = &*self.shared;
+        let submitted = match kind {
+            Kind::Trial => workers.submit_trial(pool, job),
+            Kind::Computing => workers.submit_computing(pool, job),
+        };
+        match (submitted, urgency) {
+            (Ok(()), _) => true,
+            (Err(rejected), Urgency::Essential) => pool.submit_essential(rejected.job).is_ok(),
+            (Err(_), Urgency::Refusable) => false,
+        }
+    }
+
+    /// Whether the peer of a connection that is about to wait is gone. Its event has been before: no other would
+    /// tell.
+    fn is_abandoned(&self, claim: &Claim<'_>) -> bool {
+        claim.connection().has_hung_up() && claim.session.has_failed()
+    }
+
+    fn abandon<'s>(self: &'s Arc<Self>, lease: &mut Lease<'s, Core>, claim: Claim<'s>) {
+        self.home.counters.abandoned_calls.increment();
+        self.end_with_lease(lease, claim);
+    }
+
     /// Puts the connection in the pool's queue for `work`, or ends it if its peer is gone. The claim comes back if
     /// there is no room, or, for the reply of a call that was deferred, if there is no pool any more.
     pub(super) fn pass_to_pool<'s>(
@@ -70,10 +214,8 @@ impl Shard {
         work: Work,
     ) -> Result<(), Claim<'s>> {
         let (connection, index) = (claim.connection(), claim.index);
-        // Its event has been before: no other would tell.
-        if connection.has_hung_up() && claim.session.has_failed() {
-            self.home.counters.abandoned_calls.increment();
-            self.end_with_lease(lease, claim);
+        if self.is_abandoned(&claim) {
+            self.abandon(lease, claim);
             return Ok(());
         }
         let (shard, wait) = (Arc::clone(self), lease.waits.next_wait());
@@ -92,8 +234,8 @@ impl Shard {
             _ => pool.try_submit(job),
         };
         match submitted {
-            Ok(place) => {
-                self.begin_wait(lease, connection, index, work, place);
+            Ok(ticket) => {
+                self.begin_wait(lease, connection, index, work, Queue::Pool(ticket));
                 Ok(())
             }
             Err(_) => {
@@ -109,7 +251,7 @@ impl Shard {
     fn do_work(self: &Arc<Self>, claim: Claim<'_>, work: Work) {
         match work {
             Work::Message { until_dry } | Work::Answer { until_dry } => {
-                self.work_off(claim, until_dry);
+                self.work_off(claim, until_dry, Pass::Pool);
             }
             Work::Upgrade => self.serve_upgrade(claim),
             Work::Open => self.serve_open_hook(claim),
@@ -117,16 +259,41 @@ impl Shard {
         }
     }
 
-    /// Answers the message, and those behind it that are already here.
-    fn work_off(self: &Arc<Self>, mut claim: Claim<'_>, until_dry: bool) {
+    /// Answers the message, and those after it that are already here. Returns the pass, which may have a place at a
+    /// gate to hand on.
+    pub(super) fn work_off(
+        self: &Arc<Self>,
+        mut claim: Claim<'_>,
+        until_dry: bool,
+        pass: Pass,
+    ) -> Pass {
         with_pool_desk(|desk| {
-            let mut place = OnPool::new(self, mem::take(&mut desk.sampler));
+            let of_pool = matches!(pass, Pass::Pool);
+            let mut place = OnPool::new(self, pass, mem::take(&mut desk.sampler));
             let pause = self.converse(&mut claim, desk, &mut place, until_dry);
             desk.sampler = place.take_sampler();
-            let is_as_expected = !place.met_proven && claim.is_between_messages();
+            let belongs_here = of_pool && pause != Pause::Offload;
+            let is_as_expected = belongs_here && !place.met_proven && claim.is_between_messages();
             claim.pooled_in_a_row =
                 if is_as_expected { claim.pooled_in_a_row.saturating_add(1) } else { 0 };
-            self.settle_elsewhere(claim, pause);
-        });
+            self.settle_elsewhere(claim, pause, desk.refused);
+            place.into_pass()
+        })
     }
+}
+
+/// How a connection has fared at a gate.
+enum Passed<'s> {
+    /// It has a thread, or waits for one, or its peer is gone.
+    Yes,
+    /// Too many calls wait.
+    Full(Claim<'s>),
+    /// The class of the route has just changed.
+    Void(Claim<'s>),
+}
+
+/// Whether the gate for calls of that kind still applies to those of the route.
+pub(super) fn applies(kind: Kind, route: &Route) -> bool {
+    // One that has become a blocking one while it waited to compute finds its way to the pool afterwards.
+    kind == Kind::Computing || route.class() == Class::Unclassified
 }

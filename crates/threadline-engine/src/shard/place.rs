@@ -1,15 +1,19 @@
 //! The places where user code runs, and what entering and leaving each costs.
 
+use std::cell::Cell;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::{Core, Sampler, Shard};
 use crate::connection::Connection;
 use crate::lease::{Lease, Loan};
 use crate::model::Model;
-use crate::route::{Hint, Route, Trial};
+use crate::route::{Class, Depth, NO_ROUTE, Route, Trial};
 use crate::settings::Settings;
+use crate::shared::Shared;
 use crate::transport::PART;
 use crate::turn::{Entry, Place, Waiting};
+use crate::workers::{Permit, WatchedCall, Why};
 
 /// The clock of a call that is timed.
 #[derive(Debug)]
@@ -35,8 +39,8 @@ impl Timing {
         if route.is_proven() {
             sampler.count_sample(route);
             Some(Timing::Sample(now()))
-        } else if route.hint() != Hint::Blocking {
-            Some(Timing::Trial(Trial::begin(route)))
+        } else if route.is_open() {
+            Some(Timing::Trial(Trial::begin(route, Depth::Time)))
         } else {
             None
         }
@@ -72,6 +76,7 @@ pub(super) struct OnShard<'s> {
     pub(super) lease: Option<Lease<'s, Core>>,
     loan: Option<Loan<'s, Core>>,
     timing: Option<Timing>,
+    refused: u32,
 }
 
 impl std::fmt::Debug for OnShard<'_> {
@@ -82,7 +87,14 @@ impl std::fmt::Debug for OnShard<'_> {
 
 impl<'s> OnShard<'s> {
     pub(super) fn new(shard: &'s Shard, lease: Lease<'s, Core>) -> Self {
-        OnShard { shard, lease: Some(lease), loan: None, timing: None }
+        OnShard { shard, lease: Some(lease), loan: None, timing: None, refused: NO_ROUTE }
+    }
+
+    /// Notes which call must not run here.
+    #[cold]
+    fn refuse(&mut self, route: &Route) -> Entry {
+        self.refused = route.number();
+        Entry::Elsewhere
     }
 
     /// The end of a call that is timed.
@@ -102,12 +114,12 @@ fn now() -> Instant {
 }
 
 impl Place for OnShard<'_> {
-    fn enter(&mut self, route: &Route, unsent_len: usize) -> Entry {
-        let Some(lease) = self.lease.as_mut() else { return Entry::Elsewhere };
+    fn enter(&mut self, route: &Arc<Route>, unsent_len: usize) -> Entry {
+        let Some(lease) = self.lease.as_mut() else { return self.refuse(route) };
         match self.shard.model {
             Model::Adaptive => {
                 if !route.is_proven() {
-                    return Entry::Elsewhere;
+                    return self.refuse(route);
                 }
                 if !self.shard.is_backed() {
                     self.shard.home.counters.calls_without_spare.increment();
@@ -153,6 +165,10 @@ impl Place for OnShard<'_> {
         }
     }
 
+    fn refused(&self) -> u32 {
+        self.refused
+    }
+
     fn lend(&mut self) {
         if self.shard.model == Model::Adaptive && self.shard.is_backed() {
             self.shard.calling(None);
@@ -190,37 +206,127 @@ impl Place for OnShard<'_> {
     }
 }
 
-/// On a pool thread: calls are timed, so that routes can prove themselves.
+/// What a thread off the shards may run.
+#[derive(Debug)]
+pub(super) enum Pass {
+    /// Calls of blocking routes: it is a thread of the pool.
+    Pool,
+    /// Calls of the unclassified route that the permit is of.
+    Trial(Permit),
+    /// Calls of computing routes.
+    Computing(Permit),
+}
+
+impl Pass {
+    /// The place at a gate that the thread holds.
+    pub(super) fn into_permit(self) -> Option<Permit> {
+        match self {
+            Pass::Pool => None,
+            Pass::Trial(permit) | Pass::Computing(permit) => Some(permit),
+        }
+    }
+}
+
+/// On a thread off the shards: calls are timed, so that routes can be classified.
 #[derive(Debug)]
 pub(super) struct OnPool<'s> {
     shard: &'s Shard,
+    pass: Pass,
     timing: Option<Timing>,
     /// Not used under `Adaptive`, where proven routes are sampled on their shard.
     sampler: Sampler,
+    watched: Option<WatchedCall>,
+    refused: u32,
+    /// Calls of computing routes so far.
+    computed: u32,
     /// A call was of a proven route, and would have been better off on the shard's thread.
     pub(super) met_proven: bool,
 }
 
+/// Of the calls of blocking and computing routes, the first are looked at closely, and then one in so many of
+/// each thread, to find routes that have changed.
+const LOOK_EVERY: u32 = 8;
+
 impl<'s> OnPool<'s> {
     /// `sampler` is the thread's.
-    pub(super) fn new(shard: &'s Shard, sampler: Sampler) -> Self {
-        OnPool { shard, timing: None, sampler, met_proven: false }
+    pub(super) fn new(shard: &'s Shard, pass: Pass, sampler: Sampler) -> Self {
+        let (timing, watched, refused) = (None, None, NO_ROUTE);
+        OnPool { shard, pass, timing, sampler, watched, refused, computed: 0, met_proven: false }
     }
 
     pub(super) fn take_sampler(&mut self) -> Sampler {
         std::mem::take(&mut self.sampler)
     }
+
+    /// What is left of the pass when all is done.
+    pub(super) fn into_pass(self) -> Pass {
+        self.pass
+    }
+
+    /// Whether a call of that class may run on this thread, with this pass.
+    fn may_run(&self, class: Class, route: &Route) -> bool {
+        match (class, &self.pass) {
+            (Class::Proven, _) | (Class::Blocking, Pass::Pool) => true,
+            (Class::Unclassified, Pass::Trial(permit)) => permit.is_of(route.trials()),
+            // One after the other of one connection only while no other call waits for the place.
+            (Class::Computing, Pass::Computing(permit)) => {
+                self.computed == 0 || !permit.is_wanted()
+            }
+            _ => false,
+        }
+    }
+
+    /// Begins to time a call, and to watch it if it may show its class before it ends.
+    fn begin(&mut self, class: Class, route: &Arc<Route>) {
+        let mut depth = Depth::Time;
+        match (class, &self.pass) {
+            (Class::Unclassified, _) => {
+                self.shard.home.counters.calls_tried.increment();
+                depth = Depth::Usage;
+                self.watch(route, Why::Trial);
+            }
+            (Class::Computing, Pass::Computing(permit)) if route.is_open() => {
+                let release = permit.release();
+                self.watch(route, Why::Computing(release));
+            }
+            _ => {}
+        }
+        self.computed += u32::from(class == Class::Computing);
+        let changes = matches!(class, Class::Blocking | Class::Computing) && route.is_open();
+        if changes && (route.is_young() || is_looked_at()) {
+            depth = Depth::Usage;
+        }
+        self.met_proven |= class == Class::Proven;
+        self.timing = Some(Timing::Trial(Trial::begin(route, depth)));
+    }
+
+    fn watch(&mut self, route: &Arc<Route>, why: Why) {
+        let Shared { workers, bell, .. } = &*self.shard.shared;
+        self.watched = Some(workers.watch.begin(route, why, bell));
+    }
+}
+
+/// Whether this thread looks closely at its next call.
+fn is_looked_at() -> bool {
+    thread_local!(static CALLS: Cell<u32> = const { Cell::new(0) });
+    let calls = CALLS.get().wrapping_add(1);
+    CALLS.set(calls);
+    calls.is_multiple_of(LOOK_EVERY)
 }
 
 impl Place for OnPool<'_> {
-    fn enter(&mut self, route: &Route, unsent_len: usize) -> Entry {
+    fn enter(&mut self, route: &Arc<Route>, unsent_len: usize) -> Entry {
+        let class = route.class();
+        if self.shard.model == Model::Adaptive && !self.may_run(class, route) {
+            self.refused = route.number();
+            return Entry::Elsewhere;
+        }
         if must_send_first(route, unsent_len) {
             return Entry::AfterOutput;
         }
         self.shard.home.counters.calls_pooled.increment();
         if self.shard.model == Model::Adaptive {
-            self.met_proven |= route.is_proven();
-            self.timing = Some(Timing::Trial(Trial::begin(route)));
+            self.begin(class, route);
         } else if Timing::is_wanted(route, unsent_len, &mut self.sampler) {
             self.timing = Timing::begin(route, &mut self.sampler);
         }
@@ -228,9 +334,21 @@ impl Place for OnPool<'_> {
     }
 
     fn leave(&mut self, route: &Route) {
+        if let Some(call) = self.watched.take() {
+            self.shard.shared.workers.watch.end(&call);
+        }
         if let Some(timing) = self.timing.take() {
             timing.end(route, &mut self.sampler, &self.shard.shared.settings);
         }
+    }
+
+    /// A source may block, as calls of blocking routes do.
+    fn fill_max(&self) -> usize {
+        if matches!(self.pass, Pass::Pool) { usize::MAX } else { 0 }
+    }
+
+    fn refused(&self) -> u32 {
+        self.refused
     }
 }
 
@@ -239,7 +357,7 @@ impl Place for OnPool<'_> {
 pub(super) struct OnWriter;
 
 impl Place for OnWriter {
-    fn enter(&mut self, _route: &Route, _unsent_len: usize) -> Entry {
+    fn enter(&mut self, _route: &Arc<Route>, _unsent_len: usize) -> Entry {
         Entry::Elsewhere
     }
 
@@ -271,7 +389,7 @@ impl<'s> OnOwnThread<'s> {
 }
 
 impl Place for OnOwnThread<'_> {
-    fn enter(&mut self, route: &Route, unsent_len: usize) -> Entry {
+    fn enter(&mut self, route: &Arc<Route>, unsent_len: usize) -> Entry {
         if !self.connection.rest.end() {
             return Entry::Elsewhere;
         }

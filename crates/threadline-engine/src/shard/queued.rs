@@ -1,10 +1,11 @@
-//! Connections that wait for a pool thread: what for, how long they may, and how the shard takes them back.
+//! Connections that wait for a thread: what for, how long they may, and how the shard takes them back.
 //!
 //! Only the lease holder puts a connection in a queue, so that it alone keeps the books. A thread that begins with
 //! one does not report that: the ownership word says whether the connection still waits, and names the wait
 //! (`connection/ownership.rs`). As a rule a wait costs no timer: the entry that a connection has in the wheel anyway
 //! is moved only if it is later than the wait may end.
 
+use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -12,15 +13,55 @@ use std::time::Duration;
 use threadline_pool::Ticket;
 
 use super::close::tell_closed;
+use super::errand::Kind;
 use super::key::Key;
+use super::offload::Urgency;
 use super::{Core, Shard};
 use crate::connection::{Connection, Wait};
 use crate::lease::Lease;
 use crate::log::limited;
+use crate::route::{self, NO_ROUTE, Route};
 use crate::settings::Settings;
+use crate::shared::Shared;
 use crate::sys::{Readiness, Ticks, ticks_ceil};
+use crate::workers::Position;
 
-/// What a connection waits for a pool thread for.
+/// Where a call waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Queue {
+    /// In the pool's queue.
+    Pool(Ticket),
+    /// In the line for trials of the route with that number.
+    Trials(u32, Position),
+    /// In the line of calls that compute.
+    Computing(Position),
+    /// It has a place, and a thread is on its way.
+    Threads,
+}
+
+impl Queue {
+    /// The line of the gate for calls of that kind and route.
+    pub(super) fn of(kind: Kind, route: &Route, position: Position) -> Self {
+        match kind {
+            Kind::Trial => Queue::Trials(route.number(), position),
+            Kind::Computing => Queue::Computing(position),
+        }
+    }
+
+    /// Frees the call's place. What is taken out of a gate is dropped.
+    pub(super) fn withdraw(self, shared: &Shared) {
+        match self {
+            Queue::Pool(ticket) => shared.pool.withdraw(ticket),
+            Queue::Trials(route, position) => {
+                drop(route::by_number(route).map(|route| route.trials().withdraw(position)));
+            }
+            Queue::Computing(position) => drop(shared.workers.cores.withdraw(position)),
+            Queue::Threads => {}
+        }
+    }
+}
+
+/// What a connection waits for a thread for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Work {
     /// Its next message, whether or not that has been read. With `until_dry` it is read to the end.
@@ -50,13 +91,14 @@ const SPARE_SLOTS: usize = 256;
 #[derive(Debug, Clone, Copy)]
 struct Entered {
     work: Work,
-    /// Its place in the pool's queue.
-    place: Ticket,
+    queue: Queue,
     since: Ticks,
     /// When the peer was found to send no more: the beginning of the wait if it was known then.
     hung_up: Option<Ticks>,
     /// It has been taken back: its message is refused if it belongs on a thread still.
     is_overdue: bool,
+    /// The number of the route whose call the thread must not run, so that the message finds its way.
+    way: u32,
 }
 
 /// What a look at a connection that waits has found.
@@ -86,6 +128,11 @@ impl Work {
     fn is_accepted(self) -> bool {
         matches!(self, Work::Answer { .. } | Work::Upgrade)
     }
+
+    /// Whether it may be refused when too many calls wait.
+    pub(super) fn urgency(self) -> Urgency {
+        if self.is_accepted() { Urgency::Essential } else { Urgency::Refusable }
+    }
 }
 
 impl Waits {
@@ -98,7 +145,22 @@ impl Waits {
     /// Whether the connection has been taken back and its message is to be refused. Asked in its next turn.
     pub(super) fn take_overdue(&mut self, index: u32) -> bool {
         let entered = self.by_slot.get_mut(index as usize).and_then(Option::as_mut);
-        entered.is_some_and(|entered| std::mem::take(&mut entered.is_overdue))
+        entered.is_some_and(|entered| mem::take(&mut entered.is_overdue))
+    }
+
+    /// The connection has come back from a thread that must not run the call of that route.
+    pub(super) fn set_way(&mut self, index: u32, route: u32) {
+        if let Some(Some(entered)) = self.by_slot.get_mut(index as usize) {
+            entered.way = route;
+        }
+    }
+
+    /// The route of a message that belongs on another thread: the one with the number `refused`, or if the protocol
+    /// needs another thread before it knows the route, the one that the message has come back with.
+    pub(super) fn way(&mut self, index: u32, refused: u32) -> Option<Arc<Route>> {
+        let entered = self.by_slot.get_mut(index as usize).and_then(Option::as_mut);
+        let way = entered.map_or(NO_ROUTE, |entered| mem::replace(&mut entered.way, NO_ROUTE));
+        route::by_number(if refused == NO_ROUTE { way } else { refused })
     }
 
     fn set(&mut self, index: u32, entered: Entered) {
@@ -134,18 +196,18 @@ impl Entered {
 }
 
 impl Shard {
-    /// A connection has been put in the pool's queue: looks at it when its wait may be over.
+    /// A connection has begun to wait: looks at it when its wait may be over.
     pub(super) fn begin_wait<'s>(
         self: &'s Arc<Self>,
         lease: &mut Lease<'s, Core>,
         connection: &'s Connection,
         index: u32,
         work: Work,
-        place: Ticket,
+        queue: Queue,
     ) {
         let since = lease.agenda.now();
         let hung_up = connection.has_hung_up().then_some(since);
-        let entered = Entered { work, place, since, hung_up, is_overdue: false };
+        let entered = Entered { work, queue, since, hung_up, is_overdue: false, way: NO_ROUTE };
         self.watch_wait(lease, connection, index, entered);
     }
 
@@ -214,7 +276,7 @@ impl Shard {
     ) -> Look {
         let Some(entered) = lease.waits.get(index) else { return Look::Unbounded };
         let Some(mut claim) = connection.take_back(index, wait) else { return Look::Unbounded };
-        self.shared.pool.withdraw(entered.place);
+        entered.queue.withdraw(&self.shared);
         // Threads are short: its next message is read before it waits for one.
         claim.pooled_in_a_row = 0;
         let counter = match why {

@@ -12,7 +12,7 @@ use tracing::field::display;
 
 use super::conversation::{Conversation, Eaten, Pause};
 use super::desk::with_pool_desk;
-use super::place::{OnPool, OnWriter};
+use super::place::{OnPool, OnWriter, Pass};
 use super::{Desk, Shard};
 use crate::connection::Claim;
 use crate::log::limited;
@@ -365,12 +365,12 @@ impl Shard {
             let pause = if self.model == Model::EventLoop {
                 self.converse(&mut claim, desk, &mut OnWriter, until_dry)
             } else {
-                let mut place = OnPool::new(self, mem::take(&mut desk.sampler));
+                let mut place = OnPool::new(self, Pass::Pool, mem::take(&mut desk.sampler));
                 let pause = self.converse(&mut claim, desk, &mut place, until_dry);
                 desk.sampler = place.take_sampler();
                 pause
             };
-            self.settle_elsewhere(claim, pause);
+            self.settle_elsewhere(claim, pause, desk.refused);
         });
     }
 }

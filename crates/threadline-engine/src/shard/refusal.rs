@@ -8,7 +8,7 @@ use std::mem;
 use tracing::field::display;
 
 use super::conversation::{Conversation, Pause};
-use super::place::OnPool;
+use super::place::{OnPool, Pass};
 use super::{Desk, Sampler, Shard};
 use crate::connection::State;
 use crate::log::{Bytes, limited};
@@ -23,7 +23,7 @@ const SHOWN_MAX: usize = 64;
 impl Shard {
     /// Turns the connection's message away, without a place to run user code.
     pub(super) fn refuse(&self, state: &mut State, why: Refusal, desk: &mut Desk) -> Pause {
-        let place = &mut OnPool::new(self, Sampler::default());
+        let place = &mut OnPool::new(self, Pass::Pool, Sampler::default());
         Conversation::new(self, state, desk, place, 0).refuse(why)
     }
 

@@ -163,6 +163,10 @@ impl Shard {
                 // Served in the loop's own time, not in the middle of the mail.
                 Note::Returned(index) => lease.batch.push_returned(index),
                 Note::Upgrades(index) => self.start_upgrade(lease, index, desk),
+                Note::Offloaded { index, route } => {
+                    lease.waits.set_way(index, route);
+                    lease.batch.push_returned(index);
+                }
                 Note::Freed(index) => self.free_slot(lease, index),
                 Note::OutputWaits(key) => self.watch_output(lease, key),
                 Note::Answered(key) => self.note_answer(lease, key),

@@ -39,8 +39,14 @@ impl Shard {
         }
     }
 
-    /// On a thread without the shard: the connection goes back by one compare-and-swap where it can.
-    pub(super) fn settle_elsewhere<'s>(self: &'s Arc<Self>, claim: Claim<'s>, pause: Pause) {
+    /// On a thread without the shard: the connection goes back by one compare-and-swap where it can. `refused` is the
+    /// number of the route that is offloaded.
+    pub(super) fn settle_elsewhere<'s>(
+        self: &'s Arc<Self>,
+        claim: Claim<'s>,
+        pause: Pause,
+        refused: u32,
+    ) {
         match pause {
             Pause::Parked if is_plainly_idle(&claim) => {
                 let now = self.home.clock.ticks();
@@ -60,8 +66,11 @@ impl Shard {
             }
             // A deadline is to be set, or the connection to be put in the pool's queue, and only the lease holder
             // can. It finds the message again.
-            Pause::Parked | Pause::Yield | Pause::Offload | Pause::Fill => {
+            Pause::Parked | Pause::Yield | Pause::Fill => {
                 self.tell(Note::Returned(claim.pass_on()));
+            }
+            Pause::Offload => {
+                self.tell(Note::Offloaded { index: claim.pass_on(), route: refused });
             }
             Pause::Upgrade => self.tell(Note::Upgrades(claim.pass_on())),
             Pause::Write => {

@@ -161,7 +161,7 @@ impl Shard {
                 Some(lease)
             }
             None => {
-                self.settle_elsewhere(claim, pause);
+                self.settle_elsewhere(claim, pause, desk.refused);
                 None
             }
         }

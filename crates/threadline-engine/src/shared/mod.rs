@@ -26,6 +26,7 @@ use crate::service::Service;
 use crate::settings::Settings;
 use crate::shard::Nothing;
 use crate::threads::Threads;
+use crate::workers::Workers;
 
 pub(crate) use blocked::Blockable;
 use blocked::Blocked;
@@ -41,6 +42,7 @@ pub(crate) struct Shared {
     /// By listener number.
     pub(crate) services: Vec<Service>,
     pub(crate) pool: ThreadPool,
+    pub(crate) workers: Workers,
     pub(crate) threads: Arc<Threads>,
     pub(crate) bell: Bell,
     pub(crate) lifecycle: Lifecycle,
@@ -65,6 +67,7 @@ impl Shared {
         settings: Settings,
         services: Vec<Service>,
         pool: ThreadPool,
+        workers: Workers,
         threads: Arc<Threads>,
     ) -> Self {
         let waiting = Arc::new(WaitingBytes::new(settings.waiting_bytes_max));
@@ -81,6 +84,7 @@ impl Shared {
             settings,
             services,
             pool,
+            workers,
             threads,
             bell: Bell::default(),
             lifecycle: Lifecycle::new(),

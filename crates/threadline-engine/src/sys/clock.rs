@@ -5,6 +5,7 @@
 
 #![allow(unsafe_code)] // getrusage(2) and other threads' clocks: our dependencies wrap neither
 
+use std::fs;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -174,27 +175,104 @@ pub(crate) fn cpu_of(thread: ThreadNumber) -> Option<u64> {
 pub(crate) struct ThreadUsage {
     cpu: Duration,
     voluntary_switches: i64,
+    /// How long it has waited for a core, if that was asked for and the kernel tells.
+    waited: Option<Duration>,
+    with_waits: bool,
 }
 
 impl ThreadUsage {
+    /// About 0.5 us.
     pub(crate) fn now() -> Self {
         // SAFETY: all-zero bytes are a valid `rusage`, which holds nothing but integers.
         let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
         // SAFETY: `usage` outlives the call, and RUSAGE_THREAD (Linux 2.6.26) is always accepted.
         unsafe { libc::getrusage(libc::RUSAGE_THREAD, &raw mut usage) };
-        let cpu = nanos(clock_gettime(ClockId::ThreadCPUTime));
-        ThreadUsage { cpu: Duration::from_nanos(cpu), voluntary_switches: usage.ru_nvcsw }
+        let cpu = Duration::from_nanos(nanos(clock_gettime(ClockId::ThreadCPUTime)));
+        let voluntary_switches = usage.ru_nvcsw;
+        ThreadUsage { cpu, voluntary_switches, waited: None, with_waits: false }
     }
 
-    /// Whether the thread has gone to sleep of its own accord since `self`.
-    pub(crate) fn blocked_until(&self, later: &ThreadUsage) -> bool {
-        later.voluntary_switches > self.voluntary_switches
+    /// Likewise, with the time that the thread has waited for a core: opens a file of /proc, some 4 us.
+    pub(crate) fn with_waits() -> Self {
+        let waited = waited_for_core("thread-self");
+        ThreadUsage { waited, with_waits: true, ..ThreadUsage::now() }
+    }
+
+    /// What it has used by now, looked at as closely as `self` was.
+    pub(crate) fn again(&self) -> Self {
+        if self.with_waits { ThreadUsage::with_waits() } else { ThreadUsage::now() }
     }
 
     /// CPU time used between `self` and `later`.
     pub(crate) fn cpu_until(&self, later: &ThreadUsage) -> Duration {
         later.cpu.saturating_sub(self.cpu)
     }
+
+    /// How long the thread has slept or waited in between, of `elapsed` in all. Where the kernel does not tell
+    /// how long it has waited for a core: not at all if it has not gone to sleep, else all the time in which it
+    /// did not run.
+    pub(crate) fn idle_until(&self, later: &ThreadUsage, elapsed: Duration) -> Duration {
+        let not_running = elapsed.saturating_sub(self.cpu_until(later));
+        match (self.waited, later.waited) {
+            (Some(before), Some(after)) => not_running.saturating_sub(after.saturating_sub(before)),
+            _ if later.voluntary_switches > self.voluntary_switches => not_running,
+            _ => Duration::ZERO,
+        }
+    }
+}
+
+/// What another thread of this process has used so far.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OtherUsage {
+    cpu: Duration,
+    /// As far as the waits are over. Zero where the kernel does not tell.
+    waited: Duration,
+    voluntary_switches: Option<u64>,
+    /// It runs, or waits for a core at this moment.
+    pub(crate) is_runnable: bool,
+}
+
+impl OtherUsage {
+    /// `None` if there is no such thread. Reads two files of /proc, some 10 us.
+    pub(crate) fn of(thread: ThreadNumber) -> Option<Self> {
+        let cpu = Duration::from_nanos(cpu_of(thread)?);
+        let thread = format!("self/task/{}", thread.raw());
+        let waited = waited_for_core(&thread).unwrap_or_default();
+        // proc_pid_status(5). A name with a line feed in it is escaped.
+        let status = fs::read_to_string(format!("/proc/{thread}/status")).unwrap_or_default();
+        let field = |name| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+        let is_runnable = field("State:").is_some_and(|state| state.starts_with('R'));
+        let voluntary_switches =
+            field("voluntary_ctxt_switches:").and_then(|count| count.parse().ok());
+        Some(OtherUsage { cpu, waited, voluntary_switches, is_runnable })
+    }
+
+    /// CPU time used between `self` and `later`.
+    pub(crate) fn cpu_until(&self, later: &OtherUsage) -> Duration {
+        later.cpu.saturating_sub(self.cpu)
+    }
+
+    /// How long the thread has slept or waited in between, of `elapsed` in all. If it is runnable and has gone to
+    /// sleep before, its present wait for a core is included, since the kernel counts a wait at its end.
+    pub(crate) fn idle_until(&self, later: &OtherUsage, elapsed: Duration) -> Duration {
+        let has_slept = match (self.voluntary_switches, later.voluntary_switches) {
+            (Some(before), Some(after)) => after > before,
+            _ => true,
+        };
+        if later.is_runnable && !has_slept {
+            return Duration::ZERO;
+        }
+        let waited = later.waited.saturating_sub(self.waited);
+        elapsed.saturating_sub(self.cpu_until(later) + waited)
+    }
+}
+
+/// How long a thread was runnable without a core: the second number of its `schedstat` (sched-stats.rst of the
+/// kernel's documentation). `None` on a kernel without it, or without /proc.
+fn waited_for_core(thread: &str) -> Option<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{thread}/schedstat")).ok()?;
+    let waited = stat.split_ascii_whitespace().nth(1)?.parse().ok()?;
+    Some(Duration::from_nanos(waited))
 }
 
 #[cfg(test)]
@@ -248,8 +326,53 @@ mod tests {
         let before = ThreadUsage::now();
         std::thread::sleep(slept);
         let after = ThreadUsage::now();
-        assert!(before.blocked_until(&after));
+        let elapsed = began.elapsed();
+        assert!(before.idle_until(&after, elapsed) >= slept);
         // However busy the machine: the time asleep is no CPU time.
-        assert!(before.cpu_until(&after) + slept <= began.elapsed());
+        assert!(before.cpu_until(&after) + slept <= elapsed);
+    }
+
+    #[test]
+    fn a_thread_that_computes_is_not_idle_however_busy_the_machine_is() {
+        let (began, before) = (std::time::Instant::now(), ThreadUsage::with_waits());
+        let own = ThreadNumber::current();
+        let other = OtherUsage::of(own).expect("this one");
+        let ran = Duration::from_millis(20);
+        while before.cpu_until(&ThreadUsage::now()) < ran {
+            std::hint::spin_loop();
+        }
+        let (after, elapsed) = (before.again(), began.elapsed());
+        // Reading the two files may sleep in the kernel, but not for long.
+        let idle = before.idle_until(&after, elapsed);
+        assert!(idle < ran / 4, "idle for {idle:?} of {elapsed:?}");
+        let later = OtherUsage::of(own).expect("this one");
+        assert!(later.is_runnable && other.cpu_until(&later) >= ran / 2);
+        let idle = other.idle_until(&later, began.elapsed());
+        assert!(idle < ran / 4, "idle for {idle:?} as others see it");
+    }
+
+    #[test]
+    fn a_thread_that_waits_is_seen_to_be_idle_by_others() {
+        let (tell, told) = std::sync::mpsc::channel();
+        let (go, wait) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::Builder::new().name("a) R (name".into()).spawn(move || {
+            tell.send(ThreadNumber::current()).expect("the test listens");
+            let _ = wait.recv();
+        });
+        let number = told.recv().expect("a number");
+        let usage = || OtherUsage::of(number).expect("it lives");
+        // At last: it may be on its way to sleep.
+        let until = std::time::Instant::now() + Duration::from_secs(20);
+        while usage().is_runnable {
+            assert!(std::time::Instant::now() < until, "it does not go to sleep");
+        }
+        let (began, before) = (std::time::Instant::now(), usage());
+        while before.idle_until(&usage(), began.elapsed()) < Duration::from_millis(5) {
+            assert!(std::time::Instant::now() < until, "it is not seen to be idle");
+        }
+        drop(go);
+        thread.expect("a thread").join().expect("it ends");
+        // The kernel numbers threads up to 4 194 304 (proc_sys_kernel(5), pid_max).
+        assert!(OtherUsage::of(ThreadNumber::from_raw(5_000_000)).is_none());
     }
 }

@@ -30,8 +30,8 @@ pub(crate) use alarm::Alarm;
 #[cfg(feature = "testing")]
 pub(crate) use alarm::ring;
 pub(crate) use clock::{
-    Clock, Resting, ThreadNumber, ThreadUsage, Ticks, cpu_of, spent_since, ticks_ceil, ticks_long,
-    ticks_to_pass,
+    Clock, OtherUsage, Resting, ThreadNumber, ThreadUsage, Ticks, cpu_of, spent_since, ticks_ceil,
+    ticks_long, ticks_to_pass,
 };
 pub(crate) use datagram::{Asked, Bound, is_empty, receive, reply, report_asked_address};
 pub(crate) use epoll::{Epoll, Event, EventBuffer, Interest, Readiness};

@@ -3,6 +3,8 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use threadline_pool::Stats;
+
 use super::{Clock, PATIENCE};
 use crate::engine::Engine;
 use crate::model::Model;
@@ -21,14 +23,18 @@ impl Engine {
     /// If the engine does not use a test's [`Clock`], or is still busy after 10 s.
     pub fn settle(&self) {
         self.settle_with(|engine, clock| {
-            let (pool, lifecycle) = (engine.shared.pool.stats(), &engine.shared.lifecycle);
+            let lifecycle = &engine.shared.lifecycle;
+            let (pool, workers) = (engine.shared.pool.stats(), engine.shared.workers.census());
+            let pools = [pool, workers.trials, workers.computing];
+            let is_empty = |pool: &Stats| pool.queue_len == 0;
+            let busy: usize = pools.iter().map(|pool| pool.busy).sum();
             let own_threads = match engine.shared.settings.model {
                 Model::ThreadPerConnection => {
                     lifecycle.connections().saturating_sub(lifecycle.leftovers())
                 }
                 _ => 0,
             };
-            pool.queue_len == 0 && clock.resting() >= pool.busy + own_threads
+            pools.iter().all(is_empty) && clock.resting() >= busy + own_threads
         });
     }
 

@@ -15,6 +15,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::mem;
+use std::panic::RefUnwindSafe;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -37,6 +38,10 @@ pub(crate) struct Gate {
     places: usize,
     line: Mutex<Line>,
 }
+
+/// No foreign code runs under the lock, so that a panic leaves no line half changed: routes, which have a gate,
+/// may be used across `catch_unwind`.
+impl RefUnwindSafe for Gate {}
 
 #[derive(Default)]
 struct Line {
@@ -66,7 +71,7 @@ pub(crate) struct Release {
 }
 
 /// What has become of an errand at the gate.
-pub(crate) enum Entry {
+pub(crate) enum Admission {
     /// It has a place: the caller starts it.
     Admitted(Box<dyn Errand>, Permit),
     /// It waits.
@@ -100,20 +105,20 @@ impl Gate {
         self: &Arc<Self>,
         errand: Box<dyn Errand>,
         applies: impl FnOnce() -> bool,
-    ) -> Entry {
+    ) -> Admission {
         let mut line = self.line.lock();
         if !applies() {
             drop(line);
-            return Entry::Void(errand);
+            return Admission::Void(errand);
         }
         if line.held.len() < self.places {
             let number = line.take_place();
             drop(line);
-            return Entry::Admitted(errand, self.permit(number));
+            return Admission::Admitted(errand, self.permit(number));
         }
         let number = line.number();
         line.waiting.insert(number, errand);
-        Entry::Waits(Position(number))
+        Admission::Waits(Position(number))
     }
 
     /// Takes an errand out of the line, wherever in it it is. `None` if it does not wait any more.
@@ -182,6 +187,11 @@ impl Permit {
     /// Whether it is a permit of that gate.
     pub(crate) fn is_of(&self, gate: &Arc<Gate>) -> bool {
         Arc::ptr_eq(&self.gate, gate)
+    }
+
+    /// Whether an errand waits for a place.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.gate.waiting() > 0
     }
 
     /// Lets another thread free the place.
@@ -283,7 +293,7 @@ mod tests {
         }
     }
 
-    fn enter(gate: &Arc<Gate>, number: u32, log: &Arc<Log>) -> Entry {
+    fn enter(gate: &Arc<Gate>, number: u32, log: &Arc<Log>) -> Admission {
         gate.enter(Box::new(Numbered(number, Arc::clone(log))), || true)
     }
 
@@ -292,8 +302,8 @@ mod tests {
         let (gate, log) = (Gate::new(1), Arc::<Log>::default());
         let permit = gate.try_enter().expect("a free place");
         let positions = [0, 1, 2].map(|number| match enter(&gate, number, &log) {
-            Entry::Waits(position) => position,
-            Entry::Admitted(..) | Entry::Void(_) => panic!("the place is taken"),
+            Admission::Waits(position) => position,
+            Admission::Admitted(..) | Admission::Void(_) => panic!("the place is taken"),
         });
         assert_eq!((gate.held(), gate.waiting()), (1, 3));
         (gate, permit, positions, log)
@@ -380,8 +390,10 @@ mod tests {
         assert_eq!(gate.held(), 1, "the late permit frees no other");
         let errand = Box::new(Numbered(3, Arc::clone(&log)));
         match gate.enter(errand, || false) {
-            Entry::Void(errand) => errand.send_back(),
-            Entry::Admitted(..) | Entry::Waits(_) => panic!("the gate does not apply to it"),
+            Admission::Void(errand) => errand.send_back(),
+            Admission::Admitted(..) | Admission::Waits(_) => {
+                panic!("the gate does not apply to it")
+            }
         }
         assert_eq!((gate.waiting(), log.sent_back.lock().pop()), (0, Some(3)));
     }
@@ -422,7 +434,7 @@ mod tests {
                 scope.spawn(|| {
                     for _ in 0..500 {
                         let errand = Box::new(Counting(Arc::clone(&counts)));
-                        if let Entry::Admitted(errand, permit) = gate.enter(errand, || true) {
+                        if let Admission::Admitted(errand, permit) = gate.enter(errand, || true) {
                             run_in_turn(errand, permit);
                         }
                     }

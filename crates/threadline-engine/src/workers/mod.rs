@@ -1,6 +1,158 @@
-//! Threads that run calls off the shards, and what calls wait for.
+//! Threads that run calls off the shards, beside the pool, and what calls wait for.
+//!
+//! Under the adaptive model a call goes by the class of its route: one of a blocking route to the pool, one of
+//! an unclassified route to a trial thread, one of a computing route to a computing thread. So an unknown
+//! route never waits for those that are known to block, and all cores together compute as fast as they can,
+//! with the memory of as many calls as there are cores. Shards decide the way (`shard/offload.rs`).
 //!
 //! - `gate`: at most so many calls of one kind at a time; the others wait in line, parked
+//! - `watch`: calls that run as trials or compute, as the monitor sees them
 
-#[cfg_attr(not(test), expect(dead_code, reason = "no kind of call has a bound yet"))]
 mod gate;
+mod watch;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use threadline_pool::{Builder, Rejected, Stats, ThreadPool};
+
+use crate::settings::Settings;
+use crate::threads::Threads;
+
+pub(crate) use gate::{Admission, Errand, Gate, Permit, Position, run_in_turn};
+pub(crate) use watch::{LOOK_EVERY, Watch, WatchedCall, Why};
+
+/// Bound of the queues of trial and computing threads. Only calls that have a place at their gate get there, so
+/// that it is never met.
+const QUEUE_LEN_MAX: usize = 1 << 20;
+
+/// The threads of one engine that run calls, by what calls they run.
+#[derive(Debug)]
+pub(crate) struct Workers {
+    /// For calls of unclassified routes. No nice value: a first call is not slower than others.
+    trials: ThreadPool,
+    /// For calls of computing routes.
+    computing: ThreadPool,
+    /// Bounds how many of those run at a time.
+    pub(crate) cores: Arc<Gate>,
+    /// Calls that wait at any gate.
+    waiting: Arc<AtomicUsize>,
+    pub(crate) watch: Watch,
+}
+
+/// What the threads are doing.
+#[derive(Debug)]
+pub(crate) struct Census {
+    pub(crate) trials: Stats,
+    pub(crate) computing: Stats,
+    /// Calls that have a place to compute.
+    pub(crate) computing_held: usize,
+    pub(crate) computing_waiting: usize,
+    /// Calls that wait at any gate.
+    pub(crate) parked: usize,
+}
+
+/// Counts a call that waits at a gate, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Waiter(Arc<AtomicUsize>);
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Workers {
+    /// Starts no thread: those come with their calls.
+    pub(crate) fn new(settings: &Settings, threads: &Arc<Threads>) -> io::Result<Workers> {
+        let trials = pool_builder(settings, threads)
+            .name("tl-trial")
+            .threads_max(settings.trial_threads_max)
+            .queue_len_max(QUEUE_LEN_MAX);
+        // More threads than may compute: a call that turns out to sleep keeps its thread, not its place.
+        let computing = pool_builder(settings, threads)
+            .name("tl-compute")
+            .threads_max(settings.computing_max.saturating_add(settings.pool_threads_max))
+            .queue_len_max(QUEUE_LEN_MAX)
+            .nice(settings.computing_nice);
+        Ok(Workers {
+            trials: trials.nice(0).build()?,
+            computing: computing.build()?,
+            cores: Gate::new(settings.computing_max),
+            waiting: Arc::default(),
+            watch: Watch::new(settings.monitor_tick),
+        })
+    }
+
+    /// Runs the job on a trial thread; on one of `pool` if there is none for it: every trial thread runs a call
+    /// that turned out to block.
+    pub(crate) fn submit_trial<F>(&self, pool: &ThreadPool, job: F) -> Result<(), Rejected<F>>
+    where
+        F: FnOnce() + Send + 'static,
+    {
+        if !self.trials.has_spare() {
+            return pool.try_submit(job).map(drop);
+        }
+        let submitted = self.trials.try_submit(job);
+        submitted.or_else(|rejected| pool.try_submit(rejected.job)).map(drop)
+    }
+
+    /// Runs the job, which has a place to compute, on a computing thread.
+    pub(crate) fn submit_computing<F>(&self, pool: &ThreadPool, job: F) -> Result<(), Rejected<F>>
+    where
+        F: FnOnce() + Send + 'static,
+    {
+        let submitted = self.computing.try_submit(job);
+        submitted.or_else(|rejected| pool.try_submit(rejected.job)).map(drop)
+    }
+
+    /// Figures for gauges.
+    pub(crate) fn census(&self) -> Census {
+        let (trials, computing) = (self.trials.stats(), self.computing.stats());
+        Census {
+            trials,
+            computing,
+            computing_held: self.cores.held(),
+            computing_waiting: self.cores.waiting(),
+            parked: self.waiting.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Waits until no call waits at a gate, and ends the threads. False if one still runs a handler after the time
+    /// that is `left`. The pool must still run: calls whose route has just been classified go there.
+    pub(crate) fn shutdown(&self, left: impl Fn() -> Duration) -> bool {
+        while self.waiting.load(Ordering::Relaxed) > 0 && !left().is_zero() {
+            // Rare, and for the drain alone.
+            thread::sleep(left().min(Duration::from_millis(1)));
+        }
+        let ended = [&self.trials, &self.computing].map(|pool| pool.shutdown(left()));
+        ended == [true; 2]
+    }
+
+    /// Lets one more call wait at a gate, unless `len_max` calls wait there and in the pool's queue.
+    pub(crate) fn wait(&self, pool: &ThreadPool, len_max: usize) -> Option<Waiter> {
+        // Two that come together may pass the bound by one.
+        if self.waiting.load(Ordering::Relaxed) + pool.stats().queue_len >= len_max {
+            return None;
+        }
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        Some(Waiter(Arc::clone(&self.waiting)))
+    }
+}
+
+/// What all pools of an engine have in common.
+pub(crate) fn pool_builder(settings: &Settings, threads: &Arc<Threads>) -> Builder {
+    let builder = ThreadPool::builder()
+        .keep_alive(settings.pool_keep_alive)
+        .timer_slack(settings.pool_timer_slack)
+        // Two clock reads a call; the engine times what it needs to know itself.
+        .measure_times(false);
+    if !threads.has_hooks() {
+        return builder;
+    }
+    let (starting, stopping) = (Arc::clone(threads), Arc::clone(threads));
+    builder.on_thread_start(move || starting.start()).on_thread_stop(move || stopping.stop())
+}

@@ -232,7 +232,8 @@ impl Methods {
 impl Methods {
     /// Says what is known of the handlers beforehand, instead of letting the engine prove them:
     /// [`Hint::Inline`] for handlers that never block and must answer even while every pool thread is
-    /// stuck, [`Hint::Blocking`] for those that always may. Default: [`Hint::Prove`].
+    /// stuck, [`Hint::Blocking`] for those that always may, [`Hint::Computing`] for those that keep a core busy
+    /// for long or need much memory. Default: [`Hint::Prove`].
     pub fn hint(mut self, hint: Hint) -> Self {
         self.options = self.options.hint(hint);
         self

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::common::{ANY, Client, Gate, PATIENCE, eventually, every_model, server, start};
 use crate::http_client::{Reply, ok};
-use threadline::http::{HttpSettings, Path, Request, Router};
-use threadline::{Model, Running, Timeouts};
+use threadline::http::{HttpSettings, Path, Request, Router, get};
+use threadline::{Hint, Model, Running, Timeouts};
 
 fn router() -> Router {
     Router::new()
@@ -261,10 +261,11 @@ every_model! {
 fn an_overloaded_pool_is_a_503_with_retry_after_and_no_close() {
     let gate = Arc::new(Gate::default());
     let wait = Arc::clone(&gate);
-    let router = Router::new().get("/wait", move || {
+    let waited = move || {
         wait.wait();
         "waited"
-    });
+    };
+    let router = Router::new().route("/wait", get(waited).hint(Hint::Blocking));
     let service = start(
         server(Model::Adaptive)
             .settings(|settings| {

@@ -6,6 +6,7 @@ mod abandoned;
 mod common;
 mod conformance;
 
+mod classes;
 mod deferred;
 mod drain;
 mod faults;
