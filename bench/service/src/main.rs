@@ -102,6 +102,12 @@ struct Arguments {
     /// Nice value of pool threads
     #[arg(long)]
     nice: Option<u8>,
+    /// Nice value of computing threads
+    #[arg(long)]
+    computing_nice: Option<u8>,
+    /// Calls of computing routes at a time
+    #[arg(long)]
+    computing_max: Option<usize>,
     /// The most bytes that may be held because peers are slow
     #[arg(long)]
     waiting_bytes_max: Option<usize>,
@@ -141,6 +147,12 @@ impl Arguments {
         }
         if let Some(folder) = &self.body_dir {
             settings.body_dir.clone_from(folder);
+        }
+        if let Some(nice) = self.computing_nice {
+            settings.computing_nice = nice;
+        }
+        if let Some(calls) = self.computing_max {
+            settings.computing_max = calls;
         }
     }
 
@@ -189,6 +201,11 @@ fn state(service: &Running) -> serde_json::Value {
             "pool_busy": gauges.pool_busy,
             "pool_queue": gauges.pool_queue,
             "waiting_bytes": gauges.waiting_bytes,
+            "trial_threads": gauges.trial_threads,
+            "trial_busy": gauges.trial_busy,
+            "computing": gauges.computing,
+            "computing_waiting": gauges.computing_waiting,
+            "calls_parked": gauges.calls_parked,
         },
         "sleeps": overload::SLEEPS.load(Ordering::Relaxed),
     })
