@@ -139,9 +139,9 @@ pub(crate) struct How {
     /// Event loops in each process [default: one for each core]
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     shards: Option<usize>,
-    /// Threads for handlers that block, at most
-    #[arg(long, value_name = "N", default_value_t = 512, value_parser = at_least_one)]
-    threads: usize,
+    /// Threads for handlers that block, at most [default: 1024, or half of those that the system allows]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    threads: Option<usize>,
     /// Worker processes, restarted when they die [default: none, this process serves]
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     processes: Option<usize>,
@@ -158,9 +158,12 @@ impl How {
     pub(crate) fn apply(&self, server: Server) -> Server {
         let server = server
             .model(self.model)
-            .pool_threads(self.threads)
             .processes(self.processes.unwrap_or(0))
             .drain_timeout(self.drain);
+        let server = match self.threads {
+            Some(max) => server.pool_threads(max),
+            None => server,
+        };
         let server = match self.shards {
             Some(count) => server.shards(count),
             None => server,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::listener::{TcpKeepAlive, TcpOptions};
 use crate::model::Model;
-use crate::sys::{Clock, memory_max};
+use crate::sys::{Clock, memory_max, threads_max};
 use crate::threads::ThreadHook;
 
 /// What an engine is built with. Each field has a default that suits a service on one machine.
@@ -30,12 +30,13 @@ pub struct Settings {
     /// Connections at once from one IP address. Default: no limit, since many users may share one
     /// address. One more is told so and closed.
     pub connections_per_peer_max: Option<usize>,
-    /// Threads for handlers that may block, stream handlers included. Default 512: at 2 MB of
-    /// address space and some 30 KB of memory each they cost little, and a database behind the
-    /// service rarely takes more.
+    /// Threads for handlers that may block, stream handlers included. Default 1 024, or half of the threads that
+    /// the process may have if that is less (`pids.max` of its control group, `RLIMIT_NPROC`). At 2 MB of address
+    /// space and some 30 KB of memory each they cost little. With 512, a thousand clients in a handler that
+    /// blocks got half of their rate.
     pub pool_threads_max: usize,
-    /// Calls that may wait for a pool thread. Default 4 096: at 512 threads and 50 ms a call, less
-    /// than half a second's work. One more is refused.
+    /// Calls that may wait for a pool thread. Default 4 096: at 1 024 threads and 50 ms a call, a fifth of a
+    /// second's work. One more is refused.
     pub pool_queue_max: usize,
     /// How long a call may wait for a pool thread, before it is refused as if there had been no room for it: 503
     /// on HTTP. Default 10 s; `None`: for ever. Stream handlers and opening hooks wait as long, and their
@@ -66,8 +67,8 @@ pub struct Settings {
     /// it within its deadline. Values that handlers have captured may be dropped later, by the thread that
     /// drains. Default none.
     pub on_thread_stop: ThreadHook,
-    /// Threads for calls of routes that are not classified yet ([`Class`](crate::Class)). Default: as
-    /// `pool_threads_max`. Few run at any time, two for each such route; the rest is for trials that turn out
+    /// Threads for calls of routes that are not classified yet ([`Class`](crate::Class)). Default 512, or a quarter
+    /// of the threads that the process may have. Few run at any time, two for each such route; the rest is for trials that turn out
     /// to hang, which keep their threads. Without a free one, trials run on pool threads.
     pub trial_threads_max: usize,
     /// Calls of [computing](crate::Class::Computing) routes that run at a time; the others wait, parked.
@@ -147,13 +148,13 @@ impl Default for Settings {
             connections_max: connections_by_descriptor_limit(),
             connections_isolated: 64,
             connections_per_peer_max: None,
-            pool_threads_max: 512,
+            pool_threads_max: pool_threads(1),
             pool_queue_max: 4096,
             queue_wait_max: Some(Duration::from_secs(10)),
             half_closed_wait_max: Some(Duration::from_secs(1)),
             pool_keep_alive: Duration::from_secs(10),
             pool_nice: 15,
-            trial_threads_max: 512,
+            trial_threads_max: trial_threads(1),
             computing_max: cores,
             computing_nice: 15,
             on_thread_start: ThreadHook::default(),
@@ -184,6 +185,18 @@ impl Default for Settings {
 impl Settings {
     pub(crate) fn tcp_options(&self) -> TcpOptions {
         TcpOptions { keep_alive: self.tcp_keep_alive, unsent_max: self.tcp_unsent_max }
+    }
+
+    /// Lets so many processes share the threads that the system allows, as far as the settings are the defaults.
+    #[doc(hidden)] // for worker processes
+    pub fn share_threads(&mut self, processes: usize) {
+        let processes = processes.max(1) as u64;
+        if self.pool_threads_max == pool_threads(1) {
+            self.pool_threads_max = pool_threads(processes);
+        }
+        if self.trial_threads_max == trial_threads(1) {
+            self.trial_threads_max = trial_threads(processes);
+        }
     }
 
     /// Checks that the settings make sense together.
@@ -233,6 +246,28 @@ fn descriptors() -> usize {
     limit.current.map_or(1 << 20, |limit| limit.min(1 << 20) as usize)
 }
 
+/// The default of [`Settings::pool_threads_max`] for one of so many processes.
+fn pool_threads(processes: u64) -> usize {
+    threads_within(1024, system_threads(), 2 * processes)
+}
+
+/// The default of [`Settings::trial_threads_max`], likewise.
+fn trial_threads(processes: u64) -> usize {
+    threads_within(512, system_threads(), 4 * processes)
+}
+
+/// How many threads the system allows. Read once, as the memory.
+fn system_threads() -> u64 {
+    static THREADS: OnceLock<u64> = OnceLock::new();
+    *THREADS.get_or_init(threads_max)
+}
+
+/// So many threads, or the given fraction of those that the system allows; at least one.
+fn threads_within(wanted: usize, allowed: u64, fraction: u64) -> usize {
+    let within = allowed / fraction;
+    usize::try_from(within).map_or(wanted, |within| wanted.min(within)).max(1)
+}
+
 /// For [`Settings::waiting_bytes_max`].
 fn a_quarter_of_the_memory() -> usize {
     // Read once: a program may make settings often, and the answer is the same.
@@ -247,6 +282,16 @@ mod tests {
     #[test]
     fn defaults_are_consistent() {
         assert_eq!(Settings::default().check(), Ok(()));
+    }
+
+    #[test]
+    fn the_system_bounds_the_default_number_of_threads() {
+        assert_eq!(threads_within(1024, u64::MAX, 2), 1024);
+        assert_eq!(threads_within(1024, 100, 2), 50);
+        assert_eq!(threads_within(1024, 1, 4), 1);
+        let mut settings = Settings { trial_threads_max: 7, ..Settings::default() };
+        settings.share_threads(usize::MAX / 8);
+        assert_eq!((settings.pool_threads_max, settings.trial_threads_max), (1, 7));
     }
 
     #[test]

@@ -150,7 +150,7 @@ impl Server {
         self
     }
 
-    /// Threads for handlers that block, at most. Default 512.
+    /// Threads for handlers that block, at most. Default 1 024, or half of the threads that the process may have.
     pub fn pool_threads(mut self, max: usize) -> Self {
         self.settings.pool_threads_max = max;
         self
@@ -383,6 +383,7 @@ impl Server {
         self.drain_timeout = worker_drain(self.drain_timeout);
         let shards = self.shard_count(count);
         self.settings.computing_max = self.computing_count(count);
+        self.settings.share_threads(count);
         let endpoints = self.checked(shards)?;
         self.settings.waiting_bytes_max = (self.settings.waiting_bytes_max / count).max(1);
         let (listeners, reports) = worker.listeners()?;
