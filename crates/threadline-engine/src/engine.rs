@@ -1,7 +1,7 @@
 //! The engine: shards, threads and listeners put together, and taken apart again.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ use crate::settings::Settings;
 use crate::shard::{Key, Plan, Shard, Takeover, loop_thread};
 use crate::shared::{Phase, Shared};
 use crate::spares::Spares;
-use crate::sys::Clock;
+use crate::sys::{Clock, give_back_from};
 use crate::threads::Threads;
 use crate::workers::{Workers, pool_builder};
 
@@ -116,6 +116,10 @@ impl Engine {
         let invalid = |message| io::Error::new(io::ErrorKind::InvalidInput, message);
         settings.check().map_err(invalid)?;
         check(&endpoints).map_err(invalid)?;
+        static LARGE_BLOCKS: Once = Once::new();
+        if let Some(len) = settings.large_blocks_from {
+            LARGE_BLOCKS.call_once(|| give_back_from(len));
+        }
         let on_start = settings.on_thread_start.clone();
         let threads = Threads::new(on_start, settings.on_thread_stop.clone());
         let pool = pool_builder(&settings, &threads)

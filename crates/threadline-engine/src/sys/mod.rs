@@ -12,6 +12,7 @@
 //! - `clock`: coarse ticks, and what a thread has used so far
 //! - `datagram`: datagrams with the address that they were sent to
 //! - `limits`: of control groups; how many threads the process may have
+//! - `malloc`: what the allocator does with large blocks
 //! - `memory`: how much of it the process may use; returning what is free
 //! - `priority`: nice values and the batch class
 //! - `signals`: taking signals for a while
@@ -22,6 +23,7 @@ mod clock;
 mod datagram;
 mod epoll;
 mod limits;
+mod malloc;
 mod memory;
 mod priority;
 mod signals;
@@ -38,6 +40,7 @@ pub(crate) use clock::{
 pub(crate) use datagram::{Asked, Bound, is_empty, receive, reply, report_asked_address};
 pub(crate) use epoll::{Epoll, Event, EventBuffer, Interest, Readiness};
 pub(crate) use limits::threads_max;
+pub(crate) use malloc::give_back_from;
 pub(crate) use memory::{memory_max, release_free_memory};
 pub(crate) use priority::{become_batch, punctual_sleeps};
 pub use signals::{Ignored, TakenSignal, taken_signals, wake_reader};
