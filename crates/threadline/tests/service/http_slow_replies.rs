@@ -16,7 +16,7 @@ use threadline::http::{Body, HttpSettings, Response, Router};
 use threadline::{Model, Running, Timeouts};
 
 /// More than the sockets of both sides hold.
-const LEN: usize = 12 << 20;
+const LEN: usize = 4 << 20;
 
 /// The kinds of content: their path, and what frames them on HTTP/1.1.
 const KINDS: [&str; 7] = ["static", "owned", "shared", "file", "reader", "sized", "iterator"];
@@ -93,7 +93,7 @@ impl Service {
             .get("/sized", move || text(Body::sized_reader(sized(), LEN as u64)))
             .get("/iterator", || text(Body::chunks(content().chunks(100_000).map(<[u8]>::to_vec))))
             .get("/panics", move || {
-                let mut left = 8 << 20;
+                let mut left = 3 << 20;
                 let mut inner = breaks();
                 text(Body::chunks(std::iter::from_fn(move || {
                     assert!(left > 0, "as the test wants");
@@ -177,7 +177,7 @@ every_model! {
             let mut stream = service.ask("1.1", &[kind, "next"]);
             service.await_stall(&stream);
             // It stalls once more in the middle.
-            let mut all = vec![0; 3 << 20];
+            let mut all = vec![0; 1 << 20];
             stream.read_exact(&mut all).expect("bytes");
             service.await_stall(&stream);
             stream.shutdown(std::net::Shutdown::Write).expect("open");
@@ -225,7 +225,7 @@ every_model! {
     }
 
     fn clients_that_never_read_are_closed_when_too_many_bytes_wait(model) {
-        let budget = 30 << 20;
+        let budget = 10 << 20;
         let service = Service::with_budget(model, Timeouts::default(), budget);
         let mut reading = service.ask("1.1", &["static"]);
         let mut clients = Vec::new();
@@ -263,7 +263,7 @@ every_model! {
             let is_reset = ended.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionReset);
             assert_eq!(is_reset, version == "1.0", "only a reset tells a client of HTTP/1.0");
             if version == "1.1" {
-                assert!(all.len() > 8 << 20 && !all.ends_with(b"0\r\n\r\n"));
+                assert!(all.len() > 3 << 20 && !all.ends_with(b"0\r\n\r\n"));
             }
         }
         service.assert_over();
