@@ -21,4 +21,4 @@ pub use outgoing::Body;
 pub(crate) use outgoing::Kind;
 pub use push::BodySender;
 pub(crate) use push::{Extent, Push, PushFraming, Start};
-pub(crate) use source::{Framing, ReadSource};
+pub(crate) use source::{Framing, Memory, ReadSource};

@@ -8,12 +8,14 @@ use std::borrow::Cow;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Cursor, Read, Seek, SeekFrom};
+use std::mem;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use threadline_engine::Bytes;
 
-use crate::body::{BodySender, Extent, Start};
+use crate::body::{BodySender, Extent, Memory, Start};
 
 /// The content of a response. Made with `Body::from` a string or bytes (static ones are not copied),
 /// or from something that is read while it is sent.
@@ -35,12 +37,7 @@ pub(crate) enum Kind {
     /// Bytes in memory.
     Bytes(Bytes),
     /// Read while it is sent. Of so many bytes, or in chunks until its end.
-    Reader {
-        reader: Box<dyn Read + Send>,
-        len: Option<u64>,
-        /// The bytes of memory that the reader is known to hold.
-        memory: usize,
-    },
+    Reader { reader: Box<dyn Read + Send>, len: Option<u64>, memory: Memory },
     /// Pushed from anywhere.
     Push(Start),
     /// A part of a file.
@@ -78,13 +75,15 @@ impl Body {
     /// known. An error of the reader ends the connection, so that the client sees that something is
     /// missing.
     pub fn reader(reader: impl Read + Send + 'static) -> Self {
-        Body(Kind::Reader { reader: Box::new(reader), len: None, memory: 0 })
+        let memory = Memory::default();
+        Body(Kind::Reader { reader: Box::new(reader), len: None, memory })
     }
 
     /// As [`Body::reader`], of exactly `len` bytes: with `Content-Length`. A reader that ends early
     /// ends the connection; of a longer one the rest is not read.
     pub fn sized_reader(reader: impl Read + Send + 'static, len: u64) -> Self {
-        Body(Kind::Reader { reader: Box::new(reader), len: Some(len), memory: 0 })
+        let memory = Memory::default();
+        Body(Kind::Reader { reader: Box::new(reader), len: Some(len), memory })
     }
 
     /// Content that is made piece by piece while it is sent. Each piece goes out at once. An iterator that blocks
@@ -94,7 +93,10 @@ impl Body {
         I: IntoIterator<Item = Vec<u8>>,
         I::IntoIter: Send + 'static,
     {
-        Body::reader(Chunks { chunks: chunks.into_iter(), current: Cursor::default() })
+        let memory = Arc::new(AtomicUsize::new(0));
+        let (chunks, current) = (chunks.into_iter(), Cursor::default());
+        let reader = Box::new(Chunks { chunks, current, memory: Arc::clone(&memory) });
+        Body(Kind::Reader { reader, len: None, memory: Memory::changing(memory) })
     }
 
     /// Content that is pushed from any thread, for as long as it likes, while the connection is
@@ -179,13 +181,33 @@ impl Body {
         self.len() == Some(0)
     }
 
-    /// The bytes of memory that it is known to hold for itself.
+    /// Says how many bytes of memory the reader of this body holds, for one that holds many: they count as waiting
+    /// bytes ([`Settings::waiting_bytes_max`](threadline_engine::Settings::waiting_bytes_max)) while its client is
+    /// slow. What [`Body::chunks`] and compression hold is known; bodies of other kinds stay as they are.
+    ///
+    /// ```
+    /// use std::io::Cursor;
+    /// use threadline_http::Body;
+    ///
+    /// let image = vec![0; 10 << 20];
+    /// let len = image.len();
+    /// let body = Body::sized_reader(Cursor::new(image), len as u64).holding(len);
+    /// # assert_eq!(body.len(), Some(10 << 20));
+    /// ```
+    pub fn holding(mut self, bytes: usize) -> Self {
+        if let Kind::Reader { memory, .. } = &mut self.0 {
+            *memory = mem::take(memory).plus(bytes);
+        }
+        self
+    }
+
+    /// The memory that it is known to hold for itself, to be passed on with its reader.
     #[cfg(any(feature = "gzip", feature = "brotli", feature = "zstd"))]
-    pub(crate) fn memory(&self) -> usize {
-        match &self.0 {
-            Kind::Bytes(bytes) => bytes.memory(),
-            Kind::Reader { memory, .. } => *memory,
-            Kind::Push(_) | Kind::File { .. } => 0,
+    pub(crate) fn take_memory(&mut self) -> Memory {
+        match &mut self.0 {
+            Kind::Bytes(bytes) => Memory::default().plus(bytes.memory()),
+            Kind::Reader { memory, .. } => mem::take(memory),
+            Kind::Push(_) | Kind::File { .. } => Memory::default(),
         }
     }
 
@@ -269,6 +291,8 @@ impl<R: Read> Read for Exact<R> {
 struct Chunks<I> {
     chunks: I,
     current: Cursor<Vec<u8>>,
+    /// That of `current`.
+    memory: Arc<AtomicUsize>,
 }
 
 impl<I: Iterator<Item = Vec<u8>>> Read for Chunks<I> {
@@ -280,7 +304,10 @@ impl<I: Iterator<Item = Vec<u8>>> Read for Chunks<I> {
                 return Ok(count);
             }
             match self.chunks.next() {
-                Some(chunk) => self.current = Cursor::new(chunk),
+                Some(chunk) => {
+                    self.memory.store(chunk.capacity(), Ordering::Relaxed);
+                    self.current = Cursor::new(chunk);
+                }
                 None => return Ok(0),
             }
         }

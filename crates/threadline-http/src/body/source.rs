@@ -1,6 +1,8 @@
 //! Content that is read while it is sent, as the engine asks for it: framed, a piece at a time.
 
 use std::io::{self, Read, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use threadline_engine::{Fill, Source};
 
@@ -18,16 +20,40 @@ pub(crate) enum Framing {
     UntilClose,
 }
 
+/// The memory that a reader is known to hold: it counts as waiting bytes while its client is slow.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    fixed: usize,
+    /// What the reader itself keeps up to date. Only a number: it orders nothing.
+    changing: Option<Arc<AtomicUsize>>,
+}
+
+impl Memory {
+    /// Of a reader that says how much it is as it is read.
+    pub(crate) fn changing(bytes: Arc<AtomicUsize>) -> Self {
+        Memory { fixed: 0, changing: Some(bytes) }
+    }
+
+    /// So many bytes more.
+    pub(crate) fn plus(self, bytes: usize) -> Self {
+        Memory { fixed: self.fixed.saturating_add(bytes), ..self }
+    }
+
+    fn bytes(&self) -> usize {
+        let changing = self.changing.as_ref().map_or(0, |bytes| bytes.load(Ordering::Relaxed));
+        self.fixed.saturating_add(changing)
+    }
+}
+
 /// A reader as the engine's source of a reply.
 pub(crate) struct ReadSource {
     reader: Box<dyn Read + Send>,
     framing: Framing,
-    /// The bytes of memory that the reader holds.
-    memory: usize,
+    memory: Memory,
 }
 
 impl ReadSource {
-    pub(crate) fn new(reader: Box<dyn Read + Send>, framing: Framing, memory: usize) -> Self {
+    pub(crate) fn new(reader: Box<dyn Read + Send>, framing: Framing, memory: Memory) -> Self {
         ReadSource { reader, framing, memory }
     }
 
@@ -74,7 +100,7 @@ impl Source for ReadSource {
     }
 
     fn memory(&self) -> usize {
-        self.memory
+        self.memory.bytes()
     }
 }
 
@@ -84,7 +110,7 @@ mod tests {
 
     /// What a source makes of these bytes, as one.
     fn made(bytes: &'static [u8], framing: Framing) -> io::Result<Vec<u8>> {
-        let mut source = ReadSource::new(Box::new(bytes), framing, 0);
+        let mut source = ReadSource::new(Box::new(bytes), framing, Memory::default());
         let (mut all, mut piece) = (Vec::new(), Vec::new());
         loop {
             piece.clear();

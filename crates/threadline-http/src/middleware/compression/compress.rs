@@ -142,9 +142,9 @@ impl Compression {
             let encoded = encode(bytes, coding, self.effort)?;
             return Ok((encoded.len() < bytes.len()).then(|| encoded.into()));
         }
-        let body = response.take_body();
+        let mut body = response.take_body();
         let len = body.len();
-        let memory = body.memory() + Encoder::memory(coding, self.effort, len);
+        let memory = body.take_memory().plus(Encoder::memory(coding, self.effort, len));
         let encoder = Encoder::new(coding, self.effort, len)?;
         let reader = Box::new(Encoding::new(body.into_reader()?, encoder));
         Ok(Some(Body(Kind::Reader { reader, len: None, memory })))
