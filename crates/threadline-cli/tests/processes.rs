@@ -69,6 +69,23 @@ fn serving(client: &mut Client) -> Pid {
     found.expect("a process")
 }
 
+/// The memory that may wait for slow clients is that of the whole service.
+#[test]
+fn workers_share_the_budget_of_waiting_bytes() {
+    let budget = |arguments: &[&str]| {
+        let program = Program::demo(arguments);
+        let mut budget = None;
+        eventually("the status page has it", || {
+            let page = Client::connect(program.address("http")).get("/status").body;
+            let line = page.lines().find_map(|line| line.strip_prefix("waiting bytes"));
+            budget = line.and_then(|line| line.rsplit(' ').next()?.parse::<usize>().ok());
+            budget.is_some()
+        });
+        budget.expect("a number")
+    };
+    assert_eq!(budget(&["--processes", "2"]), budget(&[]) / 2);
+}
+
 #[test]
 fn both_workers_answer() {
     let program = demo();
