@@ -230,7 +230,8 @@ every_model! {
         let reply = client.reply();
         assert_eq!((reply.status, reply.closes), (413, true));
         let mut client = Client::to(&service);
-        let reply = post(&mut client, "/read", 300_000);
+        // What is not read is thrown away up to 256 KB: more could meet a closed connection.
+        let reply = post(&mut client, "/read", 200_000);
         // Kept whole under the event loop: nothing is used up by reading.
         let expected = if model == Model::EventLoop { 200 } else { 500 };
         assert_eq!(reply.status, expected);
