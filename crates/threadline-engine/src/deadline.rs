@@ -78,7 +78,7 @@ impl WriteLimit {
     /// Output waits for ever.
     pub(crate) const NONE: WriteLimit = WriteLimit { stall: Ticks::MAX, reply_rate: 0 };
 
-    /// How long a reply may wait in all of which the peer has taken so many bytes.
+    /// The longest time in which a reply may wait in all, when its peer has taken `taken` bytes of it.
     pub(crate) fn of_reply(self, taken: u64) -> Ticks {
         let Some(millis) = taken.saturating_mul(1000).checked_div(self.reply_rate.into()) else {
             return Ticks::MAX;

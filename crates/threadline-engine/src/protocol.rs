@@ -235,9 +235,9 @@ pub struct Timeouts {
     /// How long output may wait for the peer to take any byte of it: replies, files and what is pushed,
     /// whatever the connection is doing meanwhile. The connection is closed then. Default 30 s.
     pub write: Option<Duration>,
-    /// The bytes a second by which a reply must get on while it waits for the peer: all in all it may wait for
-    /// `write`, and for the time that what the peer has taken of it lasts at this rate. 0 allows any rate. What
-    /// senders push has no such limit, and no reply whose connection gets pushes meanwhile. Default 1024.
+    /// The minimum rate of a reply, in bytes a second. While a reply waits for its peer, its time in all is `write`
+    /// and the time that the bytes which the peer has taken need at this rate. 0 allows any rate. It does not apply
+    /// to what senders push, nor to replies of a connection to which something is pushed meanwhile. Default 1024.
     pub reply_rate: u32,
     /// How long the answer to a call may take that was deferred
     /// ([`Session::defer`](crate::Session::defer)). Default 30 s.
