@@ -89,6 +89,8 @@ pub struct Gauges {
     pub computing: usize,
     /// Calls of computing routes that wait for one of them to end.
     pub computing_waiting: usize,
+    /// Calls that run while they wait for their peers: see [`Hint::Streamed`](crate::Hint::Streamed).
+    pub streamed: usize,
     /// Calls that wait parked, without a thread: those that wait to compute, and calls of unclassified routes
     /// that wait for the trials of others.
     pub calls_parked: usize,
@@ -232,6 +234,7 @@ impl Engine {
             computing_threads: workers.computing.threads,
             computing: workers.computing_held,
             computing_waiting: workers.computing_waiting,
+            streamed: workers.streamed,
             calls_parked: workers.parked,
         }
     }

@@ -144,6 +144,10 @@ pub struct Settings {
     /// costs 1 ms more for each 4 MB. It is set once for the process, by its first engine; other allocators ignore
     /// it.
     pub large_blocks_from: Option<usize>,
+    /// How many calls may run at once that wait for their peers ([`Hint::Streamed`](crate::Hint::Streamed)): HTTP's
+    /// streamed bodies. The others wait, parked. Default `None`: half of [`Settings::pool_threads_max`], so that
+    /// slow clients leave the other half to everybody else.
+    pub streamed_max: Option<usize>,
     /// Where the engine has the time from.
     pub(crate) clock: Clock,
 }
@@ -187,6 +191,7 @@ impl Default for Settings {
             body_dir: PathBuf::from("/var/tmp"),
             body_files_max: (descriptors() / 10).max(1),
             large_blocks_from: Some(4 << 20),
+            streamed_max: None,
             clock: Clock::System,
         }
     }
@@ -209,6 +214,11 @@ impl Settings {
         }
     }
 
+    /// [`Settings::streamed_max`], or its default.
+    pub(crate) fn streamed_max(&self) -> usize {
+        self.streamed_max.unwrap_or(self.pool_threads_max / 2).max(1)
+    }
+
     /// Checks that the settings make sense together.
     ///
     /// # Errors
@@ -220,6 +230,7 @@ impl Settings {
             ("pool_threads_max", self.pool_threads_max),
             ("trial_threads_max", self.trial_threads_max),
             ("computing_max", self.computing_max),
+            ("streamed_max", self.streamed_max.unwrap_or(1)),
             ("proving_streak", self.proving_streak as usize),
             ("messages_per_turn", self.messages_per_turn as usize),
             ("waiting_bytes_max", self.waiting_bytes_max),

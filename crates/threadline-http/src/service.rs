@@ -11,7 +11,6 @@
 //!                        +--> no endpoint -------> 404 405 501, Next or Close
 //!                        +--> body too large ----> 413, Close
 //!                        +--> not whole ---------> before_body, (100 Continue), Receive; then `received`
-//!                        +--> not whole, streamed, on a shard: Offload
 //!                        +--> handler --+--------> response, Next, Streamed or Close
 //!                                       +--------> pushed response, Push
 //!                                       +--------> deferred response, Next; the reply by `answer`
@@ -219,17 +218,24 @@ impl HttpService {
         let content = match message.received {
             Some(received) => received.content(message.head.len),
             None => {
-                let streamed = endpoint.streamed;
+                let streamed = endpoint.streamed.is_some();
                 self.content(message, body_len_max, streamed, &mut decoded, exchange)
             }
         };
-        let (route, layers) = (endpoint.route(), endpoint.layers());
+        let (mut route, layers) = (endpoint.route(), endpoint.layers());
+        if let (Ok(Content { body: Have::Arriving, .. }), Some(streamed)) =
+            (&content, &endpoint.streamed)
+        {
+            route = streamed;
+        }
         let left = message.received.map(|received| received.left);
         let failed = false.into();
         let call = Call { service: self, route, body_len_max, params, message, left, failed };
         match content {
             Ok(content)
-                if layers.is_empty() || endpoint.streamed || !message.asks_before(&content) =>
+                if layers.is_empty()
+                    || endpoint.streamed.is_some()
+                    || !message.asks_before(&content) =>
             {
                 call.run(content, |request| endpoint.answer(request), exchange)
             }
@@ -248,7 +254,6 @@ impl HttpService {
                 Ok(left) => self.receive(message, body_len_max, Some(left), exchange),
                 Err(step) => step,
             },
-            Err(Before::Step(step)) => step,
             Err(Before::Refuse(error)) => {
                 self.refuse_body(error, route, layers, params, message, exchange)
             }

@@ -110,7 +110,11 @@ fn status(monitor: &Monitor, started: Instant) -> Response {
         "waiting bytes        {} of {}",
         gauges.waiting_bytes, gauges.waiting_bytes_max
     );
-    let _ = writeln!(page, "bodies in files      {}", gauges.body_files);
+    let _ = writeln!(
+        page,
+        "bodies               {} in files, {} read while they arrive",
+        gauges.body_files, gauges.streamed
+    );
     let _ = writeln!(
         page,
         "trial threads        {}, {} of them busy",

@@ -15,7 +15,7 @@
 //!      +---> Computing: as many at a time as cores <-----+   ... and the thread has computed
 //! ```
 //!
-//! The classes apply under the adaptive model. `Hint::Blocking` and `Hint::Computing` are for good.
+//! The classes apply under the adaptive model. `Hint::Blocking`, `Hint::Computing` and `Hint::Streamed` are for good.
 //!
 //! Demotion goes by rate and not by one stall: a handler of which one call in a hundred blocks is
 //! served twice as fast inline, where each stall costs one handoff, as on the pool, where each
@@ -85,6 +85,10 @@ pub enum Hint {
     /// few calls may run at a time: never inline, at most
     /// [`Settings::computing_max`](crate::Settings::computing_max) at a time.
     Computing,
+    /// It waits for its peer while it runs, as a handler does that reads a body while it arrives: never inline,
+    /// always on the pool, and under the models with a pool at most
+    /// [`Settings::streamed_max`](crate::Settings::streamed_max) at a time.
+    Streamed,
 }
 
 /// Every route of the process by its number: a thread that takes over a shard knows the stalled call
@@ -199,7 +203,7 @@ impl Route {
 
     /// Whether the engine may classify it.
     pub(crate) fn is_open(&self) -> bool {
-        !matches!(self.hint, Hint::Blocking | Hint::Computing)
+        !matches!(self.hint, Hint::Blocking | Hint::Computing | Hint::Streamed)
     }
 
     /// Whether its class may change, and few calls have confirmed it so far.

@@ -91,7 +91,7 @@ impl Standing {
         let class = match hint {
             Hint::Prove => Class::Unclassified,
             Hint::Inline => Class::Proven,
-            Hint::Blocking => Class::Blocking,
+            Hint::Blocking | Hint::Streamed => Class::Blocking,
             Hint::Computing => Class::Computing,
         };
         Standing(AtomicU32::new(class.bit()))

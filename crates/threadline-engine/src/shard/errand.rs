@@ -21,6 +21,7 @@ use crate::workers::{Errand, Permit, Waiter, run_in_turn};
 pub(super) enum Kind {
     Trial,
     Computing,
+    Streamed,
 }
 
 impl Kind {
@@ -28,6 +29,7 @@ impl Kind {
         match self {
             Kind::Trial => Pass::Trial(permit),
             Kind::Computing => Pass::Computing(permit),
+            Kind::Streamed => Pass::Streamed(permit),
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::connection::Claim;
 use crate::lease::Lease;
 use crate::model::Model;
 use crate::protocol::Refusal;
-use crate::route::{Class, Route};
+use crate::route::{Class, Hint, Route};
 use crate::shared::Shared;
 use crate::workers::{Admission, Gate, Waiter, run_in_turn};
 
@@ -106,6 +106,9 @@ impl Shard {
 
     /// Which threads run calls of that route, if not those of the pool.
     pub(super) fn kind_of(&self, route: &Route) -> Option<Kind> {
+        if route.hint() == Hint::Streamed {
+            return Some(Kind::Streamed);
+        }
         if self.model != Model::Adaptive {
             return None;
         }
@@ -121,6 +124,7 @@ impl Shard {
         match kind {
             Kind::Trial => route.trials(),
             Kind::Computing => &self.shared.workers.cores,
+            Kind::Streamed => &self.shared.workers.streams,
         }
     }
 
@@ -186,6 +190,7 @@ impl Shard {
         let submitted = match kind {
             Kind::Trial => workers.submit_trial(pool, job),
             Kind::Computing => workers.submit_computing(pool, job),
+            Kind::Streamed => pool.try_submit(job).map(drop),
         };
         match (submitted, urgency) {
             (Ok(()), _) => true,
@@ -295,5 +300,5 @@ enum Passed<'s> {
 /// Whether the gate for calls of that kind still applies to those of the route.
 pub(super) fn applies(kind: Kind, route: &Route) -> bool {
     // One that has become a blocking one while it waited to compute finds its way to the pool afterwards.
-    kind == Kind::Computing || route.class() == Class::Unclassified
+    kind != Kind::Trial || route.class() == Class::Unclassified
 }

@@ -8,7 +8,7 @@ use super::{Core, Sampler, Shard};
 use crate::connection::Connection;
 use crate::lease::{Lease, Loan};
 use crate::model::Model;
-use crate::route::{Class, Depth, NO_ROUTE, Route, Trial};
+use crate::route::{Class, Depth, Hint, NO_ROUTE, Route, Trial};
 use crate::settings::Settings;
 use crate::shared::Shared;
 use crate::transport::PART;
@@ -215,6 +215,8 @@ pub(super) enum Pass {
     Trial(Permit),
     /// Calls of computing routes.
     Computing(Permit),
+    /// Calls that wait for their peers.
+    Streamed(Permit),
 }
 
 impl Pass {
@@ -222,7 +224,7 @@ impl Pass {
     pub(super) fn into_permit(self) -> Option<Permit> {
         match self {
             Pass::Pool => None,
-            Pass::Trial(permit) | Pass::Computing(permit) => Some(permit),
+            Pass::Trial(permit) | Pass::Computing(permit) | Pass::Streamed(permit) => Some(permit),
         }
     }
 }
@@ -265,6 +267,9 @@ impl<'s> OnPool<'s> {
 
     /// Whether a call of that class may run on this thread, with this pass.
     fn may_run(&self, class: Class, route: &Route) -> bool {
+        if route.hint() == Hint::Streamed {
+            return matches!(self.pass, Pass::Streamed(_));
+        }
         match (class, &self.pass) {
             (Class::Proven, _) | (Class::Blocking, Pass::Pool) => true,
             (Class::Unclassified, Pass::Trial(permit)) => permit.is_of(route.trials()),
@@ -317,7 +322,8 @@ fn is_looked_at() -> bool {
 impl Place for OnPool<'_> {
     fn enter(&mut self, route: &Arc<Route>, unsent_len: usize) -> Entry {
         let class = route.class();
-        if self.shard.model == Model::Adaptive && !self.may_run(class, route) {
+        let is_bounded = self.shard.model == Model::Adaptive || route.hint() == Hint::Streamed;
+        if is_bounded && !self.may_run(class, route) {
             self.refused = route.number();
             return Entry::Elsewhere;
         }

@@ -35,6 +35,8 @@ pub(super) enum Queue {
     Trials(u32, Position),
     /// In the line of calls that compute.
     Computing(Position),
+    /// In the line of calls that wait for their peers.
+    Streamed(Position),
     /// It has a place, and a thread is on its way.
     Threads,
 }
@@ -45,6 +47,7 @@ impl Queue {
         match kind {
             Kind::Trial => Queue::Trials(route.number(), position),
             Kind::Computing => Queue::Computing(position),
+            Kind::Streamed => Queue::Streamed(position),
         }
     }
 
@@ -56,6 +59,7 @@ impl Queue {
                 drop(route::by_number(route).map(|route| route.trials().withdraw(position)));
             }
             Queue::Computing(position) => drop(shared.workers.cores.withdraw(position)),
+            Queue::Streamed(position) => drop(shared.workers.streams.withdraw(position)),
             Queue::Threads => {}
         }
     }

@@ -38,6 +38,8 @@ pub(crate) struct Workers {
     computing: ThreadPool,
     /// Bounds how many of those run at a time.
     pub(crate) cores: Arc<Gate>,
+    /// Bounds how many calls that wait for their peers have a pool thread at a time.
+    pub(crate) streams: Arc<Gate>,
     /// Calls that wait at any gate.
     waiting: Arc<AtomicUsize>,
     pub(crate) watch: Watch,
@@ -51,6 +53,8 @@ pub(crate) struct Census {
     /// Calls that have a place to compute.
     pub(crate) computing_held: usize,
     pub(crate) computing_waiting: usize,
+    /// Calls that have a place to wait for their peers.
+    pub(crate) streamed: usize,
     /// Calls that wait at any gate.
     pub(crate) parked: usize,
 }
@@ -82,6 +86,7 @@ impl Workers {
             trials: trials.nice(0).build()?,
             computing: computing.build()?,
             cores: Gate::new(settings.computing_max),
+            streams: Gate::new(settings.streamed_max()),
             waiting: Arc::default(),
             watch: Watch::new(settings.monitor_tick),
         })
@@ -117,6 +122,7 @@ impl Workers {
             computing,
             computing_held: self.cores.held(),
             computing_waiting: self.cores.waiting(),
+            streamed: self.streams.held(),
             parked: self.waiting.load(Ordering::Relaxed),
         }
     }

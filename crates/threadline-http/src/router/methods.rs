@@ -249,8 +249,9 @@ impl Methods {
     /// Calls the handlers when the head of a request has come: they read its body while it arrives. By default
     /// the body is received first, without a thread, and its handler never waits for the client.
     ///
-    /// Such a call holds a thread of the pool for as long as its client takes. Use it for bodies that must not be
-    /// stored, or are to be answered before they end.
+    /// Such a call holds a thread of the pool for as long as its client takes, so that there may be few of them at
+    /// a time: half of the pool ([`Settings::streamed_max`](threadline_engine::Settings::streamed_max)); the others
+    /// wait without a thread. Use it for bodies that must not be stored, or are to be answered before they end.
     /// A body that has come with its head is whole at once. Of one that is still arriving, the first reader gets
     /// everything. Under the event loop model, where no handler may wait, bodies are received first all the same.
     ///
@@ -369,6 +370,7 @@ impl Prepared {
         let Prepared { params, needs, handler } = self;
         let RouteOptions { hint, body_len_max, streamed, layers, .. } = options;
         let streamed = streamed.unwrap_or(false);
+        let streamed = streamed.then(|| Route::with_hint(name.clone(), Hint::Streamed));
         let route = Route::with_hint(name, hint.unwrap_or_default());
         Endpoint {
             route,

@@ -31,8 +31,8 @@ pub(crate) struct Endpoint {
     pub(crate) answers_get: bool,
     /// The longest body in bytes, where the service's setting does not hold.
     pub(crate) body_len_max: Option<u64>,
-    /// Whether its handler reads a body while it arrives.
-    pub(crate) streamed: bool,
+    /// The engine's key for calls in which its handler reads a body while it arrives, if it does that.
+    pub(crate) streamed: Option<Arc<Route>>,
     /// Around the handler. The outermost first.
     pub(super) layers: Layers,
     pub(super) handler: Erased,

@@ -3,7 +3,7 @@
 //! ```text
 //!   none, or all of it has come with the head --> the handler
 //!   longer than allowed, by its head -----------> refused
-//!   the rest is to come --+--> streamed route --> the handler, where a thread may wait
+//!   the rest is to come --+--> streamed route --> the handler, on a thread that may wait
 //!                         +--> before_body -----> refused, or the engine receives it: `received.rs`
 //! ```
 
@@ -41,8 +41,6 @@ pub(super) enum Have<'c> {
 
 /// What has to happen before a handler is called.
 pub(super) enum Before {
-    /// This.
-    Step(Step),
     /// The request is refused.
     Refuse(BodyError),
     /// The rest of the body is to be received.
@@ -122,12 +120,12 @@ impl HttpService {
     ) -> Result<Content<'c>, Before> {
         let len = message.head.len;
         match exchange.waiting() {
-            Waiting::Here if streamed => {
+            // The engine decides where its call may wait.
+            Waiting::Here | Waiting::Elsewhere if streamed => {
                 // The handler waits for the client, who may wait for the replies to earlier requests.
                 exchange.flush();
                 Ok(Content { body: Have::Arriving, len })
             }
-            Waiting::Elsewhere if streamed => Err(Before::Step(Step::Offload { len })),
             _ => Err(Before::Receive),
         }
     }

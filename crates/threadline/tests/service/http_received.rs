@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::common::{ANY, Client, Gate, eventually, every_model, server, start};
 use crate::http_client::ok;
 use threadline::http::middleware::{BasicAuth, Cors, RateLimit};
-use threadline::http::{BodyError, HttpSettings, Request, Router, post};
+use threadline::http::{BodyError, Hint, HttpSettings, Request, Router, get, post};
 use threadline::{Endpoint, Model, Running, Server, Timeouts};
 
 fn upload(path: &str, size: usize) -> String {
@@ -301,6 +301,43 @@ every_model! {
         let drained = drain.join().expect("the drain");
         assert!(drained.complete && drained.aborted == 0, "{drained:?}");
     }
+}
+
+#[test]
+fn streamed_bodies_have_half_of_the_pool_and_the_others_wait_without_a_thread() {
+    for model in [Model::Adaptive, Model::Pool] {
+        let router = Router::new()
+            .route("/digest", post(read_once).streamed())
+            .route("/blocking", get(|| "done").hint(Hint::Blocking));
+        let service = start(server(model).pool_threads(4).http(ANY, router));
+        let content = content(100_000);
+        let mut clients: Vec<_> = (0..6).map(|_| Client::to(&service)).collect();
+        for client in &mut clients {
+            client.send(upload("/digest", content.len()));
+            client.send(&content[..50_000]);
+        }
+        eventually("half of the pool reads", || service.gauges().streamed == 2);
+        eventually("the others wait", || service.gauges().calls_parked == 4);
+        eventually("without a thread", || service.gauges().pool_busy == 2);
+        assert_eq!(Client::to(&service).get("/blocking"), ok("done"));
+        // One that goes away while it waits frees nothing and holds nothing.
+        drop(clients.pop());
+        for client in &mut clients {
+            client.send(&content[50_000..]);
+        }
+        for client in &mut clients {
+            assert_eq!(client.reply(), ok(&digest(&content)));
+        }
+        eventually("all places are free", || {
+            let gauges = service.gauges();
+            (gauges.streamed, gauges.calls_parked) == (0, 0)
+        });
+    }
+}
+
+/// Reads a body that comes once.
+fn read_once(request: &Request<'_>) -> Result<String, BodyError> {
+    request.bytes().map(|body| digest(&body))
 }
 
 #[test]

@@ -26,7 +26,8 @@ fn only_streamed_routes_read_what_comes() {
     let step_at = |path: &str, waiting: Waiting| {
         let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n");
         let arriving = VecDeque::from(vec![b'x'; 90]);
-        let mut script = Script { arriving, waiting: Some(waiting), ..Script::default() };
+        let (offload, waiting) = (waiting == Waiting::Elsewhere, Some(waiting));
+        let mut script = Script { arriving, waiting, offload, ..Script::default() };
         let step = service.answer(format!("{head}0123456789").as_bytes(), &mut script);
         (head.len(), step, undated(&script.out))
     };
