@@ -97,12 +97,16 @@ impl Conversation<'_> {
     /// sign that the socket is empty: the peer has closed, or an edge may have been missed.
     #[inline(always)]
     pub(super) fn run(&mut self, until_dry: bool) -> Pause {
-        self.go_on(until_dry).unwrap_or_else(|error| {
+        let pause = self.go_on(until_dry).unwrap_or_else(|error| {
             // The peer is gone; there is nobody to tell.
             self.shard.home.counters.count_vanished(&error);
             tell_unreadable(&error);
             Pause::Over
-        })
+        });
+        if self.state.session.output_waits() {
+            self.shard.home.keep_budget();
+        }
+        pause
     }
 
     #[inline(always)]

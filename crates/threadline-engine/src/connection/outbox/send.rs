@@ -30,15 +30,15 @@ impl Outbox {
         })
     }
 
-    /// Runs what may add to the queue, and keeps the budget then.
+    /// Runs what may add to the queue. The budget is kept at the end of the turn and not here: a handler may be
+    /// running, and its call would be taken for one that waits.
     pub(super) fn add<R>(&self, add: impl FnOnce(&mut Queue) -> R) -> R {
-        let added = add(&mut self.queue.lock());
-        self.home.keep_budget();
-        added
+        add(&mut self.queue.lock())
     }
 
     pub(in crate::connection) fn push(&self, bytes: &[u8]) -> Result<(), SendError> {
         let pushed = self.add(|queue| self.push_to(queue, bytes));
+        self.home.keep_budget();
         // Not under the lock: what the log is written to is user code.
         if pushed == Err(SendError::TooSlow) {
             tracing::debug!("a receiver is closed: it reads too slowly");
