@@ -7,7 +7,7 @@
 //!      |  |    |  more than a fifth of its calls stall     |
 //!      |  |    +-- the next streak must be twice as long --+
 //!      |  |
-//!      |  +---> Blocking: pool threads ------------------+   a call lasts 10 ms, or some are slow,
+//!      |  +---> Blocking: pool threads ------------------+   a call lasts 10 ms, or two are slow,
 //!      |           |            ^                        |   and the thread has slept
 //!      |           | slow calls | slow calls or a        |
 //!      |           | compute    | long one that sleeps   |
@@ -217,8 +217,7 @@ impl Route {
             return;
         }
         let needed = self.streak_needed.load(Ordering::Relaxed).max(streak);
-        let is_wanted = matches!(verdict, Verdict::Slow(_)) && self.trials.waiting() > 0;
-        self.entered(self.standing.judge(verdict, needed, is_wanted));
+        self.entered(self.standing.judge(verdict, needed));
     }
 
     /// Puts the route into a class while one of its calls still runs. A proven route stays that.

@@ -19,14 +19,17 @@ const CLASSES: u32 = PROVEN | BLOCKING | COMPUTING;
 /// One slow call of the class that the route is in. Counted in the bits from 24 on, up to 31.
 const CONFIRMATION: u32 = 1 << 24;
 const CONFIRMATIONS: u32 = 0x1f << 24;
-/// One vote. Votes are counted in the bits from 16 on.
-const VOTE: u32 = 1 << 16;
-const VOTES: u32 = 0xff << 16;
-const STREAK: u32 = VOTE - 1;
+/// A vote of a slow call for its own kind. Four bits count those of each kind.
+const BLOCKED: u32 = 1 << 16;
+const COMPUTED: u32 = 1 << 20;
+const VOTES_MAX: u32 = 0xf;
+const VOTES: u32 = (BLOCKED + COMPUTED) * VOTES_MAX;
+const STREAK: u32 = BLOCKED - 1;
 
-/// So many slow calls classify a route: one may have been the first of its kind, which fills caches and opens
-/// connections.
-const SLOW_TO_CLASSIFY: u32 = 3;
+/// So many slow calls of one kind classify a route. One may have been the first of the route, which opens
+/// connections, or may have waited for another that fills a cache; and a computing route that is taken for a
+/// blocking one gets as many threads as it has calls.
+const SLOW_TO_CLASSIFY: u32 = 2;
 /// So many slow calls in a row of the other kind move a route between blocking and computing.
 const SLOW_TO_MOVE: u32 = 3;
 
@@ -116,10 +119,9 @@ impl Standing {
         self.0.load(Ordering::Relaxed) & CONFIRMATIONS < CONFIRMATIONS
     }
 
-    /// Takes note of a call that did not run inline. `is_wanted`: further calls wait for the route to be
-    /// classified, so that one slow call is enough. Returns the class if it has changed.
-    pub(super) fn judge(&self, verdict: Verdict, streak: u32, is_wanted: bool) -> Option<Class> {
-        self.change(|word| after(word, verdict, streak, is_wanted))
+    /// Takes note of a call that did not run inline. Returns the class if it has changed.
+    pub(super) fn judge(&self, verdict: Verdict, streak: u32) -> Option<Class> {
+        self.change(|word| after(word, verdict, streak))
     }
 
     /// Puts a route that is not proven into a class. Returns the class if it has changed.
@@ -144,8 +146,8 @@ impl Standing {
 }
 
 /// The word after a call with that verdict.
-fn after(word: u32, verdict: Verdict, streak: u32, is_wanted: bool) -> u32 {
-    let (class, votes) = (Class::of(word), (word & VOTES) / VOTE);
+fn after(word: u32, verdict: Verdict, streak: u32) -> u32 {
+    let class = Class::of(word);
     let how = match verdict {
         // The late end of a call that began before the route was proven says nothing about it.
         _ if class == Class::Proven => return word,
@@ -155,19 +157,20 @@ fn after(word: u32, verdict: Verdict, streak: u32, is_wanted: bool) -> u32 {
         Verdict::Slow(how) => how,
     };
     let stays = word & !STREAK;
-    match (class, how) {
-        (Class::Unclassified, _) if is_wanted || votes + 1 >= SLOW_TO_CLASSIFY => match how {
-            Slowness::Computed => COMPUTING,
-            Slowness::Blocked | Slowness::Unknown => BLOCKING,
-        },
-        (Class::Unclassified, _) => stays + VOTE,
-        (Class::Blocking, Slowness::Computed) if votes + 1 >= SLOW_TO_MOVE => COMPUTING,
-        (Class::Computing, Slowness::Blocked) if votes + 1 >= SLOW_TO_MOVE => BLOCKING,
-        (Class::Blocking, Slowness::Computed) | (Class::Computing, Slowness::Blocked) => {
-            stays + VOTE
-        }
-        (_, Slowness::Unknown) => stays,
-        (..) if word & CONFIRMATIONS == CONFIRMATIONS => stays & !VOTES,
-        (..) => (stays & !VOTES) + CONFIRMATION,
-    }
+    let (vote, its_class) = match how {
+        Slowness::Computed => (COMPUTED, Class::Computing),
+        Slowness::Blocked | Slowness::Unknown => (BLOCKED, Class::Blocking),
+    };
+    let needed = match class {
+        Class::Unclassified => SLOW_TO_CLASSIFY,
+        // Nothing that speaks against the class.
+        _ if how == Slowness::Unknown => return stays,
+        _ if its_class == class => return confirmed(stays & !VOTES),
+        _ => SLOW_TO_MOVE,
+    };
+    if stays / vote % (VOTES_MAX + 1) + 1 >= needed { its_class.bit() } else { stays + vote }
+}
+
+fn confirmed(word: u32) -> u32 {
+    if word & CONFIRMATIONS == CONFIRMATIONS { word } else { word + CONFIRMATION }
 }
