@@ -88,7 +88,7 @@ struct Message<'m, 'i> {
     path: Option<&'m str>,
     manner: Manner,
     /// Its body, if the engine has received that.
-    received: Option<ReceivedBody<'i>>,
+    received: Option<&'m ReceivedBody<'i>>,
 }
 
 /// The body of a request that the engine has received.
@@ -124,7 +124,7 @@ impl HttpService {
     fn answer_message<'i>(
         &self,
         input: &'i [u8],
-        received: Option<ReceivedBody<'i>>,
+        received: Option<&ReceivedBody<'i>>,
         exchange: &mut impl Exchange,
     ) -> Step {
         let limits = &self.settings.limits;

@@ -53,7 +53,7 @@ const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 impl HttpService {
     /// The body of a request, of at most `max` bytes, or what has to happen first. There is room for
     /// one that has to be decoded.
-    #[inline]
+    #[inline(always)]
     pub(super) fn content<'c>(
         &self,
         message: &Message<'_, 'c>,

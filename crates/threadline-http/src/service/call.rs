@@ -164,7 +164,7 @@ impl Call<'_, '_> {
     }
 
     /// The request as layers and handlers see it.
-    #[inline]
+    #[inline(always)]
     fn request<'r>(
         &'r self,
         body: Incoming<'r>,
@@ -188,7 +188,7 @@ impl Call<'_, '_> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn send<L: Line>(
         &self,
         response: Response,

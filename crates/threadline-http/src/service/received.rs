@@ -43,13 +43,13 @@ impl HttpService {
             Err(Lost::NoRoom) => Have::Refused(BodyError::NoRoom),
             Err(_) => Have::Refused(BodyError::NotStored),
         };
-        self.answer_message(head, Some(ReceivedBody { body, left }), exchange)
+        self.answer_message(head, Some(&ReceivedBody { body, left }), exchange)
     }
 }
 
 impl<'b> ReceivedBody<'b> {
     /// The body of a message whose head is so long.
-    pub(super) fn content(self, len: usize) -> Result<Content<'b>, Before> {
+    pub(super) fn content(&self, len: usize) -> Result<Content<'b>, Before> {
         match self.body {
             Have::Refused(error) => Err(Before::Refuse(error)),
             body => Ok(Content { body, len }),

@@ -33,7 +33,7 @@ pub(super) struct Sending<'s> {
 }
 
 /// Sends what nearly every response is: bytes behind a head. `None` if it is something else.
-#[inline]
+#[inline(always)]
 pub(super) fn send_plainly(
     response: &Response,
     manner: Manner,
