@@ -7,7 +7,7 @@
 //!      |  |    |  more than a fifth of its calls stall     |
 //!      |  |    +-- the next streak must be twice as long --+
 //!      |  |
-//!      |  +---> Blocking: pool threads ------------------+   a call lasts 10 ms, or two are slow,
+//!      |  +---> Blocking: pool threads ------------------+   a call lasts 10 ms, or 8 are slow,
 //!      |           |            ^                        |   and the thread has slept
 //!      |           | slow calls | slow calls or a        |
 //!      |           | compute    | long one that sleeps   |

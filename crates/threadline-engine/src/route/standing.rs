@@ -26,10 +26,10 @@ const VOTES_MAX: u32 = 0xf;
 const VOTES: u32 = (BLOCKED + COMPUTED) * VOTES_MAX;
 const STREAK: u32 = BLOCKED - 1;
 
-/// So many slow calls of one kind classify a route. One may have been the first of the route, which opens
-/// connections, or may have waited for another that fills a cache; and a computing route that is taken for a
-/// blocking one gets as many threads as it has calls.
-const SLOW_TO_CLASSIFY: u32 = 2;
+/// So many slow calls of one kind classify a route, if none of them lasts for long: the first calls of a route fill
+/// caches and open connections, and wait for each other meanwhile. A class that is wrong is expensive. A route that
+/// is taken for a blocking one waits for pool threads, and gets as many as it has calls.
+const SLOW_TO_CLASSIFY: u32 = 8;
 /// So many slow calls in a row of the other kind move a route between blocking and computing.
 const SLOW_TO_MOVE: u32 = 3;
 

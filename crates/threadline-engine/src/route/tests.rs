@@ -110,15 +110,17 @@ fn hints_are_taken_at_their_word() {
 }
 
 #[test]
-fn two_slow_calls_of_a_kind_classify_a_route_by_what_they_did() {
+fn eight_slow_calls_of_a_kind_classify_a_route_by_what_they_did() {
     for (verdict, class) in
         [(BLOCKED, Class::Blocking), (COMPUTED, Class::Computing), (SLOW, Class::Blocking)]
     {
         let route = Route::new("slow");
-        route.prove(verdict, 32);
-        route.prove(Verdict::Fast, 32);
-        route.prove(Verdict::Unclear, 32);
-        assert_eq!(route.class(), Class::Unclassified, "it may have been its first call");
+        for _ in 0..7 {
+            route.prove(verdict, 32);
+            route.prove(Verdict::Fast, 32);
+            route.prove(Verdict::Unclear, 32);
+            assert_eq!(route.class(), Class::Unclassified, "they may have been its first calls");
+        }
         route.prove(verdict, 32);
         assert_eq!(route.class(), class);
     }
@@ -152,15 +154,25 @@ fn wanted() -> (Arc<Route>, [Permit; 2], Arc<AtomicU64>) {
 }
 
 #[test]
-fn one_slow_call_of_each_kind_leaves_the_class_to_the_next() {
+fn slow_calls_of_the_other_kind_do_not_classify_a_route() {
     let (route, _permits, sent_back) = wanted();
-    // One computes what the other waits for.
-    route.prove(BLOCKED, 32);
-    route.prove(COMPUTED, 32);
+    // They wait for what the others compute.
+    for _ in 0..7 {
+        route.prove(BLOCKED, 32);
+        route.prove(COMPUTED, 32);
+    }
     assert_eq!((route.class(), sent_back.load(Ordering::Relaxed)), (Class::Unclassified, 0));
     route.prove(COMPUTED, 32);
     assert_eq!((route.class(), sent_back.load(Ordering::Relaxed)), (Class::Computing, 1));
     assert_eq!(route.trials().held(), 0);
+}
+
+#[test]
+fn a_route_whose_first_calls_are_slow_can_still_be_proven() {
+    let route = Route::new("lazy");
+    (0..7).for_each(|_| route.prove(BLOCKED, 32));
+    (0..32).for_each(|_| route.prove(Verdict::Fast, 32));
+    assert_eq!(route.class(), Class::Proven);
 }
 
 #[test]
