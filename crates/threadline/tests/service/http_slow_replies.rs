@@ -226,6 +226,31 @@ every_model! {
         }
     }
 
+    fn a_client_that_reads_more_slowly_than_the_rate_is_closed(model) {
+        // It takes bytes all the time, 640 KB a second at most.
+        let read_slowly = |rate: u32| {
+            let write = Some(Duration::from_secs(2));
+            let service = Service::new(model, Timeouts { write, reply_rate: rate, ..Timeouts::default() });
+            let mut stream = service.ask("1.1", &["owned"]);
+            let (mut all, mut piece) = (Vec::new(), vec![0; 32 * 1024]);
+            stream.shutdown(std::net::Shutdown::Write).expect("open");
+            while let Ok(count @ 1..) = stream.read(&mut piece) {
+                all.extend_from_slice(&piece[..count]);
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            (all, service.running.counts().timeouts_write)
+        };
+        std::thread::scope(|scope| {
+            let fast_enough = scope.spawn(|| read_slowly(100_000));
+            let (all, timeouts) = read_slowly(20_000_000);
+            assert_eq!(timeouts, 1);
+            assert!(all.len() < LEN, "{} bytes came", all.len());
+            let (all, timeouts) = fast_enough.join().expect("no panic");
+            assert_eq!(timeouts, 0);
+            assert!(split(&all).0 == content(), "{} bytes came", all.len());
+        });
+    }
+
     fn clients_that_never_read_are_closed_when_too_many_bytes_wait(model) {
         let budget = 10 << 20;
         let service = Service::with_budget(model, Timeouts::default(), budget);

@@ -127,10 +127,10 @@ impl Outbox {
             queue.moved = now;
         }
         queue.taken = taken;
-        let stall_due = queue.moved.saturating_add(limit.stall);
-        let due = stall_due.min(reply_due(queue, now, limit));
         // A tick more: the one in which the peer took its last byte, or the wait began, had begun.
-        let due = due.saturating_add(1);
+        let stall_due = queue.moved.saturating_add(limit.stall).saturating_add(1);
+        let reply_due = now.saturating_add(reply_left(queue, limit));
+        let due = stall_due.min(reply_due);
         if now < due {
             return Some(due);
         }
@@ -205,13 +205,14 @@ impl Outbox {
     }
 }
 
-/// When a reply has waited for long enough, if it goes on as it is. What is pushed has no such limit.
-fn reply_due(queue: &Queue, now: Ticks, limit: WriteLimit) -> Ticks {
+/// How much longer a reply may wait for room: 0 if it has waited for too long. What is pushed has no such limit.
+fn reply_left(queue: &Queue, limit: WriteLimit) -> Ticks {
     if queue.pushing || queue.pushed > 0 {
         return Ticks::MAX;
     }
     let taken = u64::try_from(queue.taken - queue.taken_first).unwrap_or(0);
-    now.saturating_add(limit.of_reply(taken).saturating_sub(queue.waited))
+    // A tick more, as for a stall.
+    limit.of_reply(taken).saturating_add(1).saturating_sub(queue.waited)
 }
 
 /// Not under the lock: what the log is written to is user code.
