@@ -91,12 +91,21 @@ impl Store {
 
     /// Whether content of `more` bytes has no place in memory, however much waits elsewhere.
     pub(crate) fn is_full_with(&self, more: usize) -> bool {
-        let memory_len = match &self.place {
-            Place::Borrowed { len, .. } => *len,
-            Place::Memory(bytes) => bytes.len(),
-            Place::Writing(_) | Place::File(_) => return true,
-        };
-        memory_len.saturating_add(more) > self.bodies.memory_len_max
+        self.memory_len().is_none_or(|len| len.saturating_add(more) > self.bodies.memory_len_max)
+    }
+
+    /// How many bytes more may be kept in memory, however much waits elsewhere; no bound for those of a file.
+    pub(crate) fn memory_left(&self) -> usize {
+        let len = self.memory_len();
+        len.map_or(usize::MAX, |len| self.bodies.memory_len_max.saturating_sub(len))
+    }
+
+    fn memory_len(&self) -> Option<usize> {
+        match &self.place {
+            Place::Borrowed { len, .. } => Some(*len),
+            Place::Memory(bytes) => Some(bytes.len()),
+            Place::Writing(_) | Place::File(_) => None,
+        }
     }
 
     /// How many waiting bytes it has taken.
@@ -163,6 +172,7 @@ impl Store {
                     bytes.reserve_exact(content.len().max(bytes.len() / GROWTH));
                 }
                 bytes.extend_from_slice(content);
+                self.is_over |= bytes.len() > self.bodies.memory_len_max;
                 self.hold();
             }
             Place::Writing(file) => file.append(content)?,

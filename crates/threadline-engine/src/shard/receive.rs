@@ -27,6 +27,9 @@ const TAKEN_MAX: usize = 256 * 1024;
 /// What is read at a time.
 const READ_MAX: usize = 64 * 1024;
 
+/// By how much content of unknown length may be longer than what is kept in memory, before it goes to a file.
+const BEYOND_MAX: usize = 4 * 1024;
+
 /// How a turn's receiving ends.
 enum Went {
     /// The message is whole, or cannot be had.
@@ -65,6 +68,7 @@ impl Conversation<'_> {
             store.filled(count);
         }
         receiving.received = ahead.len() as u64;
+        self.bound_memory(&mut receiving);
         receiving
     }
 
@@ -107,19 +111,19 @@ impl Conversation<'_> {
     /// Takes what has come.
     fn take_in(&mut self, receiving: &mut Receiving, until_dry: bool) -> io::Result<Went> {
         while receiving.framing.end.is_none() {
-            let most = receiving.framing.remaining().map_or(READ_MAX as u64, |left| left.max(1));
-            let most = most.min(READ_MAX as u64) as usize;
+            // Where the length is not known, what comes may be framing alone: only content that is there counts.
+            let (most, known) = match receiving.framing.remaining() {
+                Some(left) => (left.clamp(1, READ_MAX as u64) as usize, left),
+                None => (receiving.store.memory_left().clamp(BEYOND_MAX, READ_MAX), 0),
+            };
             let is_isolated = self.shard.is_isolated();
-            let rest = receiving
-                .framing
-                .remaining()
-                .map_or(most, |left| usize::try_from(left).unwrap_or(usize::MAX));
+            let rest = usize::try_from(known).unwrap_or(usize::MAX);
             if is_isolated && receiving.store.is_full_with(rest) {
                 let max = self.shard.shared.bodies.memory_len_max;
                 receiving.framing.lose(Lost::TooLong { max });
                 break;
             }
-            let needs_file = !is_isolated && receiving.store.needs_file_for(most);
+            let needs_file = !is_isolated && receiving.store.needs_file_for(rest.min(most));
             if needs_file && !receiving.store.is_writing() && self.place.may_write() {
                 let moved = receiving.store.move_to_file();
                 self.keep_buffer(receiving.store.take_buffer());
@@ -216,8 +220,17 @@ impl Conversation<'_> {
         } else if let Err(error) = store.append(&self.desk.body[..content_len]) {
             receiving.framing.lose(self.lost(error));
         }
+        self.bound_memory(receiving);
         self.keep_budget(&receiving.store);
         Ok(true)
+    }
+
+    /// Refuses content of an isolated endpoint that is longer than memory allows, even if it is whole.
+    fn bound_memory(&self, receiving: &mut Receiving) {
+        if self.shard.is_isolated() && receiving.store.is_full_with(0) {
+            let max = self.shard.shared.bodies.memory_len_max;
+            receiving.framing.lose(Lost::TooLong { max });
+        }
     }
 
     fn keep_budget(&self, store: &Store) {

@@ -1,11 +1,12 @@
 //! Content of messages that is received while the connection is parked.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use threadline_engine::{Model, Settings, Timeouts};
+use threadline_engine::{Endpoint, Model, Settings, Timeouts};
 
-use crate::common::{Fixture, SECOND, eventually, every_model, messages, settings};
+use crate::common::{Fixture, SECOND, eventually, every_model, messages, settings, start};
 use crate::toy::{Toy, message, reply};
 
 fn toy(model: Model) -> Fixture {
@@ -165,6 +166,57 @@ every_model! {
         short.send("x".repeat(50));
         short.expect(reply(&"x".repeat(100)));
         assert_eq!(fixture.counts().body_file_errors, 1);
+    }
+
+    fn content_of_unknown_length_gets_a_file_only_when_it_is_too_long(model) {
+        let dir = tempfile::tempdir().expect("a directory");
+        let fixture = messages(with_files(model, dir.path()), Toy::new().receiving());
+        let peer = fixture.connect();
+        let groups = "5abcde".repeat(20);
+        peer.send("?:5");
+        fixture.engine.settle();
+        peer.send("abcde");
+        fixture.engine.settle();
+        peer.send(&groups[6..]);
+        fixture.engine.settle();
+        peer.send("0");
+        peer.expect(reply(&"abcde".repeat(20)));
+        assert_eq!(fixture.counts().bodies_in_files, 0, "just what memory has room for");
+        peer.send("?:".to_owned() + &groups);
+        fixture.engine.settle();
+        peer.send("1x");
+        eventually("it is in a file", || fixture.engine.gauges().body_files == 1);
+        peer.send("0");
+        peer.expect(reply(&("abcde".repeat(20) + "x")));
+        assert_eq!(fixture.counts().bodies_in_files, 1);
+    }
+
+    fn isolated_content_is_refused_only_when_it_is_too_long(model) {
+        let mut settings = settings(model);
+        settings.body_memory_len_max = 100;
+        let protocol = Arc::new(Toy::new().receiving());
+        let fixture =
+            start(settings, |address| Endpoint::messages(address, protocol).isolated());
+        let groups = "5abcde".repeat(20);
+        for split in [3, 4, 50, groups.len() + 1] {
+            let peer = fixture.connect();
+            let message = "?:".to_owned() + &groups + "0";
+            let (first, rest) = message.split_at(split);
+            peer.send(first);
+            eventually("it is read", || peer.unread_len() == 0);
+            peer.send(rest);
+            peer.expect(reply(&"abcde".repeat(20)));
+            for end in ["1x", "1x0"] {
+                let peer = fixture.connect();
+                let message = "?:".to_owned() + &groups + end;
+                let (first, rest) = message.split_at(split);
+                peer.send(first);
+                eventually("it is read", || peer.unread_len() == 0);
+                peer.send(rest);
+                peer.expect("TooLong { max: 100 }");
+                peer.expect_end();
+            }
+        }
     }
 
     fn files_in_memory_are_kept_within_the_budget(model) {
