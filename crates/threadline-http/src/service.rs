@@ -33,7 +33,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use matchit::Params;
 use threadline_engine::protocol::{
-    AfterRefusal, Answer, Outcome, Phase, Protocol, Received, Refusal, Step, Timeouts,
+    AfterRefusal, Answer, Outcome, Phase, Protocol, Received, Refusal, Step, Timeouts, Waiting,
 };
 use threadline_engine::{Route, Turn};
 use threadline_proto::percent;
@@ -41,6 +41,7 @@ use threadline_proto::request::{
     self, Form, Head, HeadWatch, HeaderSlots, Limits, ParseError, Parsed,
 };
 
+use crate::body::{ComesOnce, Incoming};
 use crate::deferred::{self, Late};
 use crate::exchange::Exchange;
 use crate::extensions::Extensions;
@@ -48,6 +49,7 @@ use crate::framework_error::settle;
 use crate::middleware::layer::{Last, Layers, Next};
 use crate::middleware::method_override::BadOverride;
 use crate::refusal;
+use crate::request::Request;
 use crate::router::{Endpoint, Found, Table};
 use crate::settings::HttpSettings;
 use crate::write::Manner;
@@ -234,16 +236,16 @@ impl HttpService {
         match content {
             Ok(content)
                 if layers.is_empty()
-                    || endpoint.streamed.is_some()
+                    || reads_itself(endpoint, exchange)
                     || !message.asks_before(&content) =>
             {
-                call.run(content, |request| endpoint.answer(request), exchange)
+                answer_whole(endpoint, content, &call, exchange)
             }
             Ok(content) => match call.ask_before(layers, exchange) {
                 Ok(left) => {
                     let left = Cell::new(Some(left));
                     let call = Call { left: Some(&left), ..call };
-                    call.run(content, |request| endpoint.answer(request), exchange)
+                    answer_whole(endpoint, content, &call, exchange)
                 }
                 Err(step) => step,
             },
@@ -297,6 +299,44 @@ impl HttpService {
         let last = Last::Unrouted(&unrouted);
         call.run(content, |request| Next::new(layers, last).run(request), exchange)
     }
+}
+
+/// Whether the handler is called before its request's body is there, wherever that is possible.
+fn reads_itself(endpoint: &Endpoint, exchange: &impl Exchange) -> bool {
+    endpoint.streamed.is_some() && exchange.waiting() != Waiting::Nowhere
+}
+
+/// Answers a request whose handler can be called.
+#[inline]
+fn answer_whole(
+    endpoint: &Endpoint,
+    content: Content<'_>,
+    call: &Call<'_, '_>,
+    exchange: &mut impl Exchange,
+) -> Step {
+    match endpoint.streamed {
+        None => call.run(content, |request| endpoint.answer(request), exchange),
+        Some(_) => answer_streamed(endpoint, content, call, exchange),
+    }
+}
+
+/// The same of a streamed route: a body comes once, whether or not it is here already.
+#[cold]
+fn answer_streamed(
+    endpoint: &Endpoint,
+    content: Content<'_>,
+    call: &Call<'_, '_>,
+    exchange: &mut impl Exchange,
+) -> Step {
+    let answer = |request: &Request<'_>| match request.body {
+        Incoming::Arriving(_) => endpoint.answer(request),
+        _ if request.head.body == request::Body::Empty => endpoint.answer(request),
+        body => {
+            let once = ComesOnce::new(body);
+            endpoint.answer(&Request { body: Incoming::Arriving(&once), ..request.clone() })
+        }
+    };
+    call.run(content, answer, exchange)
 }
 
 /// Waits for the rest of a head. The watch sees to it that each byte is looked at once more, and not with

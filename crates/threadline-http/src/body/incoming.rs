@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, Read};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use threadline_engine::log::limited;
 use threadline_engine::protocol::StoredFile;
@@ -160,6 +161,36 @@ pub(crate) struct RefusedBody(pub(crate) BodyError);
 impl ReadBody for RefusedBody {
     fn open(&self) -> Result<Box<dyn Pieces + '_>, BodyError> {
         Err(self.0)
+    }
+}
+
+/// The body of a streamed route that was there before its handler was called: it comes once, like those that
+/// arrive meanwhile, so that a handler sees the same however the client's packets are cut.
+pub(crate) struct ComesOnce<'a> {
+    body: Incoming<'a>,
+    opened: AtomicBool,
+}
+
+impl<'a> ComesOnce<'a> {
+    pub(crate) fn new(body: Incoming<'a>) -> Self {
+        ComesOnce { body, opened: AtomicBool::new(false) }
+    }
+}
+
+impl ReadBody for ComesOnce<'_> {
+    fn open(&self) -> Result<Box<dyn Pieces + '_>, BodyError> {
+        if self.opened.swap(true, Ordering::Relaxed) {
+            return Err(BodyError::Consumed);
+        }
+        Ok(Box::new(OncePieces(BodyReader::new(self.body))))
+    }
+}
+
+struct OncePieces<'a>(BodyReader<'a>);
+
+impl Pieces for OncePieces<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, BodyError> {
+        self.0.read_piece(buffer)
     }
 }
 

@@ -16,7 +16,7 @@ mod source;
 
 pub(crate) use arriving::Arriving;
 pub use incoming::{BodyError, BodyReader};
-pub(crate) use incoming::{Incoming, Pieces, ReadBody, RefusedBody};
+pub(crate) use incoming::{ComesOnce, Incoming, Pieces, ReadBody, RefusedBody};
 pub use outgoing::Body;
 pub(crate) use outgoing::Kind;
 pub use push::BodySender;

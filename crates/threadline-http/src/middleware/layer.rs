@@ -56,7 +56,8 @@ pub trait Middleware: Send + Sync + 'static {
     /// closes the connection. If no layer refuses, `handle` follows when the body is there: it must check again
     /// what this has not been asked about, and it finds in the extensions what this has left there.
     ///
-    /// Routes that are [`streamed`](crate::Methods::streamed) run `handle` at this point, and not this.
+    /// Routes that are [`streamed`](crate::Methods::streamed) run `handle` at this point, and not this. Under the
+    /// event loop model, where their bodies are received first as well, it is asked as for other routes.
     ///
     /// ```
     /// use threadline_http::{BeforeBody, Middleware, Next, Request, Response, Status};

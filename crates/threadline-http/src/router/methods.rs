@@ -252,8 +252,9 @@ impl Methods {
     /// Such a call holds a thread of the pool for as long as its client takes, so that there may be few of them at
     /// a time: half of the pool ([`Settings::streamed_max`](threadline_engine::Settings::streamed_max)); the others
     /// wait without a thread. Use it for bodies that must not be stored, or are to be answered before they end.
-    /// A body that has come with its head is whole at once. Of one that is still arriving, the first reader gets
-    /// everything. Under the event loop model, where no handler may wait, bodies are received first all the same.
+    /// A body comes once, even if it has come with its head: the first reader gets everything, and all others get
+    /// [`BodyError::Consumed`](crate::BodyError::Consumed). Under the event loop model, where no handler may wait,
+    /// bodies are received first all the same.
     ///
     /// ```
     /// use std::io::{self, Read};

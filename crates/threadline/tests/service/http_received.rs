@@ -9,7 +9,10 @@ use std::time::Duration;
 use crate::common::{ANY, Client, Gate, eventually, every_model, server, start};
 use crate::http_client::ok;
 use threadline::http::middleware::{BasicAuth, Cors, RateLimit};
-use threadline::http::{BodyError, Hint, HttpSettings, Request, Router, get, post};
+use threadline::http::{
+    BeforeBody, BodyError, Hint, HttpSettings, Middleware, Next, Request, Response, Router, get,
+    post,
+};
 use threadline::{Endpoint, Model, Running, Server, Timeouts};
 
 fn upload(path: &str, size: usize) -> String {
@@ -332,6 +335,98 @@ fn streamed_bodies_have_half_of_the_pool_and_the_others_wait_without_a_thread() 
             let gauges = service.gauges();
             (gauges.streamed, gauges.calls_parked) == (0, 0)
         });
+    }
+}
+
+/// Reads a body twice, in both ways, and says whether there was one the second time.
+fn read_twice(request: &Request<'_>) -> Result<String, BodyError> {
+    let first = request.bytes()?;
+    let mut read = Vec::new();
+    let by_reader = request.reader().read_to_end(&mut read).map_err(|error| BodyError::of(&error));
+    assert_eq!(by_reader.is_err(), request.bytes() == Err(BodyError::Consumed));
+    let second = match by_reader {
+        Ok(_) => "again".to_owned(),
+        Err(error) => format!("{error:?}"),
+    };
+    Ok(format!("{} bytes of {:?}: {second}", first.len(), request.content_length()))
+}
+
+every_model! {
+    fn a_streamed_body_comes_once_however_it_arrives(model) {
+        let router = Router::new().route("/twice", post(read_twice).streamed());
+        let service = start(server(model).http(ANY, router));
+        let head = "POST /twice HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n";
+        for (pieces, length) in [
+            ([upload("/twice", 5) + "abcde", String::new()], "Some(5)"),
+            ([upload("/twice", 5) + "ab", "cde".to_owned()], "Some(5)"),
+            ([head.to_owned() + "5\r\nabcde\r\n0\r\n\r\n", String::new()], "None"),
+            ([head.to_owned() + "5\r\nabcde\r\n", "0\r\n\r\n".to_owned()], "None"),
+            ([head.to_owned() + "2\r\nab\r\n", "3\r\ncde\r\n0\r\n\r\n".to_owned()], "None"),
+        ] {
+            let mut client = Client::to(&service);
+            pieces.iter().for_each(|piece| client.send(piece));
+            assert_eq!(client.reply(), ok(&format!("5 bytes of {length}: Some(Consumed)")));
+        }
+    }
+}
+
+/// Counts how often it is asked before the body, and with it.
+#[derive(Clone, Default)]
+struct Asked(Arc<(AtomicUsize, AtomicUsize)>);
+
+impl Middleware for Asked {
+    fn handle(&self, request: &Request<'_>, next: Next<'_>) -> Response {
+        self.0.1.fetch_add(1, Ordering::Relaxed);
+        next.run(request)
+    }
+
+    fn before_body(&self, _: &Request<'_>) -> BeforeBody {
+        self.0.0.fetch_add(1, Ordering::Relaxed);
+        BeforeBody::Pass
+    }
+}
+
+every_model! {
+    fn layers_of_a_streamed_route_are_asked_before_only_where_its_body_is_received(model) {
+        let before = usize::from(model == Model::EventLoop);
+        for expects in [false, true] {
+            let asked = Asked::default();
+            let router = Router::new()
+                .route("/digest", post(read_once).streamed())
+                .layer(asked.clone());
+            let service = start(server(model).http(ANY, router));
+            let content = content(if expects { 500 } else { 100_000 });
+            let mut client = Client::to(&service);
+            if expects {
+                let fields = "Host: t\r\nExpect: 100-continue\r\n";
+                client.send(upload("/digest", content.len()).replace("Host: t\r\n", fields));
+                assert_eq!(client.line().as_deref(), Some("HTTP/1.1 100 Continue"));
+                assert_eq!(client.line().as_deref(), Some(""));
+            } else {
+                client.send(upload("/digest", content.len()));
+            }
+            client.send(&content);
+            assert_eq!(client.reply(), ok(&digest(&content)));
+            let (asked_before, handled) = &*asked.0;
+            let seen = (asked_before.load(Ordering::Relaxed), handled.load(Ordering::Relaxed));
+            assert_eq!(seen, (before, 1), "expects: {expects}");
+        }
+    }
+
+    fn layers_of_a_streamed_route_are_asked_about_what_has_come_with_its_head_likewise(model) {
+        let asked = Asked::default();
+        let router =
+            Router::new().route("/digest", post(read_once).streamed()).layer(asked.clone());
+        let service = start(server(model).http(ANY, router));
+        let content = content(500);
+        let mut client = Client::to(&service);
+        let fields = "Host: t\r\nExpect: 100-continue\r\n";
+        let head = upload("/digest", content.len()).replace("Host: t\r\n", fields);
+        client.send([head.as_bytes(), &content].concat());
+        assert_eq!(client.reply(), ok(&digest(&content)));
+        let (asked_before, handled) = &*asked.0;
+        let seen = (asked_before.load(Ordering::Relaxed), handled.load(Ordering::Relaxed));
+        assert_eq!(seen, (usize::from(model == Model::EventLoop), 1));
     }
 }
 
