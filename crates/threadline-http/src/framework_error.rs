@@ -99,6 +99,8 @@ kinds! {
     Refused "refused",
     /// A handler has answered with a status of an error, and no text.
     Status "status",
+    /// The body could not be stored: its directory is missing or full, and the log says more. 503.
+    Storage "storage",
     /// The service's own fault; its log says more: 500.
     Internal "internal",
 }

@@ -75,7 +75,8 @@ impl BodyError {
             BodyError::TimedOut => ErrorKind::RequestTimedOut,
             BodyError::Expectation => ErrorKind::Expectation,
             BodyError::Consumed | BodyError::NotReceived => ErrorKind::Internal,
-            BodyError::NoRoom | BodyError::NotStored => ErrorKind::Overloaded,
+            BodyError::NoRoom => ErrorKind::Overloaded,
+            BodyError::NotStored => ErrorKind::Storage,
         }
     }
 
@@ -110,7 +111,8 @@ impl std::error::Error for BodyError {}
 impl IntoResponse for BodyError {
     fn into_response(self) -> Response {
         let mut response = Response::error_of(self.kind(), self.status(), self);
-        if self.status() == Status::SERVICE_UNAVAILABLE {
+        // A directory that is missing or full stays so until somebody looks after it.
+        if self == BodyError::NoRoom {
             response = response.with_header("retry-after", "1");
         }
         // What follows on the connection is the rest of the body.
@@ -324,5 +326,20 @@ impl fmt::Debug for Source<'_> {
             Source::Closed(_) | Source::Open(_) => "in pieces",
             Source::Failed(_) => "failed",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_lack_of_room_that_passes_is_worth_another_try() {
+        let refused = |error: BodyError| error.into_response();
+        let (full, broken) = (refused(BodyError::NoRoom), refused(BodyError::NotStored));
+        assert_eq!((full.status(), broken.status()), (Status::SERVICE_UNAVAILABLE, full.status()));
+        assert_eq!((full.header("retry-after"), broken.header("retry-after")), (Some("1"), None));
+        let kind = |response: &Response| response.framework_error().expect("an error").kind();
+        assert_eq!((kind(&full), kind(&broken)), (ErrorKind::Overloaded, ErrorKind::Storage));
     }
 }

@@ -128,12 +128,14 @@ every_model! {
 
     fn a_body_that_cannot_be_stored_is_a_503(model) {
         let missing = PathBuf::from("/nowhere/at/all");
-        let service = start(with_files(model, &missing).http(ANY, web()));
+        let router = web().errors(|error| Response::text(error.kind().name()));
+        let service = start(with_files(model, &missing).http(ANY, router));
         let mut client = Client::to(&service);
         client.send(upload("/digest", 400_000));
         client.try_send(content(200_000));
         let reply = client.reply();
         assert_eq!((reply.status, reply.closes), (503, true), "{reply:?}");
+        assert_eq!(reply.body, "storage", "the kind that the hook has seen");
         assert_eq!(service.counts().body_file_errors, 1);
         assert_eq!((service.gauges().body_files, service.counts().malformed), (0, 0));
         assert_eq!(Client::to(&service).get("/after"), ok("after"));
