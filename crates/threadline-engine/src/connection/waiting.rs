@@ -88,6 +88,8 @@ impl Session {
             wait_for_room(transport, limit, &self.home.clock).inspect_err(|error| {
                 if error.kind() == io::ErrorKind::TimedOut {
                     self.home.counters.timeouts_write.increment();
+                    // The close throws away what the peer does not take.
+                    transport.reset_on_close(true);
                     self.shut_down(Shutdown::Both);
                 }
             })?;

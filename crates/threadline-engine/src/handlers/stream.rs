@@ -398,6 +398,8 @@ impl Stream {
                 if !self.given_up.swap(true, Ordering::Relaxed) {
                     self.home.counters.timeouts_write.increment();
                 }
+                // The close throws away what the client does not take.
+                self.transport().reset_on_close(true);
                 self.shut_down(Shutdown::Both);
                 Err(self.timed_out("the client read nothing"))
             }

@@ -191,6 +191,7 @@ every_model! {
         assert!(!peer.is_closed());
         making.fixture.pass_over(limit);
         peer.expect_closed();
+        assert!(peer.was_reset());
         assert_eq!(making.fixture.counts().timeouts_write, 1);
         eventually("the source is dropped", || making.alive.load(Ordering::Relaxed) == 0);
         assert_eq!(making.waiting(), 0);

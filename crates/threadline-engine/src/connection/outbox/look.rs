@@ -3,6 +3,7 @@
 //! peer has stalled is made under the lock, once.
 
 use std::sync::Weak;
+use std::sync::atomic::Ordering;
 
 use super::queue::Queue;
 use super::send::Files;
@@ -171,8 +172,7 @@ impl Outbox {
         let memory = queue.memory;
         self.give_back(&mut queue, memory);
         self.home.counters.closed_over_budget.increment();
-        self.transport.reset();
-        self.close_queue(&mut queue);
+        self.reset_queue(&mut queue);
         true
     }
 
@@ -185,7 +185,7 @@ impl Outbox {
         queue.sent as i64 - self.transport.untaken_len() as i64
     }
 
-    /// Closes the connection because its peer takes nothing, unless it is closed already.
+    /// Resets the connection because its peer takes nothing, unless it is closed already.
     pub(in crate::connection) fn time_out(&self) {
         let timed_out = self.time_out_queue(&mut self.queue.lock());
         if timed_out {
@@ -200,8 +200,17 @@ impl Outbox {
         }
         queue.timed_out = true;
         self.home.counters.timeouts_write.increment();
-        self.close_queue(queue);
+        self.reset_queue(queue);
         true
+    }
+
+    /// Closes the connection by a reset: otherwise the kernel would hold what the peer does not take, for as long
+    /// as its system answers.
+    fn reset_queue(&self, queue: &mut Queue) {
+        // The close resets it too, if the kernel refuses now.
+        self.until_close.store(true, Ordering::Relaxed);
+        self.transport.reset_on_close(true);
+        self.close_queue(queue);
     }
 }
 
