@@ -22,9 +22,9 @@ pub enum Bytes {
     Owned(Vec<u8>),
     /// Constants of the program. They never count as waiting bytes.
     Static(&'static [u8]),
-    /// Shared with others. They count as waiting bytes only if nobody else holds them, by the count of
-    /// references, when they begin to wait or at a later look: what the program keeps anyway is not held because
-    /// a peer waits.
+    /// Shared with others. They count as waiting bytes only if all who hold them, by the count of references, are
+    /// connections whose peers are slow, each of which counts for its share: what the program keeps anyway is not
+    /// held because a peer waits. That is looked at when they begin to wait, and every few seconds.
     Shared(Arc<[u8]>),
 }
 
@@ -32,7 +32,7 @@ impl Bytes {
     /// No bytes.
     pub const EMPTY: Bytes = Bytes::Static(b"");
 
-    /// The memory that is free once they are dropped.
+    /// The memory that is free once they are dropped: none of shared ones that others hold too.
     pub fn memory(&self) -> usize {
         match self {
             Bytes::Owned(bytes) => bytes.capacity(),

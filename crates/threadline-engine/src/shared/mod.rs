@@ -4,11 +4,13 @@
 //! - `mailboxes`: notes from one shard to the others
 //! - `peers`: how many connections one peer has
 //! - `blocked`: connections whose threads can only be reached by their sockets
+//! - `holders`: outputs that wait with the same bytes
 //! - `waiting_bytes`: the budget of memory that is held because peers are slow
 //!
 //! Shards and the monitor know it; it knows neither.
 
 mod blocked;
+mod holders;
 mod lifecycle;
 mod mailboxes;
 mod peers;
@@ -30,6 +32,7 @@ use crate::workers::Workers;
 
 pub(crate) use blocked::Blockable;
 use blocked::Blocked;
+pub(crate) use holders::{Holder, Holders};
 use lifecycle::Lifecycle;
 pub(crate) use lifecycle::Phase;
 pub(crate) use mailboxes::Mailboxes;

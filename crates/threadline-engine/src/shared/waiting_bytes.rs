@@ -6,7 +6,10 @@
 //! [`WaitingBytes::take`] may exceed the budget, and connections are closed until it is kept again
 //! (`connection/relief.rs`). What does not wait, which is nearly everything, is never counted.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::Holders;
 
 /// Less memory than this is not worth returning to the system: 8 MB.
 const RELEASE_MIN: usize = 8 << 20;
@@ -18,6 +21,8 @@ const RELEASE_MIN: usize = 8 << 20;
 pub(crate) struct WaitingBytes {
     used: AtomicUsize,
     max: usize,
+    /// For the bytes that several outputs share.
+    pub(crate) holders: Arc<Holders>,
     /// Bytes that were given back since the allocator was last asked to return what is free.
     freed: AtomicUsize,
 }
@@ -25,7 +30,7 @@ pub(crate) struct WaitingBytes {
 impl WaitingBytes {
     pub(crate) fn new(max: usize) -> Self {
         let (used, freed) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        WaitingBytes { used, max, freed }
+        WaitingBytes { used, max, holders: Arc::default(), freed }
     }
 
     /// The bytes that wait.

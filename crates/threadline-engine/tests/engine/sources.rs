@@ -335,4 +335,41 @@ every_model! {
         }
         assert!(kept.is_none());
     }
+
+    fn shared_bytes_count_once_for_all_who_wait_with_them(model) {
+        let kept: Arc<[u8]> = Arc::from(vec![b's'; 90_000]);
+        let shared = Arc::downgrade(&kept);
+        let lines = Lines::new(move |_, session| {
+            let bytes = Bytes::Shared(shared.upgrade().expect("kept"));
+            session.send_bytes(b"head\n", bytes).expect("a peer");
+            None
+        });
+        let fixture = messages(settings(model), lines);
+        let waiting = || fixture.engine.gauges().waiting_bytes;
+        let mut peers = Vec::new();
+        for _ in 0..3 {
+            let peer = fixture.connect();
+            peer.room(5);
+            peer.send("go\n");
+            peer.expect("head\n");
+            peers.push(peer);
+        }
+        fixture.engine.settle();
+        fixture.pass(SECOND * 5);
+        assert_eq!(waiting(), 0, "the program has them too");
+        drop(kept);
+        fixture.pass(SECOND * 5);
+        assert_eq!(waiting(), 90_000, "a third for each");
+        let gone = peers.pop().expect("three");
+        gone.reset();
+        gone.expect_closed();
+        fixture.pass(SECOND * 5);
+        assert_eq!(waiting(), 90_000, "a half for each");
+        for peer in peers {
+            peer.room(usize::MAX);
+            assert!(peer.take(90_000).iter().all(|byte| *byte == b's'));
+        }
+        fixture.engine.settle();
+        assert_eq!(waiting(), 0);
+    }
 }

@@ -5,6 +5,7 @@ use std::io;
 
 use crate::connection::bytes::Bytes;
 use crate::connection::source::Maker;
+use crate::shared::Holder;
 use crate::transport::{PART, Sent, Transport, send_file};
 
 /// A source is asked for more when less than this waits of what it has made: 64 KB.
@@ -13,6 +14,8 @@ const FILL_BELOW: usize = 64 * 1024;
 pub(super) struct Message {
     /// Grows from message to message.
     pub(super) number: u64,
+    /// If its bytes are shared. Dropped before them.
+    pub(super) holder: Option<Holder>,
     pub(super) content: Content,
     pub(super) origin: Origin,
     /// The bytes of memory that it holds until all of it is out, as far as they are counted.
@@ -31,6 +34,16 @@ pub(super) enum Origin {
 }
 
 impl Message {
+    /// The bytes of memory that it holds at this moment.
+    pub(super) fn memory_now(&self) -> usize {
+        match (&self.holder, &self.content) {
+            (Some(holder), Content::Bytes { bytes: Bytes::Shared(bytes), .. }) => {
+                holder.share_of(bytes)
+            }
+            (_, content) => content.memory(),
+        }
+    }
+
     /// Whether it may be dropped as a whole. The rest of one that is partly out must go on, or the peer would
     /// read a broken message.
     pub(super) fn is_droppable(&self) -> bool {

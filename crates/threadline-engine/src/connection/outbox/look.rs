@@ -56,8 +56,8 @@ impl Outbox {
             // In use: it is being written, or added to.
             let Some(mut queue) = self.queue.try_lock() else { return Some(now + self.step()) };
             let was_open = !queue.timed_out;
-            // What was shared may be held by nobody else now.
-            let has_grown = self.count_front(&mut queue);
+            // What is shared may have got or lost other holders.
+            let has_grown = self.count_all(&mut queue);
             let next = self.look_locked(&mut queue, now, owner, linger);
             (next, was_open && queue.timed_out, has_grown)
         };

@@ -170,8 +170,23 @@ impl Outbox {
     /// Counts the memory of the next message anew: it may have changed. Says whether it has grown.
     pub(super) fn count_front(&self, queue: &mut Queue) -> bool {
         let Some(message) = queue.messages.front_mut() else { return false };
-        let (before, now) = (message.memory, message.content.memory());
+        let (before, now) = (message.memory, message.memory_now());
         message.memory = now;
+        self.count_change(queue, before, now)
+    }
+
+    /// Likewise of all messages.
+    pub(super) fn count_all(&self, queue: &mut Queue) -> bool {
+        let (mut before, mut now) = (0, 0);
+        for message in &mut queue.messages {
+            before += message.memory;
+            message.memory = message.memory_now();
+            now += message.memory;
+        }
+        self.count_change(queue, before, now)
+    }
+
+    fn count_change(&self, queue: &mut Queue, before: usize, now: usize) -> bool {
         queue.memory = queue.memory - before + now;
         if now >= before {
             self.home.waiting.take(now - before);
@@ -202,10 +217,17 @@ impl Outbox {
         }
         let number = queue.next;
         queue.next += 1;
-        let memory = content.memory();
-        self.home.waiting.take(memory);
-        queue.memory += memory;
-        queue.messages.push_back(Message { number, content, origin, memory, is_rest });
+        let holder = match &content {
+            Content::Bytes { bytes: Bytes::Shared(bytes), .. } => {
+                Some(self.home.waiting.holders.add(bytes))
+            }
+            _ => None,
+        };
+        let mut message = Message { number, holder, content, origin, memory: 0, is_rest };
+        message.memory = message.memory_now();
+        self.home.waiting.take(message.memory);
+        queue.memory += message.memory;
+        queue.messages.push_back(message);
         self.register(queue);
         self.arm(queue)?;
         if self.write_limit().stall != Ticks::MAX {
