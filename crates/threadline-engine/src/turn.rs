@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use threadline_pool::contained::catch;
+use threadline_pool::contained::{Payload, catch};
 use tracing::level_filters::LevelFilter;
 
 use crate::connection::Session;
@@ -301,17 +301,37 @@ pub(crate) fn contain<R>(route: &Route, code: impl FnOnce() -> R) -> Option<R> {
 pub(crate) fn contain_protocol<R>(route: &Route, code: impl FnOnce() -> R) -> Option<R> {
     // Unwind safety: what the code shares with the engine is its session and its reply. Both stay
     // valid values after a panic, and the connection is closed or the reply replaced.
-    match catch(code) {
-        Ok(result) => Some(result),
-        Err(panic) => {
-            route.panicked();
-            // The subscriber that receives the line is user code, too: a panic of it ends here.
-            let _ = catch(|| {
-                let message = Escaped(panic.message().unwrap_or("(no message)"));
-                limited!(error, route: route.name(), "handler panicked", reason = %message);
-            });
-            None
-        }
+    route.contain(code).ok()
+}
+
+impl Route {
+    /// Runs a part of a call of this route. A panic is logged with the route and counted, as one that ends the
+    /// whole call. For protocols that go on after it.
+    ///
+    /// # Errors
+    /// What the panic threw, if `code` panics.
+    ///
+    /// ```
+    /// use threadline_engine::Route;
+    ///
+    /// let route = Route::new("GET /");
+    /// assert_eq!(route.contain(|| 1).ok(), Some(1));
+    /// let panic = route.contain(|| panic!("no more paper")).expect_err("it panics");
+    /// assert_eq!((panic.message(), route.panics()), (Some("no more paper"), 1));
+    /// ```
+    #[inline]
+    pub fn contain<R>(&self, code: impl FnOnce() -> R) -> Result<R, Payload> {
+        catch(code).inspect_err(|panic| self.note(panic))
+    }
+
+    #[cold]
+    fn note(&self, panic: &Payload) {
+        self.panicked();
+        // The subscriber that receives the line is user code, too: a panic of it ends here.
+        let _ = catch(|| {
+            let message = Escaped(panic.message().unwrap_or("(no message)"));
+            limited!(error, route: self.name(), "handler panicked", reason = %message);
+        });
     }
 }
 

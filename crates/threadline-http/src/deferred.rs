@@ -8,9 +8,7 @@ use std::fmt;
 use std::mem;
 use std::sync::Arc;
 
-use threadline_engine::log::limited;
 use threadline_engine::{NotAwaited, Route};
-use threadline_pool::contained::catch;
 use threadline_proto::request::Version;
 use threadline_proto::response::Status;
 
@@ -164,8 +162,7 @@ impl Late {
         for change in mem::take(&mut self.then) {
             // A layer that panics costs the reply, as it does around one that is not deferred, and those
             // around it go on: a log has its line.
-            if catch(|| change(&mut response)).is_err() {
-                limited!(error, route: route, "a layer panicked when a deferred reply came");
+            if self.route.contain(|| change(&mut response)).is_err() {
                 response = response.replaced_by(internal_error());
             }
             response = between_layers(response, route, states);
@@ -243,14 +240,14 @@ impl Response {
     pub(crate) fn pending(&mut self) -> Option<&mut Pending> {
         match self.aside.as_deref_mut()? {
             Aside::Pending(pending) => Some(pending),
-            Aside::Upgrade(_) | Aside::Selected(_) | Aside::Error(_) => None,
+            Aside::Upgrade(_) | Aside::Selected(_) | Aside::Error(_) | Aside::Panicked(_) => None,
         }
     }
 
     pub(crate) fn take_pending(&mut self) -> Option<Pending> {
         match *self.aside.take_if(|aside| matches!(**aside, Aside::Pending(_)))? {
             Aside::Pending(pending) => Some(pending),
-            Aside::Upgrade(_) | Aside::Selected(_) | Aside::Error(_) => None,
+            Aside::Upgrade(_) | Aside::Selected(_) | Aside::Error(_) | Aside::Panicked(_) => None,
         }
     }
 

@@ -221,7 +221,7 @@ impl Response {
     pub(crate) fn framework_error(&self) -> Option<&FrameworkError> {
         match self.aside.as_deref()? {
             Aside::Error(error) => Some(error),
-            Aside::Upgrade(_) | Aside::Selected(_) | Aside::Pending(_) => None,
+            Aside::Upgrade(_) | Aside::Selected(_) | Aside::Pending(_) | Aside::Panicked(_) => None,
         }
     }
 
@@ -230,7 +230,7 @@ impl Response {
     pub(crate) fn take_error(&mut self) -> Option<FrameworkError> {
         match *self.aside.take_if(|aside| matches!(**aside, Aside::Error(_)))? {
             Aside::Error(error) => Some(error),
-            Aside::Upgrade(_) | Aside::Selected(_) | Aside::Pending(_) => None,
+            Aside::Upgrade(_) | Aside::Selected(_) | Aside::Pending(_) | Aside::Panicked(_) => None,
         }
     }
 }

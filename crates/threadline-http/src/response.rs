@@ -68,6 +68,8 @@ pub(crate) enum Aside {
     Pending(Pending),
     /// The error of the framework that it tells of, as long as it has its default form.
     Error(FrameworkError),
+    /// The 500 of a handler or layer that has panicked, and the message of the panic.
+    Panicked(String),
 }
 
 /// A protocol, and what speaks it.

@@ -23,7 +23,7 @@ impl Response {
     pub(crate) fn selected(&self) -> Option<&Selected> {
         match self.aside.as_deref()? {
             Aside::Selected(selected) => Some(selected),
-            Aside::Upgrade(_) | Aside::Pending(_) | Aside::Error(_) => None,
+            Aside::Upgrade(_) | Aside::Pending(_) | Aside::Error(_) | Aside::Panicked(_) => None,
         }
     }
 

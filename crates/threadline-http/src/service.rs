@@ -297,7 +297,7 @@ impl HttpService {
         }
         // Middleware sees these too, and may block.
         let last = Last::Unrouted(&unrouted);
-        call.run(content, |request| Next::new(layers, last).run(request), exchange)
+        call.run(content, |request| Next::new(layers, last).begin(request), exchange)
     }
 }
 

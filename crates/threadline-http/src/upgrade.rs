@@ -84,7 +84,7 @@ impl Response {
     pub(crate) fn other_protocol(&self) -> Option<&Upgrade> {
         match self.aside.as_deref()? {
             Aside::Upgrade(upgrade) => Some(upgrade),
-            Aside::Selected(_) | Aside::Pending(_) | Aside::Error(_) => None,
+            Aside::Selected(_) | Aside::Pending(_) | Aside::Error(_) | Aside::Panicked(_) => None,
         }
     }
 

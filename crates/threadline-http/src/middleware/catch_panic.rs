@@ -1,17 +1,11 @@
 //! [`CatchPanic`]: a handler's panic becomes a response of your own.
 //!
-//! Without it the engine contains a panic too: the client gets a plain 500 and the connection ends.
-//! With it the other layers go on (the access log writes its line, CORS its fields), the connection
-//! stays, and the response can be yours. Panics of content that is made while it is sent are not
+//! Without it a panic is a 500 for the layers around, too ([`Next::run`]), and the connection ends. With it the
+//! connection stays, and the response can be yours. Panics of content that is made while it is sent are not
 //! seen here: they stay the engine's.
 
 use std::fmt;
 
-use threadline_engine::log::{Escaped, limited};
-use threadline_pool::contained::catch;
-use threadline_proto::response::Status;
-
-use crate::framework_error::ErrorKind;
 use crate::handler::IntoResponse;
 use crate::middleware::layer::{Middleware, Next};
 use crate::request::Request;
@@ -19,8 +13,12 @@ use crate::response::Response;
 
 type Answer = dyn Fn(&Request<'_>, &str) -> Response + Send + Sync;
 
-/// Middleware that answers 500 when what it is around panics. The panic's message and the route are
-/// logged, and told to nobody else unless [`CatchPanic::answer`] does so.
+/// Middleware that decides what is answered when what it is around panics.
+///
+/// A panic is a 500 without it, too, which passes through the layers further out, in the form of
+/// [`Router::errors`](crate::Router::errors); it is logged with the route and counted. This layer is for two
+/// things: the connection stays open after it, and [`CatchPanic::answer`] may answer by the panic's message,
+/// which nobody else is told. It is not asked where a layer further in has answered with a response of its own.
 ///
 /// ```
 /// use threadline_http::middleware::CatchPanic;
@@ -34,25 +32,15 @@ type Answer = dyn Fn(&Request<'_>, &str) -> Response + Send + Sync;
 /// let router = Router::new().get("/", || -> &'static str { panic!("oops") }).layer(apology);
 /// # router.build().unwrap();
 /// ```
+#[derive(Default)]
 pub struct CatchPanic {
-    answer: Box<Answer>,
-}
-
-impl Default for CatchPanic {
-    fn default() -> Self {
-        CatchPanic::new()
-    }
+    answer: Option<Box<Answer>>,
 }
 
 impl CatchPanic {
-    /// Answers a plain 500.
+    /// Answers the 500 of every panic, and keeps the connection.
     pub fn new() -> Self {
-        let hint = "the service's log says why";
-        CatchPanic {
-            answer: Box::new(move |_, _| {
-                Response::error_of(ErrorKind::Internal, Status::INTERNAL_SERVER_ERROR, hint)
-            }),
-        }
+        CatchPanic::default()
     }
 
     /// Sets the answer. It is given the panic's message, which is meant for logs: it may say what a
@@ -61,23 +49,24 @@ impl CatchPanic {
         mut self,
         answer: impl Fn(&Request<'_>, &str) -> R + Send + Sync + 'static,
     ) -> Self {
-        self.answer = Box::new(move |request, message| answer(request, message).into_response());
+        let answer =
+            move |request: &Request<'_>, message: &str| answer(request, message).into_response();
+        self.answer = Some(Box::new(answer));
         self
     }
 }
 
 impl Middleware for CatchPanic {
     fn handle(&self, request: &Request<'_>, next: Next<'_>) -> Response {
+        let mut response = next.run(request);
+        let Some(message) = response.panic_message() else { return response };
         // What the handler leaves half-done is behind its own locks, which know of the panic.
-        match catch(|| next.run(request)) {
-            Ok(response) => response,
-            Err(panic) => {
-                let message = panic.message().unwrap_or("a value that is no text");
-                let (route, reason) = (request.route(), Escaped(message));
-                limited!(error, route: route, "the handler panicked", %reason);
-                (self.answer)(request, message)
-            }
-        }
+        let Some(answer) = &self.answer else {
+            response.close = false;
+            return response;
+        };
+        let answer = answer(request, message);
+        response.replaced_by(answer)
     }
 }
 
@@ -89,6 +78,9 @@ impl fmt::Debug for CatchPanic {
 
 #[cfg(test)]
 mod tests {
+    use threadline_pool::contained::catch;
+    use threadline_proto::response::Status;
+
     use super::*;
     use crate::middleware::testing::{Stack, request};
 

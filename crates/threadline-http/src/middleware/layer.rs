@@ -4,6 +4,7 @@
 //!   request --> outermost layer --> ... --> innermost layer --> handler
 //!               (may answer itself)                               |
 //!   response <-- may change it <------- ... <---------------------+
+//!                                           (a panic is a 500 for the next layer out)
 //! ```
 
 use std::fmt;
@@ -12,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use threadline_engine::Contained;
 use threadline_engine::log::{limited, within};
-use threadline_pool::contained::catch;
+use threadline_pool::contained::{Payload, catch};
 
 use crate::body::BodyError;
 use crate::extensions::Extensions;
@@ -21,7 +22,7 @@ use crate::fault::internal_error;
 use crate::framework_error::{FrameworkError, settle};
 use crate::handler::{Erased, IntoResponse};
 use crate::request::Request;
-use crate::response::Response;
+use crate::response::{Aside, Response};
 use crate::service::Unrouted;
 
 /// Code around handlers. Functions are middleware:
@@ -200,15 +201,17 @@ impl Layers {
     #[cold]
     pub(crate) fn before_body(&self, request: &Request<'_>) -> Option<Response> {
         for (outer, layer) in self.0.iter().enumerate() {
-            let response = match layer.before_body(request) {
-                BeforeBody::Pass => continue,
-                BeforeBody::NeedsBody => return None,
-                BeforeBody::Refuse(response) => response,
+            let response = match request.route.contain(|| layer.before_body(request)) {
+                Ok(BeforeBody::Pass) => continue,
+                Ok(BeforeBody::NeedsBody) => return None,
+                Ok(BeforeBody::Refuse(response)) => {
+                    between_layers(response, request.route(), request.states)
+                }
+                Err(panic) => panicked(&panic, request.states),
             };
-            let response = between_layers(response, request.route(), request.states);
             let answer = Mutex::new(Some(response));
             let next = Next { layers: &self.0[..outer], last: Last::Answered(&answer) };
-            return Some(next.run(request));
+            return Some(next.begin(request));
         }
         None
     }
@@ -278,7 +281,19 @@ impl<'n> Next<'n> {
 
     /// Has the request answered: by the next layer, or by the handler. A response whose status cannot be
     /// sent, such as a 1xx, is a 500 here already, and a line in the log.
+    ///
+    /// So is a panic of the next layer, of those inside of it, or of the handler: it is logged, counted for the
+    /// route ([`Route::panics`](threadline_engine::Route::panics)) and does not unwind into the caller. The 500
+    /// closes the connection, unless [`CatchPanic`](super::CatchPanic) is around.
     pub fn run(self, request: &Request<'_>) -> Response {
+        match request.route.contain(|| self.begin(request)) {
+            Ok(response) => response,
+            Err(panic) => panicked(&panic, request.states),
+        }
+    }
+
+    /// Begins with the outermost layer. A panic of it is seen by no layer, and unwinds into the caller.
+    pub(crate) fn begin(self, request: &Request<'_>) -> Response {
         let response = match self.layers.split_first() {
             Some((layer, layers)) => layer.handle(request, Next { layers, ..self }),
             None => self.last.answer(request),
@@ -353,9 +368,8 @@ impl Next<'_> {
 }
 
 impl OwnedNext {
-    /// Has the request answered, as [`Next::run`] does. What the code logs meanwhile names the route, as in a
-    /// call of the service. A panic
-    /// of it unwinds into the caller.
+    /// Has the request answered, as [`Next::run`] does: a panic is a 500. What the code logs meanwhile names the
+    /// route, as in a call of the service.
     pub fn run(&self, request: &Request<'_>) -> Response {
         within(request.route, || self.as_next().run(request))
     }
@@ -385,6 +399,25 @@ impl fmt::Debug for OwnedNext {
 pub(crate) fn between_layers(response: Response, route: &str, states: &States) -> Response {
     let response = settle(response, states);
     if response.has_sound_status() { response } else { refused(&response, route, states) }
+}
+
+/// What the layers around get from code that has panicked. As a reply without layers, it closes the connection.
+#[cold]
+fn panicked(panic: &Payload, states: &States) -> Response {
+    let mut response = settle(internal_error().with_close(), states);
+    let message = panic.message().unwrap_or("a value that is no text").to_owned();
+    response.aside = Some(Box::new(Aside::Panicked(message)));
+    response
+}
+
+impl Response {
+    /// The message of the panic that it is made of, as long as no layer has answered otherwise.
+    pub(crate) fn panic_message(&self) -> Option<&str> {
+        match self.aside.as_deref()? {
+            Aside::Panicked(message) => Some(message),
+            _ => None,
+        }
+    }
 }
 
 /// What is sent instead of a response whose status cannot be.

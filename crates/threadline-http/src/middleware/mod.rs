@@ -4,7 +4,8 @@
 //! most services:
 //!
 //! * what changes content is next to the handler;
-//! * what refuses requests (authentication, limits) is around that, and so is what a panic becomes;
+//! * what refuses requests (authentication, limits) is around that, and so is [`CatchPanic`]. Without it the 500 of a
+//!   panic passes through the layers, too, and closes the connection;
 //! * [`Cors`] is around all of these: a script of another site can read their 401, 429, 500 and 503 then, and
 //!   a preflight, which has no credentials, is answered before anything counts or refuses it;
 //! * what every response has, and the log, are outermost.
@@ -42,7 +43,7 @@
 //! | `access_log/` | [`AccessLog`]: a line for each request, as text, JSON or a `tracing` event |
 //! | `auth/` | [`BasicAuth`], [`BearerAuth`], `SignedRequests`: who is asking |
 //! | `body_limit.rs` | [`BodyLimit`]: how long request bodies may be |
-//! | `catch_panic.rs` | [`CatchPanic`]: a panic is a response of your own |
+//! | `catch_panic.rs` | [`CatchPanic`]: a panic is a response of your own, and the connection stays |
 //! | `compression/` | `Compression` and `Decompression`: gzip, brotli, zstd |
 //! | `concurrency.rs` | [`ConcurrencyLimit`]: how many requests at a time |
 //! | `cors.rs` | [`Cors`]: which other sites' scripts may ask |

@@ -91,7 +91,7 @@ impl Stack {
             extensions: &extensions,
         };
         let handler = |request: &Request<'_>| handler(request).into_response();
-        Next::new(&self.0, Last::Code(&handler)).run(&request)
+        Next::new(&self.0, Last::Code(&handler)).begin(&request)
     }
 }
 

@@ -55,7 +55,7 @@ impl Endpoint {
         if self.layers.is_empty() {
             return settle((self.handler)(request), request.states);
         }
-        Next::new(&self.layers, Last::Handler(&self.handler)).run(request)
+        Next::new(&self.layers, Last::Handler(&self.handler)).begin(request)
     }
 }
 

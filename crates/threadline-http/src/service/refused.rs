@@ -126,7 +126,7 @@ impl HttpService {
         let (body_len_max, failed) = (self.settings.body_len_max, false.into());
         let message = &message;
         let call = Call { service: self, route, body_len_max, params, message, left, failed };
-        let run = |request: &Request<'_>| Next::new(layers, Last::Refused(error)).run(request);
+        let run = |request: &Request<'_>| Next::new(layers, Last::Refused(error)).begin(request);
         let step = call.run(content, run, exchange);
         if !matches!(step, Step::Offload { .. }) {
             count(error.status(), exchange);

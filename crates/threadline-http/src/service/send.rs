@@ -69,26 +69,31 @@ impl Sending<'_> {
         }
         let manner = if response.close { manner.closing() } else { manner };
         let is_http_11 = self.version == Version::Http11;
+        let start = out.len();
         let responder = Responder { line: &mut *line, out: &mut *out, manner, is_http_11, begun };
-        match responder.respond(&mut response) {
-            Ok(after) => {
+        // What makes the content may panic: what layers have added to the response is not lost by that.
+        let manner = match self.route.contain(|| responder.respond(&mut response)) {
+            Ok(Ok(after)) => {
                 if let Some(handler) = upgrade {
                     line.upgrade(handler);
                 }
-                after
+                return after;
             }
-            Err(failure) => {
+            Ok(Err(failure)) => {
                 self.report(&failure);
-                self.failed.set(!begun.get());
-                if begun.get() {
-                    out.clear();
-                    return After::Close;
-                }
-                let error = settle(internal_error(), self.service.table.states());
-                write_own(out, &response.replaced_by(error), manner);
-                manner.after()
+                manner
             }
+            Err(_panic) => manner.closing(),
+        };
+        self.failed.set(!begun.get());
+        if begun.get() {
+            out.clear();
+            return After::Close;
         }
+        out.truncate(start);
+        let error = settle(internal_error(), self.service.table.states());
+        write_own(out, &response.replaced_by(error), manner);
+        manner.after()
     }
 
     /// Keeps what the reply needs until it comes, and passes on the right to send it.

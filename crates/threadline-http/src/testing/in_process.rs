@@ -13,13 +13,12 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use threadline_engine::log::{limited, within};
+use threadline_engine::log::within;
 use threadline_engine::protocol::{Offence, Receive, Step, Waiting};
 use threadline_engine::{
     Bytes, CallError, Fill, NotAwaited, Route, SendError, SlowReceiver, Source, SourceError,
     WhenDrained,
 };
-use threadline_pool::contained::catch;
 
 use super::Transport;
 use crate::body::{Push, ReadSource};
@@ -135,10 +134,9 @@ impl Exchange for InProcessTurn {
         route: &Arc<Route>,
         code: impl FnOnce(&mut InProcessLine, &mut Vec<u8>) -> R,
     ) -> Result<R, CallError> {
-        catch(|| within(route, || code(&mut self.line, &mut self.out))).map_err(|_panic| {
-            limited!(error, route: route.name(), "handler panicked");
-            CallError::Panicked
-        })
+        route
+            .contain(|| within(route, || code(&mut self.line, &mut self.out)))
+            .map_err(|_panic| CallError::Panicked)
     }
 
     fn took(&self) -> Option<Duration> {

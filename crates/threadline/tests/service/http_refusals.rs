@@ -21,7 +21,7 @@ const APP: &str = "https://app.example.org";
 
 /// The lines of an access log.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Write for Log {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -45,7 +45,7 @@ impl Log {
     }
 
     /// The line of a request, once it is written.
-    fn line(&self, request_id: &str) -> Value {
+    pub(crate) fn line(&self, request_id: &str) -> Value {
         let mut line = None;
         eventually("it is logged", || {
             line = self.find(request_id);
@@ -57,14 +57,14 @@ impl Log {
 
 /// A reply, read to the connection's end.
 #[derive(Debug)]
-struct Reply {
-    status: u16,
+pub(crate) struct Reply {
+    pub(crate) status: u16,
     head: String,
-    body: String,
+    pub(crate) body: String,
 }
 
 impl Reply {
-    fn of(service: &Running, request: &[u8]) -> Reply {
+    pub(crate) fn of(service: &Running, request: &[u8]) -> Reply {
         let mut client = Client::to(service);
         client.send(request);
         Reply::read(&client)
@@ -79,7 +79,7 @@ impl Reply {
         Reply { status, head: head.to_owned(), body: body.to_owned() }
     }
 
-    fn field(&self, name: &str) -> Option<&str> {
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
         self.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
     }
 }

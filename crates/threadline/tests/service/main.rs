@@ -20,6 +20,8 @@ mod http_deferred;
 mod http_faults;
 mod http_middleware;
 mod http_options;
+#[cfg(all(feature = "form", feature = "json"))]
+mod http_panics;
 mod http_received;
 #[cfg(all(feature = "form", feature = "json"))]
 mod http_refusals;

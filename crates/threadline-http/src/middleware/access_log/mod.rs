@@ -1,9 +1,8 @@
 //! [`AccessLog`]: a line for each request.
 //!
 //! A request is logged when its response is made; one that is streamed, when all of it has been made
-//! or the client is gone, so that the line knows how much and how long. A panic on the way is logged
-//! as the 500 that the engine makes of it. `entry.rs` is what is known of a request, `format.rs` how
-//! it is written.
+//! or the client is gone, so that the line knows how much and how long. `entry.rs` is what is known of
+//! a request, `format.rs` how it is written.
 
 mod entry;
 mod format;
@@ -158,15 +157,7 @@ impl AccessLog {
 impl Middleware for AccessLog {
     fn handle(&self, request: &Request<'_>, next: Next<'_>) -> Response {
         let began = Instant::now();
-        let response = match catch(|| next.run(request)) {
-            Ok(response) => response,
-            Err(panic) => {
-                let entry = self.entry(request, began, Status::INTERNAL_SERVER_ERROR);
-                // The handler's panic is the one that goes on.
-                let _ = catch(|| self.sink.log(&entry, self.layout));
-                panic.resume();
-            }
-        };
+        let response = next.run(request);
         if !response.is_deferred() {
             return self.finish(request, response, began);
         }
