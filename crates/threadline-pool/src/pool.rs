@@ -103,6 +103,36 @@ impl ThreadPool {
         self.shared().try_submit(Class::Ordinary(Priority::Normal), job).map(Ticket)
     }
 
+    /// As [`try_submit`](ThreadPool::try_submit), but takes the job only if a thread is idle for it, or may be
+    /// started: one that no job in the queue will take. For jobs with another way to run, which must not
+    /// wait for jobs that hang. Jobs that come back are not counted as rejected.
+    ///
+    /// In a pool with permanent threads this does not wait for the pool's lock: it gives the job back if
+    /// another thread has that.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use threadline_pool::ThreadPool;
+    /// use threadline_pool::sync::Event;
+    ///
+    /// let pool = ThreadPool::builder().threads_max(1).build()?;
+    /// let event = Arc::new(Event::new());
+    /// let waits = Arc::clone(&event);
+    /// pool.submit_to_spare(move || waits.wait())?;
+    /// assert!(pool.submit_to_spare(|| ()).is_err());
+    /// event.set();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Gives the job back when there is no such thread, and when the pool is shut down.
+    pub fn submit_to_spare<F: FnOnce() + Send + 'static>(
+        &self,
+        job: F,
+    ) -> Result<Ticket, Rejected<F>> {
+        self.shared().submit_to_spare(job).map(Ticket)
+    }
+
     /// Has a job run that must not be refused for want of room. It runs before all ordinary jobs
     /// that wait. Meant for short duties of which there can only be so many: this line has no bound
     /// of its own, and the ordinary jobs stand behind it.
@@ -199,8 +229,9 @@ impl ThreadPool {
         self.shared().wait_until_ended(deadline)
     }
 
-    /// Whether a job submitted now would have a thread to itself: one is idle, or may be started. One
-    /// load of an atomic; a moment later it may be otherwise.
+    /// Whether a job submitted now would have a thread to itself: one is idle that no waiting job will take,
+    /// or may be started. One load of an atomic; a moment later it may be otherwise
+    /// ([`submit_to_spare`](ThreadPool::submit_to_spare) is exact).
     pub fn has_spare(&self) -> bool {
         self.shared().idle_or_growable()
     }
@@ -224,8 +255,8 @@ impl fmt::Debug for ThreadPool {
     }
 }
 
-/// A job's place in the queue of its pool, for [`ThreadPool::withdraw`]. Returned by [`ThreadPool::try_submit`] and
-/// [`ThreadPool::submit_essential`]. No other job of that pool ever gets the same.
+/// A job's place in the queue of its pool, for [`ThreadPool::withdraw`]. Returned by [`ThreadPool::try_submit`],
+/// [`ThreadPool::submit_to_spare`] and [`ThreadPool::submit_essential`]. No other job of that pool ever gets the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Ticket(Option<Position>);
 

@@ -149,9 +149,17 @@ impl Roster {
         self.idle.len() + usize::from(self.under_way != UnderWay::Nobody) + growth
     }
 
-    /// Whether a job submitted now could have a thread to itself: one is idle, or may be started.
-    pub(crate) fn has_spare(&self) -> bool {
-        !self.idle.is_empty() || (self.threads < self.threads_max && !self.short_of_threads)
+    /// Whether a job submitted now could have a thread to itself, when so many others wait: each of
+    /// those takes one that is idle or under way, or that may be started.
+    pub(crate) fn has_spare(&self, waiting: usize) -> bool {
+        let growth = if self.short_of_threads { 0 } else { self.threads_max - self.threads };
+        // One whose start may fail is not counted on either.
+        let on_its_way = match self.under_way {
+            UnderWay::Nobody => false,
+            UnderWay::Woken => true,
+            UnderWay::Started => !self.short_of_threads,
+        };
+        self.idle.len() + usize::from(on_its_way) + growth > waiting
     }
 
     /// The invariant of `README.md`. A start that failed may leave room for threads, so only idle
@@ -257,15 +265,26 @@ mod tests {
     #[test]
     fn a_spare_thread_is_an_idle_one_or_one_that_may_be_had() {
         let mut roster = Roster::new(0, 2);
-        assert!(roster.has_spare());
+        assert!(roster.has_spare(0));
         assert!(matches!(roster.call(), Call::Start));
         assert!(matches!(roster.start_failed(true), Call::Nobody));
-        assert!(!roster.has_spare(), "the system has none");
+        assert!(!roster.has_spare(0), "the system has none");
         let idle = Sleeper::new();
         roster.enlist(&idle);
-        assert!(roster.has_spare());
+        assert!(roster.has_spare(0));
         assert!(matches!(roster.call(), Call::Wake(_)));
-        assert!(!roster.has_spare());
+        assert!(!roster.has_spare(1), "it comes for the job that waits");
+    }
+
+    #[test]
+    fn a_thread_is_spare_for_one_job_only() {
+        let (mut roster, _sleepers) = roster_with_idle(2);
+        // Six more may be started.
+        assert!(roster.has_spare(7) && !roster.has_spare(8));
+        assert!(matches!(roster.call(), Call::Wake(_)));
+        assert!(roster.has_spare(7) && !roster.has_spare(8), "the one under way has no job yet");
+        roster.arrive();
+        assert!(roster.has_spare(6) && !roster.has_spare(7));
     }
 
     #[test]

@@ -110,8 +110,8 @@ impl Shared {
         self.counters.busy()
     }
 
-    /// Whether a thread is idle, or one may be started: a hint for those who could do the work
-    /// themselves. One relaxed load; it may be a moment old.
+    /// Whether there was a thread for one more job when the lock was last let go: a hint for those who
+    /// could do the work themselves. One relaxed load.
     pub(crate) fn idle_or_growable(&self) -> bool {
         self.counters.has_spare()
     }
@@ -222,6 +222,11 @@ impl Shared {
     /// How many ordinary jobs may join those that wait, of which so many are in the mail.
     fn room(&self, state: &State, posted: usize) -> usize {
         state.queue.room(self.tray.len() + posted, state.roster.takers())
+    }
+
+    /// Whether there is a thread for one more job that none of those that wait will take.
+    fn has_spare(&self, state: &State) -> bool {
+        state.roster.has_spare(state.queue.len() + self.tray.len() + self.mail.len())
     }
 
     fn has_room(&self, state: &State) -> bool {

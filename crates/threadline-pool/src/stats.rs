@@ -131,7 +131,8 @@ impl Counters {
         show(&self.busy, roster.busy());
         show(&self.idle, roster.idle());
         show(&self.blocked, lobby.len());
-        show(&self.has_spare, usize::from(roster.has_spare()));
+        let waiting = queue.len() + tray.len();
+        show(&self.has_spare, usize::from(roster.has_spare(waiting)));
         raise(&self.threads_peak, roster.threads_proved());
         self.per_job.queue_len.store(queue.len(), Relaxed);
         raise(&self.per_job.queue_len_peak, queue.len() + tray.len());

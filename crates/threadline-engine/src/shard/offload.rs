@@ -32,6 +32,17 @@ pub(super) enum Urgency {
     Essential,
 }
 
+/// What the pool must have for a connection to be queued for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Room {
+    /// Nothing: it goes before all that wait.
+    Always,
+    /// Room in its queue.
+    InQueue,
+    /// A thread that nothing in the queue will take.
+    SpareThread,
+}
+
 impl Shard {
     /// Gives a connection that needs another thread to the pool. Where that has no room, a message is
     /// refused, and its connection goes on to be settled like any other; one that was to be upgraded has had
@@ -218,6 +229,34 @@ impl Shard {
         claim: Claim<'s>,
         work: Work,
     ) -> Result<(), Claim<'s>> {
+        let sent = match work {
+            Work::Answer { .. } => self.queue_for_pool(lease, claim, work, Room::Always),
+            _ => self.queue_for_pool(lease, claim, work, Room::InQueue),
+        };
+        if sent.is_err() && !matches!(work, Work::Answer { .. }) {
+            self.home.counters.refused_overload.increment();
+        }
+        sent
+    }
+
+    /// As [`Shard::pass_to_pool`], for a message that nobody has looked at. It may be of a route whose calls need not
+    /// wait for those that hang, so that the claim comes back unless a pool thread is free for it alone.
+    pub(super) fn pass_unread<'s>(
+        self: &'s Arc<Self>,
+        lease: &mut Lease<'s, Core>,
+        claim: Claim<'s>,
+        work: Work,
+    ) -> Result<(), Claim<'s>> {
+        self.queue_for_pool(lease, claim, work, Room::SpareThread)
+    }
+
+    fn queue_for_pool<'s>(
+        self: &'s Arc<Self>,
+        lease: &mut Lease<'s, Core>,
+        claim: Claim<'s>,
+        work: Work,
+        room: Room,
+    ) -> Result<(), Claim<'s>> {
         let (connection, index) = (claim.connection(), claim.index);
         if self.is_abandoned(&claim) {
             self.abandon(lease, claim);
@@ -234,21 +273,17 @@ impl Shard {
             }
         };
         let pool = &self.shared.pool;
-        let submitted = match work {
-            Work::Answer { .. } => pool.submit_essential(job),
-            _ => pool.try_submit(job),
+        let submitted = match room {
+            Room::Always => pool.submit_essential(job),
+            Room::InQueue => pool.try_submit(job),
+            Room::SpareThread => pool.submit_to_spare(job),
         };
         match submitted {
             Ok(ticket) => {
                 self.begin_wait(lease, connection, index, work, Queue::Pool(ticket));
                 Ok(())
             }
-            Err(_) => {
-                if !matches!(work, Work::Answer { .. }) {
-                    self.home.counters.refused_overload.increment();
-                }
-                Err(connection.take_over_claim(index))
-            }
+            Err(_) => Err(connection.take_over_claim(index)),
         }
     }
 

@@ -141,7 +141,7 @@ impl Shard {
             && claim.is_regular_of_the_pool()
             && !claim.connection().has_hung_up();
         if may_pass_unread && self.shared.pool.has_spare() {
-            match self.pass_to_pool(&mut lease, claim, Work::Message { until_dry }) {
+            match self.pass_unread(&mut lease, claim, Work::Message { until_dry }) {
                 Ok(()) => {
                     self.home.counters.passed_unread.increment_alone();
                     return Some(lease);

@@ -98,10 +98,8 @@ impl Workers {
     where
         F: FnOnce() + Send + 'static,
     {
-        if !self.trials.has_spare() {
-            return pool.try_submit(job).map(drop);
-        }
-        let submitted = self.trials.try_submit(job);
+        // In a burst, threads that are on their way to earlier trials are none for this one.
+        let submitted = self.trials.submit_to_spare(job);
         submitted.or_else(|rejected| pool.try_submit(rejected.job)).map(drop)
     }
 

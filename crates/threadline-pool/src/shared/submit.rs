@@ -50,6 +50,31 @@ impl Shared {
         self.conclude(state, offer, admitted)
     }
 
+    /// Takes the job only if there is a thread for it alone. Where [`Shared::try_submit`] does not wait for
+    /// the lock, a lock that is taken counts as no thread: who has it may be about to use the last one.
+    pub(crate) fn submit_to_spare<F>(self: &Arc<Self>, job: F) -> Submitted<F>
+    where
+        F: FnOnce() + Send + 'static,
+    {
+        let Offer { job, class, submitted } = self.offer(Class::Ordinary(Priority::Normal), job);
+        let lock = if self.takes_mail() { self.try_lock() } else { Some(self.lock()) };
+        let Some(mut state) = lock else {
+            return Err(Rejected { job: *job, reason: RejectReason::Full });
+        };
+        let admitted = match self.has_spare(&state) {
+            true => self.admit(&mut state, class),
+            false => Err(RejectReason::Full),
+        };
+        match admitted {
+            Ok(()) => Ok(Some(self.accept(state, class, Waiting::new(job, submitted)))),
+            Err(reason) => {
+                // Not counted as rejected: its submitter has another way for it.
+                self.unlock_and_call(state);
+                Err(Rejected { job: *job, reason })
+            }
+        }
+    }
+
     /// Submits without the lock, by what was last known of the pool.
     fn post<F>(self: &Arc<Self>, offer: Offer<F>) -> Submitted<F>
     where

@@ -3,6 +3,7 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 use super::*;
 use crate::worker::Taken;
@@ -317,4 +318,32 @@ fn a_blocking_submitter_does_not_wait_where_there_is_no_thread() {
     pool.shared().out_of_threads.store(true, Relaxed);
     let rejected = pool.submit(|| ()).expect_err("no thread");
     assert_eq!(rejected.reason, RejectReason::NoThread);
+}
+
+#[test]
+fn a_job_for_a_spare_thread_never_waits_for_another_job() {
+    let (pool, sleepers) = pool_with_idle(2, 3);
+    // In a burst: no thread has come for its job when the next one is submitted.
+    let taken = (0..9).filter(|_| pool.submit_to_spare(|| ()).is_ok()).count();
+    assert_eq!(taken, 3, "two threads are idle, and one may be started");
+    pool.try_submit(|| ()).expect("room in the queue");
+    let full = pool.submit_to_spare(|| ()).expect_err("no thread").reason;
+    assert_eq!((full, pool.stats().rejected), (RejectReason::Full, 0));
+    assert!(!pool.has_spare());
+    drop(sleepers);
+}
+
+#[test]
+fn a_job_for_a_spare_thread_is_not_posted() {
+    let (pool, _numbers, _inbox) = pool_with_a_thread();
+    let taken = pool.shared().lock();
+    // The only thread is idle, but who has the lock may be about to call it.
+    pool.submit_to_spare(|| ()).expect_err("the lock is taken");
+    pool.shared().unlock(taken);
+    assert_eq!(pool.stats().posted, 0);
+    let until = Instant::now() + Duration::from_secs(20);
+    while pool.submit_to_spare(|| ()).is_err() {
+        assert!(Instant::now() < until, "the thread has been idle for 20 s");
+        std::thread::yield_now();
+    }
 }

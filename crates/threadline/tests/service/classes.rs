@@ -101,6 +101,63 @@ fn unknown_routes_are_answered_while_another_that_was_unknown_is_stuck() {
     clients.iter_mut().for_each(|client| assert_eq!(client.reply(), ok("stuck")));
 }
 
+/// All calls come before any thread has begun with one.
+#[test]
+fn trials_of_a_burst_that_hang_hold_up_no_other_trial() {
+    let gate = Arc::new(Gate::default());
+    let mut router = Router::new().get("/cold", || "cold");
+    for number in 0..20 {
+        let wait = Arc::clone(&gate);
+        router = router.get(&format!("/hangs/{number}"), move || {
+            wait.wait();
+            "late"
+        });
+    }
+    let server = server(Model::Adaptive).settings(|settings| {
+        settings.trial_threads_max = 5;
+        settings.queue_wait_max = None;
+    });
+    let service = start(server.pool_threads(60).http(ANY, router));
+    let mut clients: Vec<_> = (0..42).map(|_| Client::to(&service)).collect();
+    for (number, client) in clients.iter_mut().enumerate() {
+        let path = if number < 40 { format!("/hangs/{}", number % 20) } else { "/cold".to_owned() };
+        client.send(request(&path));
+    }
+    gate.await_arrivals(40);
+    for client in clients.iter_mut().skip(40) {
+        assert_eq!(client.reply(), ok("cold"));
+    }
+    gate.open();
+    clients.iter_mut().take(40).for_each(|client| assert_eq!(client.reply(), ok("late")));
+}
+
+/// Connections whose last messages belonged on the pool are passed to it unread, but only as many as it has
+/// threads for: what they ask for next may be answered elsewhere.
+#[test]
+fn a_burst_of_messages_that_nobody_has_read_does_not_fill_the_pools_queue() {
+    let gate = Arc::new(Gate::default());
+    let wait = Arc::clone(&gate);
+    let router = Router::new()
+        .route("/stuck", get(move || wait.wait()).hint(Hint::Blocking))
+        .route("/slow", get(|| "slow").hint(Hint::Blocking))
+        .route("/fast", get(|| "fast").hint(Hint::Inline))
+        .get("/cold", || "cold");
+    let server = server(Model::Adaptive).shards(1).pool_threads(4);
+    let service =
+        start(server.settings(|settings| settings.queue_wait_max = None).http(ANY, router));
+    let mut clients: Vec<_> = (0..12).map(|_| Client::to(&service)).collect();
+    for client in &mut clients {
+        (0..4).for_each(|_| assert_eq!(client.get("/slow"), ok("slow")));
+    }
+    let mut others = clients.split_off(10);
+    clients.iter_mut().for_each(|client| client.send(request("/stuck")));
+    others[0].send(request("/fast"));
+    others[1].send(request("/cold"));
+    assert_eq!(others[0].reply(), ok("fast"));
+    assert_eq!(others[1].reply(), ok("cold"));
+    gate.open();
+}
+
 #[test]
 fn a_route_that_blocks_at_first_is_classified_while_it_runs_and_its_other_calls_go_to_the_pool() {
     let gate = Arc::new(Gate::default());
