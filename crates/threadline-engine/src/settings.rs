@@ -60,8 +60,8 @@ pub struct Settings {
     /// time: one thread at 15 gets 3.4 % of that core, at 10 it gets 10 %, and at 19 it gets 1.4 %.
     pub pool_nice: u8,
     /// Runs on each thread that may run handlers, before its first one: loop threads, spares, pool, trial
-    /// and computing threads, and under [`Model::ThreadPerConnection`] connections' own threads; once on each thread. For thread
-    /// locals, or to attach the thread to another runtime, an interpreter for example. What waits for the new
+    /// and computing threads, and under [`Model::ThreadPerConnection`] connections' own threads; also on those
+    /// that write files, where values of handlers may be dropped. Once on each thread. For thread locals, or to attach the thread to another runtime, an interpreter for example. What waits for the new
     /// thread waits for the hook too: keep it short. Default none.
     pub on_thread_start: ThreadHook,
     /// Runs on the same threads at their end, once on each, after their last handler. A drain waits for

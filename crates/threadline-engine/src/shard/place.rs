@@ -358,7 +358,7 @@ impl Place for OnPool<'_> {
     }
 }
 
-/// On a pool thread of an event loop, which writes the content of messages to files. User code runs on the loop.
+/// On a thread that writes the content of messages to files. Handlers run elsewhere.
 #[derive(Debug)]
 pub(super) struct OnWriter;
 

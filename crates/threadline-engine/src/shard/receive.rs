@@ -1,8 +1,9 @@
 //! A conversation that receives the content of a message, a turn at a time.
 //!
 //! A turn takes what has come, up to a bound; then the connection is parked with what there is. Loop threads
-//! write no files: where content belongs in one, a pool thread goes on. When all of it is there, or it cannot be
-//! had, the protocol is asked on the thread that has the connection.
+//! write no files: where content belongs in one, a thread for files goes on (`workers/`), which runs no handler and
+//! so is not held up by one. When all of it is there, or it cannot be had, the connection goes back to its shard, and
+//! the protocol is asked where the call belongs.
 
 use std::io;
 use std::mem;
@@ -12,13 +13,13 @@ use tracing::field::display;
 
 use super::conversation::{Conversation, Eaten, Pause};
 use super::desk::with_pool_desk;
-use super::place::{OnPool, OnWriter, Pass};
+use super::place::OnWriter;
 use super::{Desk, Shard};
 use crate::connection::Claim;
 use crate::log::limited;
-use crate::model::Model;
 use crate::protocol::{Phase, Step};
 use crate::receiving::{FileError, Lost, Receive, Receiving, Store};
+use crate::shared::Shared;
 use crate::transport::{Ahead, Patience, Received};
 
 /// What a turn takes of the content of messages before others have theirs.
@@ -349,14 +350,15 @@ impl Shard {
         self.number >= self.shared.settings.shards
     }
 
-    /// Drops what has been received of a message on the pool: to close a large file takes long.
+    /// Drops what has been received of a message where files are written: to close a large one takes long.
     pub(super) fn discard(&self, receiving: Box<Receiving>) {
-        // If there is no pool any more, it is dropped here with the job.
-        let _ = self.shared.pool.submit_essential(move || drop(receiving));
+        let Shared { workers, pool, .. } = &*self.shared;
+        // If there are no threads any more, it is dropped here with the job.
+        workers.submit_file(pool, move || drop(receiving));
     }
 
-    /// Passes the connection to a pool thread, which goes on receiving and may write files, even if the pool's
-    /// queue is full. The claim comes back if there is no pool any more.
+    /// Passes the connection to a thread that writes files, which goes on receiving. The claim comes back if there
+    /// is none any more.
     pub(super) fn pass_to_writer<'s>(self: &Arc<Self>, claim: Claim<'s>) -> Result<(), Claim<'s>> {
         let (shard, index) = (Arc::clone(self), claim.index);
         let job = move || {
@@ -364,24 +366,21 @@ impl Shard {
                 shard.write_off(connection.accept_claim(index));
             }
         };
-        if self.shared.pool.submit_essential(job).is_err() {
+        let Shared { workers, pool, .. } = &*self.shared;
+        if !workers.submit_file(pool, job) {
             return Err(claim);
         }
         claim.pass_on();
         Ok(())
     }
 
-    /// A pool thread's part. Under an event loop it only writes: user code runs on the loop.
+    /// The part of a thread that writes files. It answers nothing: the shard does, or finds the thread for it.
     fn write_off(self: &Arc<Self>, mut claim: Claim<'_>) {
         with_pool_desk(|desk| {
             let until_dry = claim.unread;
-            let pause = if self.model == Model::EventLoop {
-                self.converse(&mut claim, desk, &mut OnWriter, until_dry)
-            } else {
-                let mut place = OnPool::new(self, Pass::Pool, mem::take(&mut desk.sampler));
-                let pause = self.converse(&mut claim, desk, &mut place, until_dry);
-                desk.sampler = place.take_sampler();
-                pause
+            let pause = match self.converse(&mut claim, desk, &mut OnWriter, until_dry) {
+                Pause::Offload => Pause::Yield,
+                pause => pause,
             };
             self.settle_elsewhere(claim, pause, desk.refused);
         });

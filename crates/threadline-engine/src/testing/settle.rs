@@ -25,7 +25,7 @@ impl Engine {
         self.settle_with(|engine, clock| {
             let lifecycle = &engine.shared.lifecycle;
             let (pool, workers) = (engine.shared.pool.stats(), engine.shared.workers.census());
-            let pools = [pool, workers.trials, workers.computing];
+            let pools = [pool, workers.trials, workers.computing, workers.files];
             let is_empty = |pool: &Stats| pool.queue_len == 0;
             let busy: usize = pools.iter().map(|pool| pool.busy).sum();
             let own_threads = match engine.shared.settings.model {

@@ -1,4 +1,4 @@
-//! Threads that run calls off the shards, beside the pool, and what calls wait for.
+//! Threads that run calls off the shards, beside the pool, what calls wait for, and threads that write files.
 //!
 //! Under the adaptive model a call goes by the class of its route: one of a blocking route to the pool, one of
 //! an unclassified route to a trial thread, one of a computing route to a computing thread. So an unknown
@@ -29,14 +29,20 @@ pub(crate) use watch::{LOOK_EVERY, Watch, WatchedCall, Why};
 /// that it is never met.
 const QUEUE_LEN_MAX: usize = 1 << 20;
 
-/// The threads of one engine that run calls, by what calls they run.
+/// At least so many threads write files, so that one slow write does not hold up all content.
+const FILE_THREADS_MIN: usize = 2;
+
+/// The threads of one engine that run calls, by what calls they run, and those that write files.
 #[derive(Debug)]
 pub(crate) struct Workers {
     /// For calls of unclassified routes. No nice value: a first call is not slower than others.
     trials: ThreadPool,
     /// For calls of computing routes.
     computing: ThreadPool,
-    /// Bounds how many of those run at a time.
+    /// Write the content of messages to files, and delete these. They answer no message, so that no handler holds
+    /// up content.
+    files: ThreadPool,
+    /// Bounds how many computing calls run at a time.
     pub(crate) cores: Arc<Gate>,
     /// Bounds how many calls that wait for their peers have a pool thread at a time.
     pub(crate) streams: Arc<Gate>,
@@ -50,6 +56,8 @@ pub(crate) struct Workers {
 pub(crate) struct Census {
     pub(crate) trials: Stats,
     pub(crate) computing: Stats,
+    #[cfg(feature = "testing")]
+    pub(crate) files: Stats,
     /// Calls that have a place to compute.
     pub(crate) computing_held: usize,
     pub(crate) computing_waiting: usize,
@@ -82,9 +90,16 @@ impl Workers {
             .threads_max(settings.computing_max.saturating_add(settings.pool_threads_max))
             .queue_len_max(QUEUE_LEN_MAX)
             .nice(settings.computing_nice);
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        let files = pool_builder(settings, threads)
+            .name("tl-files")
+            .threads_max(cores.max(FILE_THREADS_MIN))
+            .queue_len_max(QUEUE_LEN_MAX)
+            .nice(settings.pool_nice);
         Ok(Workers {
             trials: trials.nice(0).build()?,
             computing: computing.build()?,
+            files: files.build()?,
             cores: Gate::new(settings.computing_max),
             streams: Gate::new(settings.streamed_max()),
             waiting: Arc::default(),
@@ -112,12 +127,24 @@ impl Workers {
         submitted.or_else(|rejected| pool.try_submit(rejected.job)).map(drop)
     }
 
+    /// Runs a job that writes or deletes files, on a thread of `pool` if none can be started for it. False if there
+    /// is no thread any more.
+    pub(crate) fn submit_file<F>(&self, pool: &ThreadPool, job: F) -> bool
+    where
+        F: FnOnce() + Send + 'static,
+    {
+        let submitted = self.files.submit_essential(job).map(drop);
+        submitted.or_else(|rejected| pool.submit_essential(rejected.job).map(drop)).is_ok()
+    }
+
     /// Figures for gauges.
     pub(crate) fn census(&self) -> Census {
         let (trials, computing) = (self.trials.stats(), self.computing.stats());
         Census {
             trials,
             computing,
+            #[cfg(feature = "testing")]
+            files: self.files.stats(),
             computing_held: self.cores.held(),
             computing_waiting: self.cores.waiting(),
             streamed: self.streams.held(),
@@ -132,8 +159,8 @@ impl Workers {
             // Rare, and for the drain alone.
             thread::sleep(left().min(Duration::from_millis(1)));
         }
-        let ended = [&self.trials, &self.computing].map(|pool| pool.shutdown(left()));
-        ended == [true; 2]
+        let pools = [&self.trials, &self.computing, &self.files];
+        pools.map(|pool| pool.shutdown(left())) == [true; 3]
     }
 
     /// Lets one more call wait at a gate, unless `len_max` calls wait there and in the pool's queue.

@@ -40,6 +40,7 @@ mod routes;
 mod shout;
 mod stream;
 mod stress;
+mod stuck;
 mod thread_hooks;
 mod timeouts;
 mod upgrade;
