@@ -53,6 +53,23 @@ every_model! {
         assert_eq!(waiting(), 0);
     }
 
+    fn those_that_never_read_are_closed_in_the_order_in_which_they_stalled(model) {
+        let fixture = messages(with_budget(model, 4500), filling());
+        let mut stalled_ones = std::collections::VecDeque::new();
+        for _ in 0..4 {
+            stalled_ones.push_back(stalled(&fixture, 1000));
+            fixture.pass(SECOND * 4);
+        }
+        for closed in 1..=3 {
+            stalled_ones.push_back(stalled(&fixture, 1000));
+            let oldest = stalled_ones.pop_front().expect("a peer");
+            oldest.expect_closed();
+            fixture.engine.settle();
+            assert_eq!(fixture.counts().closed_over_budget, closed);
+            assert!(stalled_ones.iter().all(|peer| !peer.has_ended()));
+        }
+    }
+
     fn one_that_exceeds_the_budget_alone_is_closed(model) {
         let fixture = messages(with_budget(model, 500), filling());
         let small = stalled(&fixture, 100);
