@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::key::Key;
 use super::{Core, Shard};
-use crate::connection::{Ending, Session, Socket, State};
+use crate::connection::{Claim, Ending, Session, Socket, State};
 use crate::inbox::Note;
 use crate::lease::Lease;
 use crate::protocol::{AfterRefusal, Protocol, Refusal, Step, Timeouts};
@@ -55,6 +55,22 @@ impl Shard {
         self.shared.peers.stay(leftover.peer);
         self.leftovers.lock().push(leftover);
         self.tell(Note::Leftover);
+    }
+
+    /// Ends a connection whose stream handler is not run: nobody has read what its peer has sent. It lingers in a
+    /// slot of its own, unless nothing is left to read.
+    pub(super) fn leave_unserved<'s>(
+        self: &'s Arc<Self>,
+        lease: &mut Lease<'s, Core>,
+        mut claim: Claim<'s>,
+    ) {
+        let peer = claim.session.peer_addr();
+        if let Some(socket) = claim.session.take_socket() {
+            // It is registered anew for its own slot.
+            let _ = self.home.epoll.remove(socket.transport());
+            self.take_leftover(Leftover { socket, peer, reads_ended: false });
+        }
+        self.end_with_lease(lease, claim);
     }
 
     /// A note has come: connections are left over.

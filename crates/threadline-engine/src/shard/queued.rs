@@ -289,8 +289,9 @@ impl Shard {
         };
         counter.increment();
         match (why, entered.work) {
-            (Why::HalfClosed, Work::Message { .. }) if !claim.session.has_calls() => {
-                // The peer may still read earlier replies, which closing at once could destroy.
+            (Why::HalfClosed, Work::Message { .. } | Work::Open) if !claim.session.has_calls() => {
+                // The peer may still read earlier replies, which closing at once could destroy, and is to see an
+                // end and not a reset, although nobody has read what it has sent.
                 tell_closed(&claim, "the client has gone while its call waited for a thread");
                 claim.end_after_output();
                 lease.batch.push_ready(claim);
@@ -300,9 +301,13 @@ impl Shard {
                 lease.waits.set(index, Entered { is_overdue: true, ..entered });
                 lease.batch.push_ready(claim);
             }
-            (Why::Failed | Why::HalfClosed, _) => {
+            (Why::Failed, _) => {
                 tell_closed(&claim, "the client has gone while it waited for a thread");
                 self.end_with_lease(lease, claim);
+            }
+            (Why::HalfClosed, _) => {
+                tell_closed(&claim, "the client has gone while it waited for a thread");
+                self.leave_unserved(lease, claim);
             }
             (Why::TooLong, work) => {
                 let protocol = claim.service.name();
@@ -313,7 +318,7 @@ impl Shard {
                 if work == Work::Open {
                     self.refuse_at_hook(lease, claim);
                 } else {
-                    self.end_with_lease(lease, claim);
+                    self.leave_unserved(lease, claim);
                 }
             }
         }

@@ -39,7 +39,7 @@ impl Shard {
             let peer = claim.session.peer_addr().map(display);
             let route = service.route.name();
             limited!(warn, route: route, "the pool is full: a connection is closed", peer);
-            self.end_with_lease(lease, claim);
+            self.leave_unserved(lease, claim);
         }
     }
 

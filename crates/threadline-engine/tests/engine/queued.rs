@@ -403,7 +403,11 @@ fn stream_handlers_of_clients_that_have_gone_or_waited_too_long_do_not_run() {
         pass_over(&fixture, SECOND);
         closes.expect_closed();
         pass(&fixture, 12 * SECOND);
+        // An end, and not a reset, although nobody has read what they have sent.
+        late.expect_end();
+        late.close_write();
         late.expect_closed();
+        assert_eq!([closes.was_reset(), late.was_reset()], [false, false]);
         let counts = fixture.counts();
         assert_eq!((counts.abandoned_calls, counts.timeouts_queue), (2, 1));
         // Within the time it has what a stream has otherwise.

@@ -170,3 +170,68 @@ fn the_last_reply_arrives_where_the_pool_is_full() {
         gate.open();
     }
 }
+
+/// How a connection is refused for which there is no thread.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Unserved {
+    /// The client has closed its sending side, and no thread comes.
+    HalfClosed,
+    /// No thread comes in time.
+    TooLong,
+    /// The queue is full.
+    Full,
+}
+
+/// Nobody has read what it has sent: that is no reason for a reset.
+#[test]
+fn a_client_that_is_not_served_for_want_of_a_thread_gets_an_end() {
+    for model in [Model::Pool, Model::EventLoop, Model::Adaptive] {
+        for why in [Unserved::HalfClosed, Unserved::TooLong, Unserved::Full] {
+            not_served(model, why);
+        }
+    }
+}
+
+fn not_served(model: Model, why: Unserved) {
+    let gate = std::sync::Arc::new(Gate::default());
+    let of_handler = std::sync::Arc::clone(&gate);
+    let blocks = move |_: Connection| {
+        of_handler.wait();
+        Ok(())
+    };
+    let soon = |if_it_is: Unserved| {
+        let long = if why == if_it_is { 50 } else { 3_600_000 };
+        Some(std::time::Duration::from_millis(long))
+    };
+    let small = move |settings: &mut threadline::Settings| {
+        settings.pool_threads_max = 1;
+        settings.pool_queue_max = if why == Unserved::Full { 1 } else { 100 };
+        settings.half_closed_wait_max = soon(Unserved::HalfClosed);
+        settings.queue_wait_max = soon(Unserved::TooLong);
+    };
+    let greeting = Lines::new(|line, _| Some(line.to_owned())).on_open(|_| Some("hello".into()));
+    let service = start(server(model).settings(small).stream(ANY, blocks).lines(ANY, greeting));
+    let mut first = Client::to(&service);
+    first.send("x");
+    gate.await_arrivals(1);
+    let mut second = Client::to(&service);
+    if why == Unserved::Full {
+        second.send("x");
+        eventually("the queue is full", || service.gauges().pool_queue == 1);
+    }
+    for address in service.addresses() {
+        let threadline::Address::Ip(address) = *address else { panic!("an IP address") };
+        for _ in 0..ROUNDS {
+            let mut client = Client::connect(address);
+            // It may be told already.
+            client.try_send(vec![b'x'; 1000]);
+            if why == Unserved::HalfClosed {
+                client.stream().shutdown(Shutdown::Write).expect("half-closes");
+            }
+            let mut told = Vec::new();
+            let read = client.stream().read_to_end(&mut told);
+            assert!(read.is_ok(), "{model:?}, {why:?}: {read:?} after {told:?}");
+        }
+    }
+    gate.open();
+}
