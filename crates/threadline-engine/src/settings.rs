@@ -40,8 +40,8 @@ pub struct Settings {
     pub pool_queue_max: usize,
     /// How long a call may wait for a pool thread, before it is refused as if there had been no room for it: 503
     /// on HTTP. Default 10 s; `None`: for ever. Stream handlers and opening hooks wait as long, and their
-    /// connections are closed then; datagrams are dropped. What has been accepted is not refused: replies of deferred calls, and
-    /// connections that go on in another protocol.
+    /// connections are closed then, for hooks after the protocol's refusal; datagrams are dropped. What has been
+    /// accepted is not refused: replies of deferred calls, and connections that go on in another protocol.
     pub queue_wait_max: Option<Duration>,
     /// How long the call of a client that has closed its sending side may wait for a pool thread, before it is
     /// dropped and the connection closed. Most such clients are gone; one that has only said that it sends no

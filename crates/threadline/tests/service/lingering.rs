@@ -219,7 +219,7 @@ fn not_served(model: Model, why: Unserved) {
         second.send("x");
         eventually("the queue is full", || service.gauges().pool_queue == 1);
     }
-    for address in service.addresses() {
+    for (number, address) in service.addresses().iter().enumerate() {
         let threadline::Address::Ip(address) = *address else { panic!("an IP address") };
         for _ in 0..ROUNDS {
             let mut client = Client::connect(address);
@@ -231,6 +231,10 @@ fn not_served(model: Model, why: Unserved) {
             let mut told = Vec::new();
             let read = client.stream().read_to_end(&mut told);
             assert!(read.is_ok(), "{model:?}, {why:?}: {read:?} after {told:?}");
+            // One that waits for its opening hook is told why.
+            let is_told = number == 1 && why != Unserved::HalfClosed;
+            let expected = if is_told { "error: overloaded, try again later\n" } else { "" };
+            assert_eq!(String::from_utf8_lossy(&told), expected, "{model:?}, {why:?}");
         }
     }
     gate.open();
