@@ -48,7 +48,8 @@ counters! {
     calls_pooled,
     /// Calls, among those, that ran because their route was not classified yet.
     calls_tried,
-    /// Calls that waited, parked, for trials of their route or for a core to compute.
+    /// Calls that waited, parked, for trials of their route or for a core to compute, and replies
+    /// that waited for other sources of their route.
     calls_parked,
     /// Connections that were passed to the pool unread, because their messages kept going there.
     passed_unread,

@@ -83,7 +83,7 @@ pub struct Gauges {
     pub trial_threads: usize,
     /// Trial threads running a handler.
     pub trial_busy: usize,
-    /// Computing threads alive.
+    /// Computing threads alive: they also run sources of routes that do not block.
     pub computing_threads: usize,
     /// Calls of computing routes that run.
     pub computing: usize,
@@ -91,8 +91,8 @@ pub struct Gauges {
     pub computing_waiting: usize,
     /// Calls that run while they wait for their peers: see [`Hint::Streamed`](crate::Hint::Streamed).
     pub streamed: usize,
-    /// Calls that wait parked, without a thread: those that wait to compute, and calls of unclassified routes
-    /// that wait for the trials of others.
+    /// Calls that wait parked, without a thread: those that wait to compute, calls of unclassified routes
+    /// that wait for the trials of others, and replies whose sources wait to make more.
     pub calls_parked: usize,
 }
 

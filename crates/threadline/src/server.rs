@@ -158,7 +158,7 @@ impl Server {
 
     /// Runs `hook` on each thread that may run handlers, before its first one, once on each thread:
     /// event loops, spares, pool, trial and computing threads, and connections' own threads under
-    /// [`Model::ThreadPerConnection`]. Not on the threads that log, wait for signals or watch the event
+    /// [`Model::ThreadPerConnection`]; also on those that write files, where values of handlers may be dropped. Not on the threads that log, wait for signals or watch the event
     /// loops, and not in the supervisor of [`Server::processes`]. A second call replaces the hook.
     ///
     /// What waits for a new thread waits for its hook too: keep it short. A panic is logged and counted

@@ -529,6 +529,14 @@ impl Session {
         matches!(&self.socket, Some(Socket::Shared(outbox)) if outbox.wants_fill())
     }
 
+    /// The route of the source that waits, if it has one.
+    pub(crate) fn source_route(&self) -> Option<Arc<Route>> {
+        match &self.socket {
+            Some(Socket::Shared(outbox)) => outbox.source_route(),
+            _ => None,
+        }
+    }
+
     /// Asks a source that waits for more, about `most` bytes. `no_route` stands for its route if it has none.
     pub(crate) fn fill(&self, most: usize, no_route: &Arc<Route>) -> io::Result<Filled> {
         match &self.socket {

@@ -65,11 +65,17 @@ pub struct Route {
     panics: AtomicU64,
     /// Its calls while it is unclassified: the few that are tried, and those that wait for the outcome.
     trials: Arc<Gate>,
+    /// Its sources that are asked for more, and those that wait for that, unless they are on the pool.
+    sources: Arc<Gate>,
 }
 
 /// Calls of one unclassified route that are tried at a time: more would only repeat what two can show, and
 /// hold threads if the route blocks.
 const TRIALS_MAX: usize = 2;
+
+/// Sources of one route that are asked for more at a time off the pool. It bounds the threads that they hold if they
+/// block although the calls of their route do not.
+const SOURCES_MAX: usize = 4;
 
 /// What is known of a route beforehand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -145,6 +151,7 @@ impl Route {
             stalls: AtomicU64::new(0),
             panics: AtomicU64::new(0),
             trials: Gate::new(TRIALS_MAX),
+            sources: Gate::new(SOURCES_MAX),
         });
         numbers.routes[number as usize] = Arc::downgrade(&route);
         route
@@ -194,6 +201,11 @@ impl Route {
 
     pub(crate) fn panicked(&self) {
         self.panics.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The gate for its sources.
+    pub(crate) fn sources(&self) -> &Arc<Gate> {
+        &self.sources
     }
 
     /// The gate for its calls while it is unclassified.

@@ -22,6 +22,8 @@ pub(super) enum Kind {
     Trial,
     Computing,
     Streamed,
+    /// The rest of a reply, from a source of a route that does not block.
+    Source,
 }
 
 impl Kind {
@@ -30,6 +32,7 @@ impl Kind {
             Kind::Trial => Pass::Trial(permit),
             Kind::Computing => Pass::Computing(permit),
             Kind::Streamed => Pass::Streamed(permit),
+            Kind::Source => Pass::Source(permit),
         }
     }
 }

@@ -72,7 +72,7 @@ impl Shard {
             }
             Pause::Fill => {
                 let work = Work::Answer { until_dry: claim.unread };
-                let claim = self.pass_to_pool(lease, claim, work).err()?;
+                let claim = self.pass_source(lease, claim, work).err()?;
                 Some((claim, Pause::Over))
             }
             Pause::Write => {
@@ -115,6 +115,27 @@ impl Shard {
         self.pass_to_pool(lease, claim, work)
     }
 
+    /// Passes the connection to a thread that asks its source for more. A source of a route that does not block
+    /// needs no thread that blocking calls may occupy. Its code may block all the same: where many of one route are
+    /// asked, the pool is, if it has a thread to spare.
+    fn pass_source<'s>(
+        self: &'s Arc<Self>,
+        lease: &mut Lease<'s, Core>,
+        claim: Claim<'s>,
+        work: Work,
+    ) -> Result<(), Claim<'s>> {
+        let route = claim.session.source_route();
+        let route = route.unwrap_or_else(|| Arc::clone(&self.shared.protocols));
+        let is_blocking = self.model != Model::Adaptive || route.class() == Class::Blocking;
+        if is_blocking || (route.sources().is_full() && self.shared.pool.has_spare()) {
+            return self.pass_to_pool(lease, claim, work);
+        }
+        match self.pass_by_gate(lease, claim, work, &route, Kind::Source) {
+            Passed::Yes => Ok(()),
+            Passed::Full(claim) | Passed::Void(claim) => Err(claim),
+        }
+    }
+
     /// Which threads run calls of that route, if not those of the pool.
     pub(super) fn kind_of(&self, route: &Route) -> Option<Kind> {
         if route.hint() == Hint::Streamed {
@@ -136,6 +157,7 @@ impl Shard {
             Kind::Trial => route.trials(),
             Kind::Computing => &self.shared.workers.cores,
             Kind::Streamed => &self.shared.workers.streams,
+            Kind::Source => route.sources(),
         }
     }
 
@@ -200,7 +222,7 @@ impl Shard {
         let Shared { workers, pool, .. } = &*self.shared;
         let submitted = match kind {
             Kind::Trial => workers.submit_trial(pool, job),
-            Kind::Computing => workers.submit_computing(pool, job),
+            Kind::Computing | Kind::Source => workers.submit_computing(pool, job),
             Kind::Streamed => pool.try_submit(job).map(drop),
         };
         match (submitted, urgency) {

@@ -217,6 +217,8 @@ pub(super) enum Pass {
     Computing(Permit),
     /// Calls that wait for their peers.
     Streamed(Permit),
+    /// The source of a reply, and calls of proven routes after it.
+    Source(Permit),
 }
 
 impl Pass {
@@ -224,7 +226,10 @@ impl Pass {
     pub(super) fn into_permit(self) -> Option<Permit> {
         match self {
             Pass::Pool => None,
-            Pass::Trial(permit) | Pass::Computing(permit) | Pass::Streamed(permit) => Some(permit),
+            Pass::Trial(permit)
+            | Pass::Computing(permit)
+            | Pass::Streamed(permit)
+            | Pass::Source(permit) => Some(permit),
         }
     }
 }
@@ -244,6 +249,9 @@ pub(super) struct OnPool<'s> {
     /// A call was of a proven route, and would have been better off on the shard's thread.
     pub(super) met_proven: bool,
 }
+
+/// About how many bytes a source makes off the pool before others of its route have their turn: 1 MB.
+const SOURCE_TURN: usize = 1024 * 1024;
 
 /// Of the calls of blocking and computing routes, the first are looked at closely, and then one in so many of
 /// each thread, to find routes that have changed.
@@ -350,7 +358,11 @@ impl Place for OnPool<'_> {
 
     /// A source may block, as calls of blocking routes do.
     fn fill_max(&self) -> usize {
-        if matches!(self.pass, Pass::Pool) { usize::MAX } else { 0 }
+        match self.pass {
+            Pass::Pool => usize::MAX,
+            Pass::Source(_) => SOURCE_TURN,
+            Pass::Trial(_) | Pass::Computing(_) | Pass::Streamed(_) => 0,
+        }
     }
 
     fn refused(&self) -> u32 {

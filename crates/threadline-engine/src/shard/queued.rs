@@ -37,6 +37,8 @@ pub(super) enum Queue {
     Computing(Position),
     /// In the line of calls that wait for their peers.
     Streamed(Position),
+    /// In the line for sources of the route with that number.
+    Sources(u32, Position),
     /// It has a place, and a thread is on its way.
     Threads,
 }
@@ -48,6 +50,7 @@ impl Queue {
             Kind::Trial => Queue::Trials(route.number(), position),
             Kind::Computing => Queue::Computing(position),
             Kind::Streamed => Queue::Streamed(position),
+            Kind::Source => Queue::Sources(route.number(), position),
         }
     }
 
@@ -60,6 +63,9 @@ impl Queue {
             }
             Queue::Computing(position) => drop(shared.workers.cores.withdraw(position)),
             Queue::Streamed(position) => drop(shared.workers.streams.withdraw(position)),
+            Queue::Sources(route, position) => {
+                drop(route::by_number(route).map(|route| route.sources().withdraw(position)));
+            }
             Queue::Threads => {}
         }
     }

@@ -140,6 +140,11 @@ impl Gate {
         self.line.lock().held.len()
     }
 
+    /// Whether an errand would have to wait.
+    pub(crate) fn is_full(&self) -> bool {
+        self.held() >= self.places
+    }
+
     /// How many errands wait.
     pub(crate) fn waiting(&self) -> usize {
         self.line.lock().waiting.len()
@@ -319,8 +324,9 @@ mod tests {
         let (one, two) = (gate.try_enter(), gate.try_enter());
         assert!(one.is_some() && two.is_some() && gate.try_enter().is_none());
         drop(one);
-        assert_eq!(gate.held(), 1);
-        assert!(gate.try_enter().is_some());
+        assert_eq!((gate.held(), gate.is_full()), (1, false));
+        let third = gate.try_enter();
+        assert!(third.is_some() && gate.is_full());
     }
 
     #[test]

@@ -37,7 +37,7 @@ const FILE_THREADS_MIN: usize = 2;
 pub(crate) struct Workers {
     /// For calls of unclassified routes. No nice value: a first call is not slower than others.
     trials: ThreadPool,
-    /// For calls of computing routes.
+    /// For calls of computing routes, and for sources of routes that do not block.
     computing: ThreadPool,
     /// Write the content of messages to files, and delete these. They answer no message, so that no handler holds
     /// up content.
@@ -118,7 +118,7 @@ impl Workers {
         submitted.or_else(|rejected| pool.try_submit(rejected.job)).map(drop)
     }
 
-    /// Runs the job, which has a place to compute, on a computing thread.
+    /// Runs the job, which has a place to compute or to ask a source for more, on a computing thread.
     pub(crate) fn submit_computing<F>(&self, pool: &ThreadPool, job: F) -> Result<(), Rejected<F>>
     where
         F: FnOnce() + Send + 'static,

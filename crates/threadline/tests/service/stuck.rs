@@ -1,10 +1,12 @@
-//! What goes on while every pool thread is stuck in a handler: large bodies are received and answered.
+//! What goes on while every pool thread is stuck in a handler: large bodies are received and answered, and large
+//! replies that are made while they are sent arrive whole.
 
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use socket2::SockRef;
-use threadline::http::{Request, Router, get, post};
+use threadline::http::{Body, Request, Response, Router, get, post};
 use threadline::{Hint, Model, Running};
 
 use crate::common::{ANY, Client, Gate, eventually, server, start};
@@ -37,6 +39,11 @@ fn stuck(model: Model, router: Router) -> (Running, Arc<Gate>, Vec<Client>) {
 fn release(gate: &Gate, mut clients: Vec<Client>) {
     gate.open();
     clients.iter_mut().for_each(|client| assert_eq!(client.reply(), ok("stuck")));
+}
+
+fn reset(client: Client) {
+    let socket = SockRef::from(client.stream());
+    socket.set_linger(Some(Duration::ZERO)).expect("closing resets the connection");
 }
 
 fn uploads() -> Router {
@@ -76,10 +83,7 @@ fn large_bodies_whose_clients_reset_free_everything() {
             })
             .collect();
         eventually("the bodies are in files", || service.gauges().body_files == uploads.len());
-        for client in uploads {
-            let reset = SockRef::from(client.stream()).set_linger(Some(Duration::ZERO));
-            reset.expect("closing resets the connection");
-        }
+        uploads.into_iter().for_each(reset);
         eventually("all of it is free", || {
             let gauges = service.gauges();
             let held = (gauges.body_files, gauges.waiting_bytes, gauges.pool_queue);
@@ -87,4 +91,85 @@ fn large_bodies_whose_clients_reset_free_everything() {
         });
         release(&gate, clients);
     }
+}
+
+const CHUNK_LEN: usize = 100_000;
+const CHUNKS: usize = 300;
+/// A source makes at least so much before it waits for the client.
+const MADE_IN_CALL: usize = 250_000;
+
+/// A reply of 30 MB that is made while it is sent.
+fn made() -> Response {
+    Response::bytes(Body::chunks((0..CHUNKS).map(|number| vec![number as u8; CHUNK_LEN])))
+}
+
+/// Asks for a reply that is made, and reads it.
+fn assert_made(service: &Running, path: &str) {
+    let mut client = Client::to(service);
+    client.send(format!("GET {path} HTTP/1.0\r\nHost: t\r\n\r\n"));
+    let reply = client.rest();
+    let end = reply.windows(4).position(|part| part == b"\r\n\r\n").expect("a head") + 4;
+    let content = &reply[end..];
+    assert_eq!(content.len(), CHUNKS * CHUNK_LEN, "{path}");
+    for (chunk, number) in content.chunks(CHUNK_LEN).zip(0_usize..) {
+        assert!(chunk.iter().all(|byte| *byte == number as u8), "{path}: chunk {number}");
+    }
+}
+
+fn made_replies() -> Router {
+    Router::new()
+        .get("/cold", made)
+        .route("/inline", get(made).hint(Hint::Inline))
+        .route("/computing", get(made).hint(Hint::Computing))
+}
+
+#[test]
+fn large_replies_that_are_made_arrive_whole() {
+    let (service, gate, clients) = stuck(Model::Adaptive, made_replies());
+    thread::scope(|scope| {
+        // More of one route at a time than are made at a time.
+        for path in ["/inline"; 8].into_iter().chain(["/cold", "/computing"]) {
+            let service = &service;
+            scope.spawn(move || assert_made(service, path));
+        }
+    });
+    assert_eq!(service.gauges().pool_busy, THREADS, "they are still stuck");
+    release(&gate, clients);
+}
+
+#[test]
+fn sources_that_are_stuck_hold_up_only_those_of_their_route() {
+    let source_gate = Arc::new(Gate::default());
+    let wait = Arc::clone(&source_gate);
+    let stuck_source = move || {
+        let wait = Arc::clone(&wait);
+        Response::bytes(Body::chunks((0..CHUNKS).map(move |number| {
+            // Beyond what is made in the call.
+            if number == CHUNKS / 2 {
+                wait.wait();
+            }
+            vec![number as u8; CHUNK_LEN]
+        })))
+    };
+    let router = made_replies().route("/source", get(stuck_source).hint(Hint::Inline));
+    let (service, gate, clients) = stuck(Model::Adaptive, router);
+    thread::scope(|scope| {
+        for _ in 0..6 {
+            scope.spawn(|| assert_made(&service, "/source"));
+        }
+        // Four have a place; the others wait for one without a thread.
+        source_gate.await_arrivals(4);
+        eventually("others wait", || service.gauges().calls_parked == 2);
+        for path in ["/inline", "/cold", "/computing"] {
+            assert_made(&service, path);
+        }
+        let mut client = Client::to(&service);
+        client.send("GET /source HTTP/1.1\r\nHost: t\r\n\r\n");
+        client.exactly(MADE_IN_CALL);
+        eventually("one more waits", || service.gauges().calls_parked == 3);
+        reset(client);
+        eventually("it has left", || service.gauges().calls_parked == 2);
+        source_gate.open();
+    });
+    release(&gate, clients);
 }

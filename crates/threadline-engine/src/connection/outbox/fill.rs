@@ -45,6 +45,11 @@ impl Outbox {
         })
     }
 
+    /// The route whose code the source is that waits here; `None` if it comes from no handler.
+    pub(in crate::connection) fn source_route(&self) -> Option<Arc<Route>> {
+        self.queue.lock().making()?.maker.as_ref()?.route.clone()
+    }
+
     /// Asks the source for more until the peer stalls, about `most` bytes are made, or it comes to its end.
     ///
     /// # Errors
