@@ -6,7 +6,7 @@
 
 use std::mem;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::Content;
 use super::files::{BodyFiles, FileError, StoredFile, Writing};
@@ -21,6 +21,8 @@ pub(crate) struct Bodies {
     pub(crate) memory_len_max: usize,
     /// Shards have been asked to end slow messages, and none has begun.
     pub(crate) relief: AtomicBool,
+    /// How many threads have begun to wait for room in files in memory.
+    pub(crate) waits: AtomicUsize,
 }
 
 impl Bodies {
@@ -31,6 +33,16 @@ impl Bodies {
 
     pub(crate) fn end_relief(&self) {
         self.relief.store(false, Ordering::Relaxed);
+    }
+
+    /// The number of a thread that begins to wait for room.
+    pub(crate) fn begin_wait(&self) -> usize {
+        self.waits.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// How many threads have begun to wait after that one.
+    pub(crate) fn waits_since(&self, number: usize) -> usize {
+        self.waits.load(Ordering::Relaxed).wrapping_sub(number).saturating_sub(1)
     }
 }
 
@@ -203,8 +215,12 @@ impl Store {
             // It moves: on a file system in memory it must not be counted twice.
             self.release();
         }
-        if let Content::Memory(bytes) = self.content() {
-            file.append(bytes)?;
+        if let Content::Memory(bytes) = self.content()
+            && let Err(error) = file.append(bytes)
+        {
+            // It is where it was, and counted again.
+            self.hold();
+            return Err(error);
         }
         if let Place::Borrowed { buffer, .. } = mem::replace(&mut self.place, Place::Writing(file))
         {

@@ -40,6 +40,7 @@ impl Shard {
                 Key::Drain => self.look_at_drain(lease),
                 Key::Datagrams => self.drop_late_datagrams(lease),
                 Key::Release => self.release_memory(),
+                Key::SlowBodies => self.look_for_slow_bodies(lease, desk),
                 Key::Source(_) | Key::Waker | Key::Alarm => unreachable!("these are events only"),
             }
         }

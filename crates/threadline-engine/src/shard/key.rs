@@ -9,8 +9,9 @@ const RETRY_ACCEPT: u32 = u32::MAX - 2;
 const DRAIN: u32 = u32::MAX - 3;
 const DATAGRAMS: u32 = u32::MAX - 4;
 const RELEASE: u32 = u32::MAX - 5;
+const SLOW_BODIES: u32 = u32::MAX - 6;
 const FIRST_SOURCE: u32 = 0xffff_0000;
-const SOURCES_MAX: u32 = RELEASE - FIRST_SOURCE;
+const SOURCES_MAX: u32 = SLOW_BODIES - FIRST_SOURCE;
 
 /// What an event or a timer is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +39,8 @@ pub(crate) enum Key {
     Datagrams,
     /// Timer: return free memory to the system.
     Release,
+    /// Timer: look for slow messages whose content takes more memory than there is.
+    SlowBodies,
 }
 
 impl Key {
@@ -59,6 +62,7 @@ impl Key {
             Key::Drain => u64::from(DRAIN),
             Key::Datagrams => u64::from(DATAGRAMS),
             Key::Release => u64::from(RELEASE),
+            Key::SlowBodies => u64::from(SLOW_BODIES),
         }
     }
 
@@ -71,6 +75,7 @@ impl Key {
             DRAIN => Key::Drain,
             DATAGRAMS => Key::Datagrams,
             RELEASE => Key::Release,
+            SLOW_BODIES => Key::SlowBodies,
             FIRST_SOURCE.. => Key::Source(index - FIRST_SOURCE),
             _ => Key::Connection { index, generation },
         }
@@ -94,6 +99,7 @@ mod tests {
             Key::Drain,
             Key::Datagrams,
             Key::Release,
+            Key::SlowBodies,
         ];
         for key in keys {
             assert_eq!(Key::unpack(key.pack()), key);

@@ -128,6 +128,8 @@ pub(crate) struct Core {
     waits: Waits,
     datagrams: WaitingDatagrams,
     drain: Option<drain::Drain>,
+    /// A timer will look for slow messages whose content is received.
+    looks_for_slow_bodies: bool,
     #[cfg(feature = "testing")]
     probe: run::Probe,
 }
@@ -162,6 +164,7 @@ impl Shard {
             waits: Waits::default(),
             datagrams: WaitingDatagrams::default(),
             drain: None,
+            looks_for_slow_bodies: false,
             #[cfg(feature = "testing")]
             probe: run::Probe::default(),
         };

@@ -10,6 +10,8 @@ use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
 
+use parking_lot::Mutex;
+
 use super::close::tell_closed;
 use super::conversation::{Conversation, Pause};
 use super::place::OnOwnThread;
@@ -17,8 +19,10 @@ use super::upgrade::Upgraded;
 use super::{Desk, Leftover, Shard};
 use crate::connection::{Calls, Claim, Ending, Outbox, State};
 use crate::log::limited;
-use crate::protocol::Refusal;
-use crate::shared::Blockable;
+use crate::protocol::{Phase, Refusal};
+use crate::receiving::Receiving;
+use crate::shared::{Blockable, BlockedBody};
+use crate::sys::Ticks;
 use crate::transport::{Need, Transport};
 
 /// The shortest wait for an answer: none would be a busy loop.
@@ -31,10 +35,31 @@ const OUTPUT_LOOK: Duration = Duration::from_millis(500);
 /// How often a thread that waits for the answer to a deferred call looks whether the client is still there.
 const HANG_UP_LOOK: Duration = Duration::from_millis(500);
 
+/// How often a thread that waits for content looks whether its message is to end because it takes memory.
+const BODY_LOOK: Duration = Duration::from_millis(500);
+
 /// What a message connection's own thread may wait for.
 struct OwnWaits {
     outbox: Arc<Outbox>,
     calls: Arc<Calls>,
+    /// The message whose content is received, as it was before the wait.
+    body: Mutex<Option<BlockedBody>>,
+}
+
+impl OwnWaits {
+    fn note_body(&self, receiving: Option<&Receiving>, began: Ticks) {
+        let mut body = self.body.lock();
+        let is_ended = body.is_some_and(|body| body.is_ended && body.began == began);
+        *body = receiving.and_then(|receiving| {
+            let (held, received) = (receiving.store.held(), receiving.received);
+            (held > 0).then_some(BlockedBody { held, received, began, is_ended })
+        });
+    }
+
+    /// Whether the message that has begun then is to end. One that has waited for us since has begun later.
+    fn body_is_ended(&self, began: Ticks) -> bool {
+        self.body.lock().is_some_and(|body| body.is_ended && body.began == began)
+    }
 }
 
 impl Blockable for OwnWaits {
@@ -45,6 +70,16 @@ impl Blockable for OwnWaits {
 
     fn output_waits(&self) -> bool {
         self.outbox.output_waits()
+    }
+
+    fn body(&self) -> Option<BlockedBody> {
+        *self.body.lock()
+    }
+
+    fn end_body(&self) {
+        if let Some(body) = &mut *self.body.lock() {
+            body.is_ended = true;
+        }
     }
 }
 
@@ -82,13 +117,14 @@ impl Shard {
         let mut claim = connection.accept_claim(index);
         let calls = Arc::clone(claim.session.calls_or_new());
         let waits = claim.session.outbox().map(|outbox| {
-            let waits = Arc::new(OwnWaits { outbox: Arc::clone(outbox), calls });
+            let (outbox, body) = (Arc::clone(outbox), Mutex::new(None));
+            let waits = Arc::new(OwnWaits { outbox, calls, body });
             let blockable: Weak<OwnWaits> = Arc::downgrade(&waits);
             self.shared.blocked.enter(self.number, index, blockable);
             waits
         });
         self.run_open_hook(&mut claim);
-        if let Err(error) = self.converse_alone(&mut claim) {
+        if let Err(error) = self.converse_alone(&mut claim, waits.as_deref()) {
             tracing::debug!(peer = claim.session.peer_addr().map(display), %error, "connection ended");
         }
         self.shared.blocked.leave(self.number, index);
@@ -98,10 +134,15 @@ impl Shard {
 
     /// Reads, blocking, and answers, until the connection ends. One read a turn, and only as the first
     /// thing in it, so that the read's deadline is that of the phase the connection is in.
-    fn converse_alone(self: &Arc<Self>, claim: &mut Claim<'_>) -> io::Result<()> {
+    fn converse_alone(
+        self: &Arc<Self>,
+        claim: &mut Claim<'_>,
+        waits: Option<&OwnWaits>,
+    ) -> io::Result<()> {
         let mut desk = Desk::new();
         let mut place = OnOwnThread::new(self, claim.connection());
         let mut read_timeout = None;
+        let mut takes_memory = false;
         let transport = claim.session.transport().ok_or(io::ErrorKind::NotConnected)?;
         transport.block()?;
         transport.set_write_limit(Some(FILE_WAIT))?;
@@ -120,7 +161,18 @@ impl Shard {
                 }
                 continue;
             }
-            let left = claim.time_left(self.home.clock.ticks(), self.shared.settings.linger);
+            let mut left = claim.time_left(self.home.clock.ticks(), self.shared.settings.linger);
+            if takes_memory || claim.receiving.is_some() {
+                // As far as it waits with the connection: what has come within a turn takes none yet.
+                let receiving = claim.receiving.as_deref();
+                takes_memory = receiving.is_some_and(|receiving| receiving.store.held() > 0);
+                if let Some(waits) = waits {
+                    waits.note_body(receiving, claim.phase_began);
+                }
+            }
+            if takes_memory {
+                left = Some(left.map_or(BODY_LOOK, |left| left.min(BODY_LOOK)));
+            }
             if left != read_timeout {
                 let transport = claim.session.transport().ok_or(io::ErrorKind::NotConnected)?;
                 transport.set_read_limit(left)?;
@@ -143,14 +195,28 @@ impl Shard {
                         return Ok(());
                     }
                     pause = self.wait_alone(claim)?;
-                } else if timed_out {
+                } else if timed_out && !(takes_memory && self.has_time_left(claim)) {
                     pause = self.time_out_alone(claim, &mut desk);
                 }
+            }
+            if takes_memory
+                && !matches!(pause, Pause::Over | Pause::Offload)
+                && claim.receiving.is_some()
+                && waits.is_some_and(|waits| waits.body_is_ended(claim.phase_began))
+            {
+                self.home.counters.bodies_over_budget.increment();
+                pause = self.say_timed_out(Phase::Body, claim, &mut desk);
             }
             if matches!(pause, Pause::Over | Pause::Offload) {
                 return Ok(());
             }
         }
+    }
+
+    /// Whether what the connection waits for may still come in time.
+    fn has_time_left(&self, state: &State) -> bool {
+        let left = state.time_left(self.home.clock.ticks(), self.shared.settings.linger);
+        left != Some(Duration::ZERO)
     }
 
     fn must_wait_for_answer(&self, state: &State) -> bool {

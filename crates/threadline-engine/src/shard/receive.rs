@@ -20,6 +20,7 @@ use crate::log::limited;
 use crate::protocol::{Phase, Step};
 use crate::receiving::{FileError, Lost, Receive, Receiving, Store};
 use crate::shared::Shared;
+use crate::sys::Ticks;
 use crate::transport::{Ahead, Patience, Received};
 
 /// What a turn takes of the content of messages before others have theirs.
@@ -126,7 +127,8 @@ impl Conversation<'_> {
             }
             let needs_file = !is_isolated && receiving.store.needs_file_for(rest.min(most));
             if needs_file && !receiving.store.is_writing() && self.place.may_write() {
-                let moved = receiving.store.move_to_file();
+                let (moved, waited) = self.with_room(|| receiving.store.move_to_file());
+                self.state.phase_began += waited;
                 self.keep_buffer(receiving.store.take_buffer());
                 self.note_file(&moved);
                 if let Err(error) = moved {
@@ -218,8 +220,13 @@ impl Conversation<'_> {
         self.taken += count;
         if store.is_borrowed() {
             store.filled(content_len);
-        } else if let Err(error) = store.append(&self.desk.body[..content_len]) {
-            receiving.framing.lose(self.lost(error));
+        } else {
+            let content = &self.desk.body[..content_len];
+            let (stored, waited) = self.with_room(|| store.append(content));
+            self.state.phase_began += waited;
+            if let Err(error) = stored {
+                receiving.framing.lose(self.lost(error));
+            }
         }
         self.bound_memory(receiving);
         self.keep_budget(&receiving.store);
@@ -237,6 +244,23 @@ impl Conversation<'_> {
     fn keep_budget(&self, store: &Store) {
         if store.is_in_memory_file() {
             self.shard.keep_budget_of_bodies();
+        }
+    }
+
+    /// Stores something. If it is refused for lack of room, slow messages are ended for it, which takes a moment.
+    /// Returns that time as well, which is not the peer's.
+    fn with_room(
+        &self,
+        mut store: impl FnMut() -> Result<(), FileError>,
+    ) -> (Result<(), FileError>, Ticks) {
+        match store() {
+            Err(FileError::NoRoom) => {
+                let clock = &self.shard.home.clock;
+                let began = clock.ticks();
+                let stored = self.shard.store_when_there_is_room(self.blocking, store);
+                (stored, clock.ticks().saturating_sub(began))
+            }
+            stored => (stored, 0),
         }
     }
 

@@ -145,7 +145,12 @@ impl Shard {
                 self.home.waker.hush();
                 Some(lease)
             }
-            Key::Output { .. } | Key::RetryAccept | Key::Drain | Key::Datagrams | Key::Release => {
+            Key::Output { .. }
+            | Key::RetryAccept
+            | Key::Drain
+            | Key::Datagrams
+            | Key::Release
+            | Key::SlowBodies => {
                 unreachable!("these are timers only")
             }
         }

@@ -9,6 +9,8 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
+use crate::sys::Ticks;
+
 /// A connection whose thread may be blocked on it: only a shutdown of the socket reaches it.
 pub(crate) trait Blockable: Send + Sync {
     fn shut_down(&self, how: Shutdown);
@@ -17,6 +19,27 @@ pub(crate) trait Blockable: Send + Sync {
     fn output_waits(&self) -> bool {
         false
     }
+
+    /// The message whose content its thread is receiving, if that takes waiting bytes.
+    fn body(&self) -> Option<BlockedBody> {
+        None
+    }
+
+    /// Has its thread end that message before long: it is too slow.
+    fn end_body(&self) {}
+}
+
+/// A message whose content is received by a thread that may be blocked on it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BlockedBody {
+    /// How many waiting bytes it takes.
+    pub(crate) held: usize,
+    /// How many bytes have come of it.
+    pub(crate) received: u64,
+    /// When it began.
+    pub(crate) began: Ticks,
+    /// Its thread is to end it.
+    pub(crate) is_ended: bool,
 }
 
 /// Connections that have a thread of their own, so that a drain can reach them. By key: the shard's
@@ -42,6 +65,13 @@ impl Blocked {
 
     pub(crate) fn leave(&self, shard: usize, slot: u32) {
         self.sockets.lock().remove(&(shard, slot));
+    }
+
+    /// Those of a shard, with their slots.
+    pub(crate) fn of_shard(&self, shard: usize) -> Vec<(u32, Arc<dyn Blockable>)> {
+        let sockets = self.sockets.lock();
+        let of_shard = sockets.iter().filter(|((of, _), _)| *of == shard);
+        of_shard.filter_map(|((_, slot), socket)| Some((*slot, socket.upgrade()?))).collect()
     }
 
     /// How many there are.

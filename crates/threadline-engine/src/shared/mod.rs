@@ -17,7 +17,7 @@ mod peers;
 mod waiting_bytes;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use threadline_pool::ThreadPool;
 
@@ -30,8 +30,8 @@ use crate::shard::Nothing;
 use crate::threads::Threads;
 use crate::workers::Workers;
 
-pub(crate) use blocked::Blockable;
 use blocked::Blocked;
+pub(crate) use blocked::{Blockable, BlockedBody};
 pub(crate) use holders::{Holder, Holders};
 use lifecycle::Lifecycle;
 pub(crate) use lifecycle::Phase;
@@ -79,6 +79,7 @@ impl Shared {
             budget: Arc::clone(&waiting),
             memory_len_max: settings.body_memory_len_max,
             relief: AtomicBool::new(false),
+            waits: AtomicUsize::new(0),
         });
         Shared {
             peers: Peers::new(settings.connections_per_peer_max),

@@ -221,9 +221,8 @@ every_model! {
     }
 
     fn files_in_memory_are_kept_within_the_budget(model) {
-        // Connections with threads of their own are not looked at.
         let dir = Path::new("/dev/shm");
-        if model == Model::ThreadPerConnection || !dir.is_dir() {
+        if !dir.is_dir() {
             return;
         }
         let mut settings = with_files(model, dir);
@@ -237,11 +236,36 @@ every_model! {
         fixture.pass(5 * SECOND);
         let quick = fixture.connect();
         quick.send("30000:".to_owned() + &"x".repeat(20_000));
+        // A connection's own thread looks now and then.
+        eventually("it waits", || quick.unread_len() == 0);
+        fixture.pass(SECOND);
         slowest.expect("late body");
         eventually("there is room", || fixture.engine.gauges().waiting_bytes <= 100_000);
         quick.send("x".repeat(10_000));
         quick.expect(reply(&"x".repeat(30_000)));
         slow.send("x".repeat(40_000));
+        slow.expect(reply(&"x".repeat(90_000)));
+        assert_eq!(fixture.counts().bodies_over_budget, 1);
+    }
+
+    fn content_that_becomes_slow_is_ended_without_another_message(model) {
+        let dir = Path::new("/dev/shm");
+        if !dir.is_dir() {
+            return;
+        }
+        let mut settings = with_files(model, dir);
+        (settings.shards, settings.waiting_bytes_max) = (1, 100_000);
+        let fixture = messages(settings, Toy::new().receiving());
+        let (slowest, slow) = (fixture.connect(), fixture.connect());
+        slowest.send("90000:".to_owned() + &"x".repeat(50_000));
+        slow.send("90000:".to_owned() + &"x".repeat(60_000));
+        eventually("the budget is exceeded", || fixture.engine.gauges().waiting_bytes == 110_000);
+        fixture.engine.settle();
+        assert_eq!(fixture.counts().bodies_over_budget, 0, "none of them is slow yet");
+        fixture.pass(5 * SECOND);
+        slowest.expect("late body");
+        eventually("there is room", || fixture.engine.gauges().waiting_bytes == 60_000);
+        slow.send("x".repeat(30_000));
         slow.expect(reply(&"x".repeat(90_000)));
         assert_eq!(fixture.counts().bodies_over_budget, 1);
     }

@@ -244,6 +244,38 @@ every_model! {
         }
     }
 
+    fn silent_bodies_in_memory_make_room_for_those_that_come(model) {
+        const BUDGET: usize = 16 << 20;
+        let dir = Path::new("/dev/shm");
+        if !dir.is_dir() {
+            return;
+        }
+        let server = server(model).pool_threads(8).settings(move |settings| {
+            settings.waiting_bytes_max = BUDGET;
+            settings.body_dir = dir.to_owned();
+        });
+        let service = start(server.http(ANY, web()));
+        let content = content(1_000_000);
+        let silent: Vec<_> = (0..60).map(|_| {
+            let mut client = Client::to(&service);
+            client.send(upload("/digest", content.len()));
+            client.try_send(&content[..500_000]);
+            client
+        }).collect();
+        eventually("there is too little room", || service.counts().refused_body_files > 0);
+        eventually("some make room, as none is slow at first", || {
+            service.counts().bodies_over_budget > 0 || service.gauges().waiting_bytes <= BUDGET
+        });
+        for number in 0..20 {
+            let mut client = Client::to(&service);
+            client.send(upload("/digest", content.len()));
+            client.try_send(&content);
+            assert_eq!(client.reply(), ok(&digest(&content)), "{number}");
+        }
+        eventually("the budget is kept", || service.gauges().waiting_bytes <= BUDGET);
+        drop(silent);
+    }
+
     fn a_layer_refuses_by_the_head_before_the_body(model) {
         let calls = Arc::new(AtomicUsize::new(0));
         let called = Arc::clone(&calls);

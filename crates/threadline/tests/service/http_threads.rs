@@ -58,12 +58,6 @@ fn post(client: &mut Client, path: &str, size: usize) -> crate::http_client::Rep
     })
 }
 
-/// How many bytes the threads of a handler read together: a body that arrives while it is read goes to one of
-/// them, and one that is here to each. Under the event loop, where nobody may wait, each body is here.
-fn read(model: Model, size: usize) -> usize {
-    if model == Model::EventLoop { size * THREADS } else { size }
-}
-
 /// Its handler reads bodies while they arrive.
 fn streamed<R: IntoResponse + 'static>(
     handler: impl Fn(&Request<'_>) -> R + Send + Sync + 'static,
@@ -86,7 +80,7 @@ every_model! {
         });
         let service = serve(model, router);
         let mut client = Client::to(&service);
-        let expected = ok(&read(model, 1_000_000).to_string());
+        let expected = ok("1000000");
         assert_eq!(post(&mut client, "/", 1_000_000), expected);
         // The next request begins where that body has ended.
         assert_eq!(post(&mut client, "/", 1_000_000), expected);
@@ -125,7 +119,7 @@ every_model! {
         let service = serve(model, router);
         let mut client = Client::to(&service);
         for size in [1_000_000, 300_000] {
-            assert_eq!(post(&mut client, "/", size), ok(&read(model, size).to_string()));
+            assert_eq!(post(&mut client, "/", size), ok(&size.to_string()));
         }
     }
 
@@ -142,11 +136,7 @@ every_model! {
             format!("{got:?} {refused}")
         });
         let service = serve(model, router);
-        // Kept whole under the event loop, where nobody may wait: all threads get it then.
-        let expected = match model {
-            Model::EventLoop => format!("{:?} 0", [500_000; THREADS]),
-            _ => format!("[500000] {}", THREADS - 1),
-        };
+        let expected = format!("[500000] {}", THREADS - 1);
         assert_eq!(post(&mut Client::to(&service), "/", 500_000), ok(&expected));
     }
 
@@ -232,9 +222,7 @@ every_model! {
         let mut client = Client::to(&service);
         // What is not read is thrown away up to 256 KB: more could meet a closed connection.
         let reply = post(&mut client, "/read", 200_000);
-        // Kept whole under the event loop: nothing is used up by reading.
-        let expected = if model == Model::EventLoop { 200 } else { 500 };
-        assert_eq!(reply.status, expected);
+        assert_eq!(reply.status, 500);
     }
 
     fn an_owned_request_outlives_its_server(model) {
