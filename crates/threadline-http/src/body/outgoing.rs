@@ -4,7 +4,9 @@
 //! piece by piece, by the thread that ran the handler for as long as the client takes them. What a slow client does
 //! not take, of any kind, waits with the connection and without a thread.
 
+use std::any::Any;
 use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Cursor, Read, Seek, SeekFrom};
@@ -12,6 +14,7 @@ use std::mem;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::vec;
 
 use threadline_engine::Bytes;
 
@@ -74,29 +77,35 @@ impl Body {
     /// Content that is read while it is sent, until the reader's end: chunked, as its length is not
     /// known. An error of the reader ends the connection, so that the client sees that something is
     /// missing.
+    ///
+    /// While its client is slow, the memory that it holds should count against the budget of waiting bytes. Of
+    /// readers of the standard library that own bytes, such as `Cursor<Vec<u8>>`, it is known; for others say it by
+    /// [`Body::holding`].
     pub fn reader(reader: impl Read + Send + 'static) -> Self {
-        let memory = Memory::default();
+        let memory = Memory::fixed(known_memory(&reader));
         Body(Kind::Reader { reader: Box::new(reader), len: None, memory })
     }
 
     /// As [`Body::reader`], of exactly `len` bytes: with `Content-Length`. A reader that ends early
     /// ends the connection; of a longer one the rest is not read.
     pub fn sized_reader(reader: impl Read + Send + 'static, len: u64) -> Self {
-        let memory = Memory::default();
+        let memory = Memory::fixed(known_memory(&reader));
         Body(Kind::Reader { reader: Box::new(reader), len: Some(len), memory })
     }
 
     /// Content that is made piece by piece while it is sent. Each piece goes out at once. An iterator that blocks
     /// in `next` holds a thread while it does; a client that is slow to read does not.
+    ///
+    /// The piece that is being sent counts against the budget of waiting bytes while the client is slow; so do all
+    /// that are left of a `Vec` of pieces. What else an iterator holds, [`Body::holding`] says.
     pub fn chunks<I>(chunks: I) -> Self
     where
         I: IntoIterator<Item = Vec<u8>>,
         I::IntoIter: Send + 'static,
     {
-        let memory = Arc::new(AtomicUsize::new(0));
-        let (chunks, current) = (chunks.into_iter(), Cursor::default());
-        let reader = Box::new(Chunks { chunks, current, memory: Arc::clone(&memory) });
-        Body(Kind::Reader { reader, len: None, memory: Memory::changing(memory) })
+        let chunks = Chunks::new(chunks.into_iter());
+        let memory = Memory::changing(Arc::clone(&chunks.memory));
+        Body(Kind::Reader { reader: Box::new(chunks), len: None, memory })
     }
 
     /// Content that is pushed from any thread, for as long as it likes, while the connection is
@@ -183,20 +192,36 @@ impl Body {
 
     /// Says how many bytes of memory the reader of this body holds, for one that holds many: they count as waiting
     /// bytes ([`Settings::waiting_bytes_max`](threadline_engine::Settings::waiting_bytes_max)) while its client is
-    /// slow. What [`Body::chunks`] and compression hold is known; bodies of other kinds stay as they are.
+    /// slow. Without that the budget cannot keep their number within its bound.
+    ///
+    /// Known without it are the pieces of [`Body::chunks`], which count besides, what compression holds, and the
+    /// bytes of a `Cursor` over a `Vec`, a `String` or a boxed slice and of a `VecDeque`. Bodies of other kinds stay
+    /// as they are.
     ///
     /// ```
-    /// use std::io::Cursor;
+    /// use std::io::{self, Read};
     /// use threadline_http::Body;
     ///
-    /// let image = vec![0; 10 << 20];
-    /// let len = image.len();
-    /// let body = Body::sized_reader(Cursor::new(image), len as u64).holding(len);
-    /// # assert_eq!(body.len(), Some(10 << 20));
+    /// struct Picture {
+    ///     pixels: Vec<u8>,
+    ///     at: usize,
+    /// }
+    ///
+    /// impl Read for Picture {
+    ///     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+    ///         let count = (&self.pixels[self.at..]).read(buffer)?;
+    ///         self.at += count;
+    ///         Ok(count)
+    ///     }
+    /// }
+    ///
+    /// let picture = Picture { pixels: vec![0; 10 << 20], at: 0 };
+    /// let body = Body::reader(picture).holding(10 << 20);
+    /// # assert_eq!(body.into_bytes().unwrap().len(), 10 << 20);
     /// ```
     pub fn holding(mut self, bytes: usize) -> Self {
         if let Kind::Reader { memory, .. } = &mut self.0 {
-            *memory = mem::take(memory).plus(bytes);
+            *memory = mem::take(memory).at_least(bytes);
         }
         self
     }
@@ -287,12 +312,47 @@ impl<R: Read> Read for Exact<R> {
     }
 }
 
+/// The memory of a reader, as far as its type tells.
+fn known_memory<R: Any>(reader: &R) -> usize {
+    let reader: &dyn Any = reader;
+    let held = if let Some(bytes) = reader.downcast_ref::<Cursor<Vec<u8>>>() {
+        bytes.get_ref().capacity()
+    } else if let Some(text) = reader.downcast_ref::<Cursor<String>>() {
+        text.get_ref().capacity()
+    } else if let Some(bytes) = reader.downcast_ref::<Cursor<Box<[u8]>>>() {
+        bytes.get_ref().len()
+    } else if let Some(bytes) = reader.downcast_ref::<VecDeque<u8>>() {
+        bytes.capacity()
+    } else {
+        0
+    };
+    held.saturating_add(size_of::<R>())
+}
+
 /// Reads the pieces of an iterator one after the other.
 struct Chunks<I> {
     chunks: I,
     current: Cursor<Vec<u8>>,
-    /// That of `current`.
+    /// The bytes of the pieces that are still to come, as far as they are made already.
+    ahead: usize,
+    /// Those and `current`.
     memory: Arc<AtomicUsize>,
+}
+
+impl<I: Iterator<Item = Vec<u8>> + 'static> Chunks<I> {
+    fn new(chunks: I) -> Self {
+        let made = (&chunks as &dyn Any).downcast_ref::<vec::IntoIter<Vec<u8>>>();
+        let ahead = made.map_or(0, |made| made.as_slice().iter().map(Vec::capacity).sum());
+        let memory = Arc::new(AtomicUsize::new(ahead));
+        Chunks { chunks, current: Cursor::default(), ahead, memory }
+    }
+}
+
+impl<I> Chunks<I> {
+    fn go_on_with(&mut self, chunk: Vec<u8>) {
+        self.memory.store(self.ahead.saturating_add(chunk.capacity()), Ordering::Relaxed);
+        self.current = Cursor::new(chunk);
+    }
 }
 
 impl<I: Iterator<Item = Vec<u8>>> Read for Chunks<I> {
@@ -300,16 +360,19 @@ impl<I: Iterator<Item = Vec<u8>>> Read for Chunks<I> {
         loop {
             // Never two pieces in one read: each goes out when it is made.
             let count = self.current.read(buffer)?;
-            if count > 0 || buffer.is_empty() {
+            if count > 0 {
+                if self.current.position() == self.current.get_ref().len() as u64 {
+                    // Not held while the next one is made, or its client reads.
+                    self.go_on_with(Vec::new());
+                }
                 return Ok(count);
             }
-            match self.chunks.next() {
-                Some(chunk) => {
-                    self.memory.store(chunk.capacity(), Ordering::Relaxed);
-                    self.current = Cursor::new(chunk);
-                }
-                None => return Ok(0),
+            if buffer.is_empty() {
+                return Ok(0);
             }
+            let Some(chunk) = self.chunks.next() else { return Ok(0) };
+            self.ahead = self.ahead.saturating_sub(chunk.capacity());
+            self.go_on_with(chunk);
         }
     }
 }
@@ -375,6 +438,46 @@ mod tests {
     fn a_body_that_is_shorter_than_it_says_is_an_error() {
         let short = Body::sized_reader(&b"a"[..], 2).into_bytes();
         assert_eq!(short.expect_err("too short").kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[test]
+    fn memory_is_counted_where_it_is_known() {
+        let memory = |body: &Body| match &body.0 {
+            Kind::Reader { memory, .. } => memory.bytes() / 1000,
+            _ => 0,
+        };
+        let bytes = || vec![0; 10_000];
+        for body in [
+            Body::reader(Cursor::new(bytes())),
+            Body::sized_reader(Cursor::new(bytes().into_boxed_slice()), 5),
+            Body::reader(VecDeque::from(bytes())),
+            Body::reader(Cursor::new("x".repeat(10_000))),
+            Body::reader(io::repeat(1)).holding(10_000),
+            Body::reader(Cursor::new(bytes())).holding(10_000),
+            Body::chunks(vec![vec![0; 5000]; 2]),
+        ] {
+            assert_eq!(memory(&body), 10);
+        }
+        let pieces = (1..3).map(|number| vec![0; 10_000 * number]);
+        let mut body = Body::chunks(pieces.clone());
+        assert_eq!(memory(&body), 0);
+        let mut buffer = vec![0; 7000];
+        for (pieces, all) in [(Body::chunks(pieces.collect::<Vec<_>>()), true), (body, false)] {
+            body = pieces;
+            for (count, lazy, made) in [
+                (7000, 10, 30),
+                (3000, 0, 20),
+                (7000, 20, 20),
+                (7000, 20, 20),
+                (6000, 0, 0),
+                (0, 0, 0),
+            ] {
+                if let Kind::Reader { reader, .. } = &mut body.0 {
+                    assert_eq!(reader.read(&mut buffer).expect("read"), count);
+                }
+                assert_eq!(memory(&body), if all { made } else { lazy });
+            }
+        }
     }
 
     #[test]

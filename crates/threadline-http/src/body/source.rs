@@ -29,17 +29,28 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
+    /// Of a reader that holds so many bytes.
+    pub(crate) fn fixed(bytes: usize) -> Self {
+        Memory { fixed: bytes, changing: None }
+    }
+
     /// Of a reader that says how much it is as it is read.
     pub(crate) fn changing(bytes: Arc<AtomicUsize>) -> Self {
         Memory { fixed: 0, changing: Some(bytes) }
     }
 
     /// So many bytes more.
+    #[cfg(any(feature = "gzip", feature = "brotli", feature = "zstd"))]
     pub(crate) fn plus(self, bytes: usize) -> Self {
         Memory { fixed: self.fixed.saturating_add(bytes), ..self }
     }
 
-    fn bytes(&self) -> usize {
+    /// At least so many bytes, beside those that change.
+    pub(crate) fn at_least(self, bytes: usize) -> Self {
+        Memory { fixed: self.fixed.max(bytes), ..self }
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
         let changing = self.changing.as_ref().map_or(0, |bytes| bytes.load(Ordering::Relaxed));
         self.fixed.saturating_add(changing)
     }

@@ -104,6 +104,11 @@ impl Service {
                 })))
             })
             .get("/pieces", || text(Body::chunks(content().chunks(1 << 20).map(<[u8]>::to_vec))))
+            .get("/cursor", || text(Body::reader(io::Cursor::new(content().to_vec()))))
+            .get("/made", || {
+                let pieces: Vec<_> = content().chunks(100_000).map(<[u8]>::to_vec).collect();
+                text(Body::chunks(pieces))
+            })
             .get("/holding", || text(Body::reader(content()).holding(5 << 20)))
             .get("/next", || "next");
         #[cfg(feature = "gzip")]
@@ -322,6 +327,22 @@ every_model! {
     }
 }
 
+#[test]
+fn large_pieces_of_iterators_are_kept_within_the_budget() {
+    let budget = 16 << 20;
+    let service = Service::with_budget(Model::Adaptive, Timeouts::default(), budget);
+    let clients: Vec<_> = (0..40).map(|_| service.ask("1.1", &["pieces"])).collect();
+    for client in &clients {
+        // The end, or a reset, if it is closed already.
+        let _ = client.peek(&mut [0; 1]);
+    }
+    eventually("most are closed", || service.running.counts().closed_over_budget >= 24);
+    eventually("the budget is kept", || service.running.gauges().waiting_bytes <= budget);
+    drop(clients);
+    service.assert_over();
+    eventually("memory goes back", || service.running.counts().memory_releases >= 1);
+}
+
 /// What the program keeps anyway, and the constants of it, do not count.
 #[test]
 fn only_memory_that_is_held_for_the_client_counts() {
@@ -335,6 +356,8 @@ fn only_memory_that_is_held_for_the_client_counts() {
         ("reader", 0, MB / 2),
         // The piece that is being sent.
         ("pieces", MB, MB + MB / 2),
+        ("cursor", LEN, LEN + MB / 2),
+        ("made", 2 * MB, LEN + MB / 2),
         ("holding", 5 * MB, 6 * MB),
     ] {
         let stream = service.ask("1.1", &[kind]);
