@@ -62,7 +62,8 @@ pub struct Route {
     serial: u64,
     demotions: AtomicU64,
     stalls: AtomicU64,
-    panics: AtomicU64,
+    /// Shared by all that [`Route::streamed`] has made of it.
+    panics: Arc<AtomicU64>,
     /// Its calls while it is unclassified: the few that are tried, and those that wait for the outcome.
     trials: Arc<Gate>,
     /// Its sources that are asked for more, and those that wait for that, unless they are on the pool.
@@ -132,7 +133,26 @@ impl Route {
     /// A route of which something is known.
     pub fn with_hint(name: impl Into<String>, hint: Hint) -> Arc<Route> {
         // Before the lock: how a name is made is up to the caller.
-        let name = name.into();
+        Route::make(name.into(), hint, Arc::default())
+    }
+
+    /// The same code where it waits for its peer: a route with [`Hint::Streamed`] and the name of this one. The
+    /// panics of both are counted together.
+    ///
+    /// ```
+    /// use threadline_engine::{Hint, Route};
+    ///
+    /// let route = Route::new("POST /upload");
+    /// let streamed = route.streamed();
+    /// assert_eq!((streamed.name(), streamed.hint()), ("POST /upload", Hint::Streamed));
+    /// assert!(streamed.contain(|| panic!("no more paper")).is_err());
+    /// assert_eq!((route.panics(), streamed.panics()), (1, 1));
+    /// ```
+    pub fn streamed(&self) -> Arc<Route> {
+        Route::make(self.name.clone(), Hint::Streamed, Arc::clone(&self.panics))
+    }
+
+    fn make(name: String, hint: Hint, panics: Arc<AtomicU64>) -> Arc<Route> {
         let numbers = &mut *ROUTES.write();
         let number = numbers.free.pop().unwrap_or_else(|| {
             numbers.routes.push(Weak::new());
@@ -149,7 +169,7 @@ impl Route {
             serial,
             demotions: AtomicU64::new(0),
             stalls: AtomicU64::new(0),
-            panics: AtomicU64::new(0),
+            panics,
             trials: Gate::new(TRIALS_MAX),
             sources: Gate::new(SOURCES_MAX),
         });

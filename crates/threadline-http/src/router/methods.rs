@@ -370,9 +370,8 @@ impl Prepared {
     pub(super) fn into_endpoint(self, name: String, options: RouteOptions) -> Endpoint {
         let Prepared { params, needs, handler } = self;
         let RouteOptions { hint, body_len_max, streamed, layers, .. } = options;
-        let streamed = streamed.unwrap_or(false);
-        let streamed = streamed.then(|| Route::with_hint(name.clone(), Hint::Streamed));
         let route = Route::with_hint(name, hint.unwrap_or_default());
+        let streamed = streamed.unwrap_or(false).then(|| route.streamed());
         Endpoint {
             route,
             params,
