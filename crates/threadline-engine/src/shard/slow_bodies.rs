@@ -19,6 +19,7 @@ use crate::protocol::Phase;
 use crate::receiving::FileError;
 use crate::shared::Blockable;
 use crate::sys::{Ticks, ticks_long};
+use crate::workers::file_threads;
 
 /// Content that has been received for less than this is not slow yet: about 1 s.
 const SLOW_FROM: Ticks = 60;
@@ -33,10 +34,9 @@ const FREED: usize = 16;
 const ROOM_WAIT: Duration = Duration::from_secs(3);
 const ROOM_LOOK: Duration = Duration::from_millis(10);
 
-/// What waits for room may take a part of the budget, and of the pool's threads: beyond, what has waited for
-/// longest is refused. Those that have used the room up wait as well, and were here first.
+/// What waits for room may take a part of the budget, and half of the threads that write files: beyond, what has
+/// waited for longest is refused. Those that have used the room up wait as well, and were here first.
 const EXTRA: usize = 8;
-const THREADS: usize = 4;
 
 /// A message that is slow.
 struct Slow {
@@ -72,15 +72,11 @@ impl Shard {
         mut store: impl FnMut() -> Result<(), FileError>,
     ) -> Result<(), FileError> {
         self.keep_budget_of_bodies();
-        let (bodies, settings) = (&self.shared.bodies, &self.shared.settings);
+        let bodies = &self.shared.bodies;
         // What waits takes memory itself, and a thread.
         let by_memory = bodies.budget.max() / EXTRA / bodies.memory_len_max.max(1);
-        let by_threads =
-            if on_own_thread { usize::MAX } else { settings.pool_threads_max / THREADS };
-        let waiters_max = by_memory.max(1).min(by_threads);
-        if waiters_max == 0 {
-            return store();
-        }
+        let by_threads = if on_own_thread { usize::MAX } else { file_threads() / 2 };
+        let waiters_max = by_memory.min(by_threads).max(1);
         about_to_block();
         let (number, began) = (bodies.begin_wait(), Instant::now());
         loop {

@@ -32,6 +32,11 @@ const QUEUE_LEN_MAX: usize = 1 << 20;
 /// At least so many threads write files, so that one slow write does not hold up all content.
 const FILE_THREADS_MIN: usize = 2;
 
+/// How many threads write files at most.
+pub(crate) fn file_threads() -> usize {
+    thread::available_parallelism().map_or(1, usize::from).max(FILE_THREADS_MIN)
+}
+
 /// The threads of one engine that run calls, by what calls they run, and those that write files.
 #[derive(Debug)]
 pub(crate) struct Workers {
@@ -90,10 +95,9 @@ impl Workers {
             .threads_max(settings.computing_max.saturating_add(settings.pool_threads_max))
             .queue_len_max(QUEUE_LEN_MAX)
             .nice(settings.computing_nice);
-        let cores = thread::available_parallelism().map_or(1, usize::from);
         let files = pool_builder(settings, threads)
             .name("tl-files")
-            .threads_max(cores.max(FILE_THREADS_MIN))
+            .threads_max(file_threads())
             .queue_len_max(QUEUE_LEN_MAX)
             .nice(settings.pool_nice);
         Ok(Workers {
