@@ -126,9 +126,15 @@ impl Shard {
     ) -> Result<(), Claim<'s>> {
         let route = claim.session.source_route();
         let route = route.unwrap_or_else(|| Arc::clone(&self.shared.protocols));
-        let is_blocking = self.model != Model::Adaptive || route.class() == Class::Blocking;
-        if is_blocking || (route.sources().is_full() && self.shared.pool.has_spare()) {
+        if self.model != Model::Adaptive || route.class() == Class::Blocking {
             return self.pass_to_pool(lease, claim, work);
+        }
+        let mut claim = claim;
+        if route.sources().is_full() {
+            claim = match self.queue_for_pool(lease, claim, work, Room::SpareThread) {
+                Ok(()) => return Ok(()),
+                Err(claim) => claim,
+            };
         }
         match self.pass_by_gate(lease, claim, work, &route, Kind::Source) {
             Passed::Yes => Ok(()),

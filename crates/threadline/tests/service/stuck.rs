@@ -95,8 +95,6 @@ fn large_bodies_whose_clients_reset_free_everything() {
 
 const CHUNK_LEN: usize = 100_000;
 const CHUNKS: usize = 300;
-/// A source makes at least so much before it waits for the client.
-const MADE_IN_CALL: usize = 250_000;
 
 /// A reply of 30 MB that is made while it is sent.
 fn made() -> Response {
@@ -165,7 +163,7 @@ fn sources_that_are_stuck_hold_up_only_those_of_their_route() {
         }
         let mut client = Client::to(&service);
         client.send("GET /source HTTP/1.1\r\nHost: t\r\n\r\n");
-        client.exactly(MADE_IN_CALL);
+        client.exactly(CHUNK_LEN);
         eventually("one more waits", || service.gauges().calls_parked == 3);
         reset(client);
         eventually("it has left", || service.gauges().calls_parked == 2);
