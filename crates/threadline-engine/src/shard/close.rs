@@ -12,6 +12,7 @@ use crate::connection::{Claim, State};
 use crate::inbox::Note;
 use crate::lease::Lease;
 use crate::model::Model;
+use crate::shared::Shared;
 
 impl Shard {
     /// Ends a connection from any thread. The caller gives the slot back to the shard, unless there is none:
@@ -28,7 +29,7 @@ impl Shard {
         // need the pool under every model.
         let elsewhere = self.model != Model::EventLoop && claim.holds_values();
         if claim.opened || elsewhere {
-            claim = match self.close_on_pool(claim) {
+            claim = match self.close_elsewhere(claim) {
                 Ok(()) => return None,
                 Err(claim) => claim,
             };
@@ -59,9 +60,9 @@ impl Shard {
     }
 
     /// Runs `Protocol::closed` on the pool, if it is due, where the connection is ended then and what user
-    /// code has left in it is dropped. Gives the claim back if the hook has run already, because the pool is
-    /// no more.
-    fn close_on_pool<'s>(self: &Arc<Self>, mut claim: Claim<'s>) -> Result<(), Claim<'s>> {
+    /// code has left in it is dropped. What is only dropped needs no place in a pool whose threads are stuck. Gives
+    /// the claim back if the hook has run already, because the pool is no more.
+    fn close_elsewhere<'s>(self: &Arc<Self>, mut claim: Claim<'s>) -> Result<(), Claim<'s>> {
         claim.session.shut_down(Shutdown::Both);
         let (shard, index) = (Arc::clone(self), claim.index);
         let job = move || {
@@ -71,16 +72,17 @@ impl Shard {
                 shard.bury(claim);
             }
         };
-        match self.shared.pool.submit_essential(job) {
-            Ok(_) => {
-                claim.pass_on();
-                Ok(())
-            }
-            Err(_) => {
-                self.run_close_hook(&mut claim);
-                Err(claim)
-            }
+        let Shared { workers, pool, .. } = &*self.shared;
+        let submitted = match claim.opened {
+            true => pool.submit_essential(job).is_ok(),
+            false => workers.submit_drop(pool, job),
+        };
+        if submitted {
+            claim.pass_on();
+            return Ok(());
         }
+        self.run_close_hook(&mut claim);
+        Err(claim)
     }
 
     fn bury(&self, claim: Claim<'_>) {

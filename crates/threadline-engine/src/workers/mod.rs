@@ -42,7 +42,8 @@ pub(crate) fn file_threads() -> usize {
 pub(crate) struct Workers {
     /// For calls of unclassified routes. No nice value: a first call is not slower than others.
     trials: ThreadPool,
-    /// For calls of computing routes, and for sources of routes that do not block.
+    /// For calls of computing routes, and for sources of routes that do not block; for destructors when the
+    /// pool is stuck.
     computing: ThreadPool,
     /// Write the content of messages to files, and delete these. They answer no message, so that no handler holds
     /// up content.
@@ -139,6 +140,18 @@ impl Workers {
     {
         let submitted = self.files.submit_essential(job).map(drop);
         submitted.or_else(|rejected| pool.submit_essential(rejected.job).map(drop)).is_ok()
+    }
+
+    /// Runs a job that drops values of user code, on a thread of `pool`, or on another if that has none to spare:
+    /// what the values hold must not stay because others are stuck. False if there is no thread any more.
+    pub(crate) fn submit_drop<F>(&self, pool: &ThreadPool, job: F) -> bool
+    where
+        F: FnOnce() + Send + 'static,
+    {
+        pool.submit_to_spare(job)
+            .or_else(|rejected| self.computing.submit_essential(rejected.job))
+            .or_else(|rejected| pool.submit_essential(rejected.job))
+            .is_ok()
     }
 
     /// Figures for gauges.

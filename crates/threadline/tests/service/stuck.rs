@@ -136,6 +136,25 @@ fn large_replies_that_are_made_arrive_whole() {
 }
 
 #[test]
+fn connections_that_hold_values_of_handlers_end() {
+    let (service, gate, clients) =
+        stuck(Model::Adaptive, uploads().route("/made", get(made).hint(Hint::Inline)));
+    let mut half_sent = Client::to(&service);
+    half_sent.send(upload("/inline"));
+    half_sent.send(vec![b'x'; 500_000]);
+    eventually("a part of the body waits in memory", || service.gauges().waiting_bytes >= 500_000);
+    let mut unread = Client::to(&service);
+    unread.send("GET /made HTTP/1.1\r\nHost: t\r\n\r\n");
+    unread.exactly(1);
+    [half_sent, unread].into_iter().for_each(reset);
+    eventually("they have gone", || {
+        let gauges = service.gauges();
+        (gauges.connections, gauges.waiting_bytes, gauges.pool_queue) == (THREADS, 0, 0)
+    });
+    release(&gate, clients);
+}
+
+#[test]
 fn sources_that_are_stuck_hold_up_only_those_of_their_route() {
     let source_gate = Arc::new(Gate::default());
     let wait = Arc::clone(&source_gate);
