@@ -9,22 +9,23 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
+use parking_lot::Mutex;
 use tracing::field::display;
 
-use super::errand::{Kind, start};
+use super::errand::{Kind, Passed, start};
 use super::key::Key;
-use super::offload::{Urgency, applies};
+use super::offload::Urgency;
 use super::place::{OnPool, OnShard, Pass};
 use super::queued::Queue;
 use super::turn::Turned;
 use super::{Core, Desk, Sampler, Shard};
 use crate::lease::Lease;
 use crate::log::limited;
-use crate::route::Route;
 use crate::service::{DatagramService, Service};
+use crate::shared::Shared;
 use crate::sys::{Asked, Ticks, receive, reply, ticks_ceil};
 use crate::turn::{Entry, Place, contain};
-use crate::workers::{Admission, Errand, Permit, Waiter};
+use crate::workers::{Errand, Permit, Waiter};
 
 /// Datagrams taken at one go, so that a flood of them does not keep connections waiting.
 const BURST: usize = 64;
@@ -39,13 +40,33 @@ struct Sender {
 /// The datagrams that wait for a thread: which ones, and since when.
 #[derive(Default)]
 pub(super) struct WaitingDatagrams {
-    /// The oldest first. A datagram may stay here after its thread has come, until the next one is added.
-    line: VecDeque<(Ticks, Queue)>,
+    /// The oldest first. A datagram may stay here after its thread has come, until there are as many of those as of
+    /// others.
+    line: VecDeque<(Ticks, Arc<Whereabouts>)>,
     /// How many of them have no thread yet.
     count: Arc<AtomicUsize>,
     /// The shard looks at them at a time that is set already.
     is_watched: bool,
 }
+
+/// Where a datagram waits. Other threads may move it: when the class of its route changes.
+struct Whereabouts {
+    stage: Mutex<Stage>,
+    /// [`WaitingDatagrams::count`].
+    count: Arc<AtomicUsize>,
+}
+
+enum Stage {
+    /// At a queue, or on its way from one to another; and how many ways it has looked for.
+    Waits(Option<Queue>, u32),
+    /// A thread has come for it, or it has been dropped.
+    Ended,
+    /// It has waited too long, wherever it is.
+    Late,
+}
+
+/// So many that have their thread may stay in the line whatever the number of the others.
+const ENDED_MAX: usize = 64;
 
 /// A datagram that waits for a thread. Dropped without its thread, it is counted.
 struct Waiting {
@@ -55,27 +76,78 @@ struct Waiting {
     datagram: Vec<u8>,
     from: Sender,
     since: Ticks,
-    count: Arc<AtomicUsize>,
+    whereabouts: Arc<Whereabouts>,
     has_begun: bool,
 }
 
+impl Whereabouts {
+    fn new(count: &Arc<AtomicUsize>) -> Arc<Self> {
+        count.fetch_add(1, Ordering::Relaxed);
+        Arc::new(Whereabouts { stage: Mutex::new(Stage::Waits(None, 0)), count: Arc::clone(count) })
+    }
+
+    /// The datagram looks for its way. Returns the number of this way.
+    fn leave(&self) -> u32 {
+        match &mut *self.stage.lock() {
+            Stage::Waits(place, ways) => {
+                *place = None;
+                *ways += 1;
+                *ways
+            }
+            Stage::Ended | Stage::Late => 0,
+        }
+    }
+
+    /// On that way it has come to that queue. If it is late by now, or has ended, it leaves that again.
+    fn arrive(&self, way: u32, queue: Queue, shared: &Shared) {
+        match &mut *self.stage.lock() {
+            Stage::Waits(place, ways) => {
+                // It may have been sent on already.
+                if *ways == way {
+                    *place = Some(queue);
+                }
+                return;
+            }
+            Stage::Ended | Stage::Late => {}
+        }
+        queue.withdraw(shared);
+    }
+
+    /// The datagram waits no more.
+    fn end(&self) {
+        self.count.fetch_sub(1, Ordering::Relaxed);
+        *self.stage.lock() = Stage::Ended;
+    }
+
+    /// The datagram has waited too long. Returns where it is, if it waits still.
+    fn make_late(&self) -> Option<Queue> {
+        let mut stage = self.stage.lock();
+        let Stage::Waits(place, _) = *stage else { return None };
+        *stage = Stage::Late;
+        place
+    }
+
+    fn waits(&self) -> bool {
+        matches!(*self.stage.lock(), Stage::Waits(..))
+    }
+}
+
 impl WaitingDatagrams {
-    fn add(&mut self, since: Ticks, place: Queue) {
-        // Threads come for them in their order, as good as always: the ones that wait are the last.
+    fn add(&mut self, since: Ticks, datagram: Arc<Whereabouts>) {
         let waiting = self.count.load(Ordering::Relaxed);
-        let begun = self.line.len().saturating_sub(waiting);
-        self.line.drain(..begun);
-        self.line.push_back((since, place));
+        // Rarely, so that each costs a constant time. They end in any order: each service has its own threads.
+        if self.line.len() >= 2 * waiting + ENDED_MAX {
+            self.line.retain(|(_, datagram)| datagram.waits());
+        }
+        self.line.push_back((since, datagram));
     }
 
     /// Takes out the one that has waited longest, if it came at that time or before.
-    fn take_older(&mut self, came: Ticks) -> Option<Queue> {
-        let (since, place) = *self.line.front()?;
-        if since > came {
+    fn take_older(&mut self, came: Ticks) -> Option<Arc<Whereabouts>> {
+        if self.line.front()?.0 > came {
             return None;
         }
-        self.line.pop_front();
-        Some(place)
+        self.line.pop_front().map(|(_, datagram)| datagram)
     }
 }
 
@@ -94,51 +166,39 @@ impl Waiting {
             return pass;
         }
         self.has_begun = true;
-        self.count.fetch_sub(1, Ordering::Relaxed);
+        self.whereabouts.end();
         shard.answer(&service, &self.socket, &self.datagram, self.from);
         place.leave(&service.route);
         place.into_pass()
     }
 
-    /// Passes the datagram to a thread that may run its handler. Where too many calls wait it is dropped. Returns
-    /// where it waits.
-    fn find_way(self) -> Option<Queue> {
+    /// Passes the datagram to a thread that may run its handler. Where too many calls wait it is dropped.
+    fn find_way(self) {
         let (shard, route, from) =
             (Arc::clone(&self.shard), Arc::clone(&self.service.route), self.from);
-        let queue = self.pass_on(&shard, &route);
-        if queue.is_none() {
-            // It has counted itself as dropped.
-            shard.home.counters.refused_overload.increment();
-            let (route, peer) = (route.name(), from.peer);
-            limited!(warn, route: route, "the pool is full: datagrams are dropped", %peer);
-        }
-        queue
-    }
-
-    fn pass_on(self, shard: &Arc<Shard>, route: &Arc<Route>) -> Option<Queue> {
-        let Some(kind) = shard.kind_of(route) else {
-            let job = || drop(self.answer(Pass::Pool));
-            return shard.shared.pool.try_submit(job).ok().map(Queue::Pool);
+        let whereabouts = Arc::clone(&self.whereabouts);
+        let way = whereabouts.leave();
+        let passed = match shard.kind_of(&route) {
+            Some(kind) => {
+                let at_gate = |waiter| AtGate { waiting: self, kind, waiter };
+                shard.pass_gate(kind, &route, Urgency::Refusable, at_gate)
+            }
+            None => {
+                let job = || drop(self.answer(Pass::Pool));
+                let submitted = shard.shared.pool.try_submit(job);
+                submitted.map_or(Passed::Full, |ticket| Passed::Yes(Queue::Pool(ticket)))
+            }
         };
-        let gate = shard.gate(kind, route);
-        if let Some(permit) = gate.try_enter() {
-            let errand = Box::new(AtGate { waiting: self, kind, waiter: None });
-            return errand.start(permit).ok().map(|()| Queue::Threads);
-        }
-        let waiter = Some(shard.wait_at_gate(Urgency::Refusable)?);
-        let errand = Box::new(AtGate { waiting: self, kind, waiter });
-        match gate.enter(errand, || applies(kind, route)) {
-            Admission::Waits(position) => {
-                shard.home.counters.calls_parked.increment();
-                Some(Queue::of(kind, route, position))
+        match passed {
+            Passed::Yes(queue) => whereabouts.arrive(way, queue, &shard.shared),
+            Passed::Full => {
+                // It has counted itself as dropped.
+                shard.home.counters.refused_overload.increment();
+                let (route, peer) = (route.name(), from.peer);
+                limited!(warn, route: route, "the pool is full: datagrams are dropped", %peer);
             }
-            Admission::Admitted(errand, permit) => {
-                errand.start(permit).ok().map(|()| Queue::Threads)
-            }
-            Admission::Void(errand) => {
-                errand.send_back();
-                Some(Queue::Threads)
-            }
+            // Looks for its way again.
+            Passed::Void(errand) => errand.send_back(),
         }
     }
 
@@ -154,7 +214,7 @@ impl Drop for Waiting {
         if self.has_begun {
             return;
         }
-        self.count.fetch_sub(1, Ordering::Relaxed);
+        self.whereabouts.end();
         let counters = &self.shard.home.counters;
         counters.datagrams_dropped.increment();
         if self.is_late() {
@@ -180,7 +240,9 @@ impl Errand for AtGate {
         waiting.answer(kind.pass(permit)).into_permit()
     }
 
-    fn start(self: Box<Self>, permit: Permit) -> Result<(), Permit> {
+    fn start(mut self: Box<Self>, permit: Permit) -> Result<(), Permit> {
+        // In the queue of a pool it counts there.
+        let _until_queued = self.waiter.take();
         let (shard, kind) = (Arc::clone(&self.waiting.shard), self.kind);
         // Without a thread it is dropped.
         let started = start(&shard, kind, Urgency::Refusable, self, permit);
@@ -264,8 +326,7 @@ impl Shard {
         datagram: Vec<u8>,
         from: Sender,
     ) {
-        let count = Arc::clone(&lease.datagrams.count);
-        count.fetch_add(1, Ordering::Relaxed);
+        let whereabouts = Whereabouts::new(&lease.datagrams.count);
         let since = lease.agenda.now();
         let (shard, of_job) = (Arc::clone(self), Arc::clone(service));
         let waiting = Waiting {
@@ -275,11 +336,12 @@ impl Shard {
             datagram,
             from,
             since,
-            count,
+            whereabouts: Arc::clone(&whereabouts),
             has_begun: false,
         };
-        if let Some(queue) = waiting.find_way() {
-            lease.datagrams.add(since, queue);
+        waiting.find_way();
+        if self.shared.settings.queue_wait_max.is_some() && whereabouts.waits() {
+            lease.datagrams.add(since, whereabouts);
             self.watch_datagrams(lease);
         }
     }
@@ -290,7 +352,7 @@ impl Shard {
         if lease.datagrams.is_watched {
             return;
         }
-        if let Some(&(since, _)) = lease.datagrams.line.front() {
+        if let Some(since) = lease.datagrams.line.front().map(|(since, _)| *since) {
             lease.datagrams.is_watched = true;
             lease.agenda.insert(since.saturating_add(ticks_ceil(limit)), Key::Datagrams);
         }
@@ -300,8 +362,10 @@ impl Shard {
     pub(super) fn drop_late_datagrams(&self, lease: &mut Lease<'_, Core>) {
         let Some(limit) = self.shared.settings.queue_wait_max else { return };
         let came = lease.agenda.now().saturating_sub(ticks_ceil(limit));
-        while let Some(place) = lease.datagrams.take_older(came) {
-            place.withdraw(&self.shared);
+        while let Some(datagram) = lease.datagrams.take_older(came) {
+            if let Some(queue) = datagram.make_late() {
+                queue.withdraw(&self.shared);
+            }
         }
         lease.datagrams.is_watched = false;
         self.watch_datagrams(lease);

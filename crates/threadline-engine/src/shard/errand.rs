@@ -11,10 +11,11 @@ use parking_lot::Mutex;
 use super::Shard;
 use super::offload::Urgency;
 use super::place::Pass;
-use super::queued::Work;
+use super::queued::{Queue, Work};
 use crate::connection::Wait;
 use crate::inbox::Note;
-use crate::workers::{Errand, Permit, Waiter, run_in_turn};
+use crate::route::{Class, Route};
+use crate::workers::{Admission, Errand, Gate, Permit, Waiter, run_in_turn};
 
 /// Which gate a call is at, and so which threads run it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +64,9 @@ impl Errand for Message {
         }
     }
 
-    fn start(self: Box<Self>, permit: Permit) -> Result<(), Permit> {
+    fn start(mut self: Box<Self>, permit: Permit) -> Result<(), Permit> {
+        // In the queue of a pool it counts there.
+        let _until_queued = self.waiter.take();
         let (shard, kind, urgency) = (Arc::clone(&self.shard), self.kind, self.work.urgency());
         start(&shard, kind, urgency, self, permit).map_err(|(errand, permit)| {
             errand.send_back();
@@ -88,6 +91,7 @@ pub(super) fn start<E: Errand + 'static>(
     errand: Box<E>,
     permit: Permit,
 ) -> Result<(), (Box<E>, Permit)> {
+    let (gate, position) = permit.position();
     // A job that is rejected does not give back what it has captured.
     let slot = Arc::new(Mutex::new(Some((errand, permit))));
     let of_job = Arc::clone(&slot);
@@ -97,6 +101,84 @@ pub(super) fn start<E: Errand + 'static>(
             run_in_turn(errand, permit);
         }
     });
-    let left = if submitted { None } else { slot.lock().take() };
-    left.map_or(Ok(()), Err)
+    let Some(job) = submitted else {
+        let left = slot.lock().take();
+        return left.map_or(Ok(()), Err);
+    };
+    // The job alone has the rest: what is withdrawn is dropped with it.
+    drop(slot);
+    if !gate.queued(position, job) {
+        shard.shared.workers.withdraw(&shard.shared.pool, job);
+    }
+    Ok(())
+}
+
+/// How a call has fared at a gate.
+pub(super) enum Passed {
+    /// It has a place, and a thread is on its way; or it waits. There it can be withdrawn.
+    Yes(Queue),
+    /// Too many calls wait, or no thread can be had.
+    Full,
+    /// The class of the route has just changed.
+    Void(Box<dyn Errand>),
+}
+
+impl Shard {
+    /// Gives a call of that route a place at its gate and a thread, or has it wait in line.
+    pub(super) fn pass_gate<E: Errand + 'static>(
+        &self,
+        kind: Kind,
+        route: &Route,
+        urgency: Urgency,
+        errand: impl FnOnce(Option<Waiter>) -> E,
+    ) -> Passed {
+        let gate = self.gate(kind, route);
+        if let Some(permit) = gate.try_enter() {
+            let (_, position) = permit.position();
+            let started = start(self, kind, urgency, Box::new(errand(None)), permit);
+            return match started {
+                Ok(()) => Passed::Yes(Queue::of(kind, route, position)),
+                Err(_) => Passed::Full,
+            };
+        }
+        let Some(waiter) = self.wait_at_gate(urgency) else { return Passed::Full };
+        match gate.enter(Box::new(errand(Some(waiter))), || applies(kind, route)) {
+            Admission::Waits(position) => {
+                self.home.counters.calls_parked.increment();
+                Passed::Yes(Queue::of(kind, route, position))
+            }
+            Admission::Admitted(errand, permit) => {
+                let (_, position) = permit.position();
+                // Without a thread it sees to itself.
+                drop(errand.start(permit));
+                Passed::Yes(Queue::of(kind, route, position))
+            }
+            Admission::Void(errand) => Passed::Void(errand),
+        }
+    }
+
+    /// The gate that calls of that route and kind go through.
+    fn gate<'r>(&'r self, kind: Kind, route: &'r Route) -> &'r Arc<Gate> {
+        match kind {
+            Kind::Trial => route.trials(),
+            Kind::Computing => &self.shared.workers.cores,
+            Kind::Streamed => &self.shared.workers.streams,
+            Kind::Source => route.sources(),
+        }
+    }
+
+    /// Counts a call that is about to wait at a gate, if it may.
+    fn wait_at_gate(&self, urgency: Urgency) -> Option<Waiter> {
+        let len_max = match urgency {
+            Urgency::Refusable => self.shared.settings.pool_queue_max,
+            Urgency::Essential => usize::MAX,
+        };
+        self.shared.workers.wait(&self.shared.pool, len_max)
+    }
+}
+
+/// Whether the gate for calls of that kind still applies to those of the route.
+fn applies(kind: Kind, route: &Route) -> bool {
+    // One that has become a blocking one while it waited to compute finds its way to the pool afterwards.
+    kind != Kind::Trial || route.class() == Class::Unclassified
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::conversation::Pause;
 use super::desk::with_pool_desk;
-use super::errand::{Kind, Message};
+use super::errand::{Kind, Message, Passed};
 use super::place::{OnPool, Pass};
 use super::queued::{Queue, Work};
 use super::{Core, Desk, Shard};
@@ -21,7 +21,7 @@ use crate::model::Model;
 use crate::protocol::Refusal;
 use crate::route::{Class, Hint, Route};
 use crate::shared::Shared;
-use crate::workers::{Admission, Gate, Waiter, run_in_turn};
+use crate::workers::QueuedJob;
 
 /// Whether a call may be refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,12 +104,12 @@ impl Shard {
             route.as_ref().and_then(|route| Some((route, self.kind_of(route)?)))
         {
             claim = match self.pass_by_gate(lease, claim, work, route, kind) {
-                Passed::Yes => return Ok(()),
-                Passed::Full(claim) => {
+                AtGate::Passed => return Ok(()),
+                AtGate::Full(claim) => {
                     self.home.counters.refused_overload.increment();
                     return Err(claim);
                 }
-                Passed::Void(claim) => claim,
+                AtGate::Void(claim) => claim,
             };
         }
         self.pass_to_pool(lease, claim, work)
@@ -137,8 +137,8 @@ impl Shard {
             };
         }
         match self.pass_by_gate(lease, claim, work, &route, Kind::Source) {
-            Passed::Yes => Ok(()),
-            Passed::Full(claim) | Passed::Void(claim) => Err(claim),
+            AtGate::Passed => Ok(()),
+            AtGate::Full(claim) | AtGate::Void(claim) => Err(claim),
         }
     }
 
@@ -157,16 +157,6 @@ impl Shard {
         }
     }
 
-    /// The gate that calls of that route and kind go through.
-    pub(super) fn gate<'r>(&'r self, kind: Kind, route: &'r Route) -> &'r Arc<Gate> {
-        match kind {
-            Kind::Trial => route.trials(),
-            Kind::Computing => &self.shared.workers.cores,
-            Kind::Streamed => &self.shared.workers.streams,
-            Kind::Source => route.sources(),
-        }
-    }
-
     fn pass_by_gate<'s>(
         self: &'s Arc<Self>,
         lease: &mut Lease<'s, Core>,
@@ -174,54 +164,28 @@ impl Shard {
         work: Work,
         route: &Route,
         kind: Kind,
-    ) -> Passed<'s> {
-        let (connection, index, urgency) = (claim.connection(), claim.index, work.urgency());
+    ) -> AtGate<'s> {
+        let (connection, index) = (claim.connection(), claim.index);
         if self.is_abandoned(&claim) {
             self.abandon(lease, claim);
-            return Passed::Yes;
+            return AtGate::Passed;
         }
-        let (shard, gate) = (Arc::clone(self), self.gate(kind, route));
-        let wait = lease.waits.next_wait();
+        let (shard, wait) = (Arc::clone(self), lease.waits.next_wait());
+        claim.queue(wait);
         let message = |waiter| Message { shard, index, wait, work, kind, waiter };
-        let queue = if let Some(permit) = gate.try_enter() {
-            claim.queue(wait);
-            let errand = Box::new(message(None));
-            if !self.submit_to(kind, urgency, move || run_in_turn(errand, permit)) {
-                return Passed::Full(connection.take_over_claim(index));
+        match self.pass_gate(kind, route, work.urgency(), message) {
+            Passed::Yes(queue) => {
+                self.begin_wait(lease, connection, index, work, queue);
+                AtGate::Passed
             }
-            Queue::Threads
-        } else {
-            let Some(waiter) = self.wait_at_gate(urgency) else { return Passed::Full(claim) };
-            claim.queue(wait);
-            match gate.enter(Box::new(message(Some(waiter))), || applies(kind, route)) {
-                Admission::Waits(position) => {
-                    self.home.counters.calls_parked.increment();
-                    Queue::of(kind, route, position)
-                }
-                Admission::Admitted(errand, permit) => {
-                    drop(errand.start(permit));
-                    Queue::Threads
-                }
-                Admission::Void(_errand) => {
-                    return Passed::Void(connection.take_over_claim(index));
-                }
-            }
-        };
-        self.begin_wait(lease, connection, index, work, queue);
-        Passed::Yes
+            Passed::Full => AtGate::Full(connection.take_over_claim(index)),
+            Passed::Void(_message) => AtGate::Void(connection.take_over_claim(index)),
+        }
     }
 
-    /// Counts a call that is about to wait at a gate, if it may.
-    pub(super) fn wait_at_gate(&self, urgency: Urgency) -> Option<Waiter> {
-        let len_max = match urgency {
-            Urgency::Refusable => self.shared.settings.pool_queue_max,
-            Urgency::Essential => usize::MAX,
-        };
-        self.shared.workers.wait(&self.shared.pool, len_max)
-    }
-
-    /// Runs a job that has a place at its gate on a thread of that kind. False if no thread can be had.
-    pub(super) fn submit_to<F>(&self, kind: Kind, urgency: Urgency, job: F) -> bool
+    /// Runs a job that has a place at its gate on a thread of that kind. Returns where it waits for that; `None` if no
+    /// thread can be had.
+    pub(super) fn submit_to<F>(&self, kind: Kind, urgency: Urgency, job: F) -> Option<QueuedJob>
     where
         F: FnOnce() + Send + 'static,
     {
@@ -229,12 +193,14 @@ impl Shard {
         let submitted = match kind {
             Kind::Trial => workers.submit_trial(pool, job),
             Kind::Computing | Kind::Source => workers.submit_computing(pool, job),
-            Kind::Streamed => pool.try_submit(job).map(drop),
+            Kind::Streamed => pool.try_submit(job).map(QueuedJob::Pool),
         };
         match (submitted, urgency) {
-            (Ok(()), _) => true,
-            (Err(rejected), Urgency::Essential) => pool.submit_essential(rejected.job).is_ok(),
-            (Err(_), Urgency::Refusable) => false,
+            (Ok(queued), _) => Some(queued),
+            (Err(rejected), Urgency::Essential) => {
+                pool.submit_essential(rejected.job).ok().map(QueuedJob::Pool)
+            }
+            (Err(_), Urgency::Refusable) => None,
         }
     }
 
@@ -351,17 +317,11 @@ impl Shard {
 }
 
 /// How a connection has fared at a gate.
-enum Passed<'s> {
+enum AtGate<'s> {
     /// It has a thread, or waits for one, or its peer is gone.
-    Yes,
+    Passed,
     /// Too many calls wait.
     Full(Claim<'s>),
     /// The class of the route has just changed.
     Void(Claim<'s>),
-}
-
-/// Whether the gate for calls of that kind still applies to those of the route.
-pub(super) fn applies(kind: Kind, route: &Route) -> bool {
-    // One that has become a blocking one while it waited to compute finds its way to the pool afterwards.
-    kind != Kind::Trial || route.class() == Class::Unclassified
 }

@@ -24,27 +24,25 @@ use crate::route::{self, NO_ROUTE, Route};
 use crate::settings::Settings;
 use crate::shared::Shared;
 use crate::sys::{Readiness, Ticks, ticks_ceil};
-use crate::workers::Position;
+use crate::workers::{Position, Withdrawn};
 
 /// Where a call waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Queue {
     /// In the pool's queue.
     Pool(Ticket),
-    /// In the line for trials of the route with that number.
+    /// At the gate for trials of the route with that number: in line, or with a place and without a thread yet.
     Trials(u32, Position),
-    /// In the line of calls that compute.
+    /// At the gate for calls that compute, likewise.
     Computing(Position),
-    /// In the line of calls that wait for their peers.
+    /// At the gate for calls that wait for their peers.
     Streamed(Position),
-    /// In the line for sources of the route with that number.
+    /// At the gate for sources of the route with that number.
     Sources(u32, Position),
-    /// It has a place, and a thread is on its way.
-    Threads,
 }
 
 impl Queue {
-    /// The line of the gate for calls of that kind and route.
+    /// At the gate for calls of that kind and route.
     pub(super) fn of(kind: Kind, route: &Route, position: Position) -> Self {
         match kind {
             Kind::Trial => Queue::Trials(route.number(), position),
@@ -56,17 +54,22 @@ impl Queue {
 
     /// Frees the call's place. What is taken out of a gate is dropped.
     pub(super) fn withdraw(self, shared: &Shared) {
-        match self {
-            Queue::Pool(ticket) => shared.pool.withdraw(ticket),
+        let Shared { pool, workers, .. } = shared;
+        let withdrawn = match self {
+            Queue::Pool(ticket) => return pool.withdraw(ticket),
             Queue::Trials(route, position) => {
-                drop(route::by_number(route).map(|route| route.trials().withdraw(position)));
+                route::by_number(route).and_then(|route| route.trials().withdraw(position))
             }
-            Queue::Computing(position) => drop(shared.workers.cores.withdraw(position)),
-            Queue::Streamed(position) => drop(shared.workers.streams.withdraw(position)),
+            Queue::Computing(position) => workers.cores.withdraw(position),
+            Queue::Streamed(position) => workers.streams.withdraw(position),
             Queue::Sources(route, position) => {
-                drop(route::by_number(route).map(|route| route.sources().withdraw(position)));
+                route::by_number(route).and_then(|route| route.sources().withdraw(position))
             }
-            Queue::Threads => {}
+        };
+        match withdrawn {
+            Some(Withdrawn::Errand(errand)) => drop(errand),
+            Some(Withdrawn::Job(job)) => workers.withdraw(pool, job),
+            None => {}
         }
     }
 }

@@ -8,6 +8,8 @@
 //! 3. A thread that has finished asks [`Permit::hand_on`] for the next errand and runs it itself, so that a
 //!    busy gate wakes no threads. [`run_in_turn`] is this loop.
 //! 4. A permit that is dropped frees its place, and the next errand starts on a thread of its own.
+//! 5. Whoever puts an errand with its permit in the queue of a pool says so by [`Gate::queued`]: then it can be
+//!    withdrawn from there, too.
 //!
 //! A gate has no bound on its line: the caller decides whether one more may wait (`Waiters`). No errand is
 //! run, started or dropped under the gate's lock.
@@ -19,6 +21,8 @@ use std::panic::RefUnwindSafe;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+
+use super::QueuedJob;
 
 /// A call that waits for a place.
 pub(crate) trait Errand: Send {
@@ -47,10 +51,23 @@ impl RefUnwindSafe for Gate {}
 struct Line {
     /// The numbers of the permits that hold a place; at most as many as there are places.
     held: Vec<u64>,
+    /// How far the errands with a permit are, by its number, until that is dropped.
+    permits: Vec<(u64, Progress)>,
     /// By number, and so in the order of arrival. Empty while a place is free.
     waiting: BTreeMap<u64, Box<dyn Errand>>,
     /// Numbers are never used again, so that a late permit or position is recognised.
     next_number: u64,
+}
+
+/// How far an errand is that has a permit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    /// Its thread is at it, or somebody is about to find it one.
+    Begun,
+    /// It is in the queue of a pool, or has been.
+    Queued(QueuedJob),
+    /// It has been withdrawn while somebody was about to find it a thread.
+    Withdrawn,
 }
 
 /// A place that a running call holds. Dropping it frees the place.
@@ -60,7 +77,7 @@ pub(crate) struct Permit {
     number: u64,
 }
 
-/// Where an errand waits.
+/// Where an errand waits, in the line and later, with its permit, for a thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Position(u64);
 
@@ -68,6 +85,14 @@ pub(crate) struct Position(u64);
 pub(crate) struct Release {
     gate: Arc<Gate>,
     number: u64,
+}
+
+/// What is left of an errand that is withdrawn.
+pub(crate) enum Withdrawn {
+    /// It was in the line.
+    Errand(Box<dyn Errand>),
+    /// It has a place, and this is the job that would run it, if no thread has begun.
+    Job(QueuedJob),
 }
 
 /// What has become of an errand at the gate.
@@ -121,9 +146,35 @@ impl Gate {
         Admission::Waits(Position(number))
     }
 
-    /// Takes an errand out of the line, wherever in it it is. `None` if it does not wait any more.
-    pub(crate) fn withdraw(&self, position: Position) -> Option<Box<dyn Errand>> {
-        self.line.lock().waiting.remove(&position.0)
+    /// Takes an errand out of the line, wherever in it it is, or says which job has it. `None` if it does not wait
+    /// any more.
+    pub(crate) fn withdraw(&self, Position(number): Position) -> Option<Withdrawn> {
+        let mut line = self.line.lock();
+        if let Some(errand) = line.waiting.remove(&number) {
+            return Some(Withdrawn::Errand(errand));
+        }
+        match line.progress(number)? {
+            Progress::Queued(job) => Some(Withdrawn::Job(*job)),
+            progress => {
+                *progress = Progress::Withdrawn;
+                None
+            }
+        }
+    }
+
+    /// The errand that has this permit is in the queue of a pool. False if it has been withdrawn meanwhile: then
+    /// the caller withdraws the job.
+    #[must_use = "a job that is not withdrawn keeps its place in the queue"]
+    pub(crate) fn queued(&self, Position(number): Position, job: QueuedJob) -> bool {
+        match self.line.lock().progress(number) {
+            Some(Progress::Withdrawn) => false,
+            Some(progress) => {
+                *progress = Progress::Queued(job);
+                true
+            }
+            // It has ended already.
+            None => true,
+        }
     }
 
     /// Forgets which permits hold a place, and returns the errands that wait, in their order.
@@ -161,7 +212,7 @@ impl Gate {
         let at = line.held.iter().position(|held| *held == number)?;
         line.held.swap_remove(at);
         let (number, errand) = line.waiting.pop_first()?;
-        line.held.push(number);
+        line.hold(number);
         drop(line);
         Some((errand, self.permit(number)))
     }
@@ -175,8 +226,17 @@ impl Line {
 
     fn take_place(&mut self) -> u64 {
         let number = self.number();
-        self.held.push(number);
+        self.hold(number);
         number
+    }
+
+    fn hold(&mut self, number: u64) {
+        self.held.push(number);
+        self.permits.push((number, Progress::Begun));
+    }
+
+    fn progress(&mut self, number: u64) -> Option<&mut Progress> {
+        self.permits.iter_mut().find(|(of, _)| *of == number).map(|(_, progress)| progress)
     }
 }
 
@@ -199,6 +259,11 @@ impl Permit {
         self.gate.waiting() > 0
     }
 
+    /// The gate, and where the errand with this permit is to be withdrawn.
+    pub(crate) fn position(&self) -> (Arc<Gate>, Position) {
+        (Arc::clone(&self.gate), Position(self.number))
+    }
+
     /// Lets another thread free the place.
     pub(crate) fn release(&self) -> Release {
         Release { gate: Arc::clone(&self.gate), number: self.number }
@@ -207,6 +272,7 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
+        self.gate.line.lock().permits.retain(|(number, _)| *number != self.number);
         start_first(self.gate.leave(self.number));
     }
 }
@@ -261,6 +327,8 @@ impl fmt::Debug for Release {
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::thread;
+
+    use threadline_pool::ThreadPool;
 
     use super::*;
 
@@ -369,6 +437,27 @@ mod tests {
         let (first, permit) = permit.hand_on().expect("two wait");
         run_in_turn(first, permit);
         assert_eq!(*log.ran.lock(), [0, 2]);
+    }
+
+    #[test]
+    fn an_errand_with_a_permit_is_withdrawn_by_its_job() {
+        let pool = ThreadPool::builder().build().expect("a pool");
+        let mut jobs = (0..2).map(|_| QueuedJob::Pool(pool.try_submit(|| ()).expect("room")));
+        let (job, other) = (jobs.next().expect("one"), jobs.next().expect("two"));
+        let gate = Gate::new(2);
+        let (queued, late) = (gate.try_enter().expect("free"), gate.try_enter().expect("free"));
+        let ((_, position), (_, of_late)) = (queued.position(), late.position());
+        assert!(gate.queued(position, job));
+        // A change of class makes no difference to what is in the queue.
+        assert_eq!(gate.clear().count(), 0);
+        let is_job = |withdrawn| matches!(withdrawn, Some(Withdrawn::Job(found)) if found == job);
+        assert!(is_job(gate.withdraw(position)));
+        assert!(gate.withdraw(of_late).is_none(), "it is not in the queue yet");
+        assert!(!gate.queued(of_late, other), "now it is, and must leave it");
+        drop((queued, late));
+        assert!(gate.withdraw(position).is_none());
+        assert!(gate.queued(of_late, other), "nobody withdraws what has ended");
+        assert!(gate.line.lock().permits.is_empty());
     }
 
     #[test]

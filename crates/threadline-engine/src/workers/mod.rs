@@ -17,12 +17,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use threadline_pool::{Builder, Rejected, Stats, ThreadPool};
+use threadline_pool::{Builder, Rejected, Stats, ThreadPool, Ticket};
 
 use crate::settings::Settings;
 use crate::threads::Threads;
 
-pub(crate) use gate::{Admission, Errand, Gate, Permit, Position, run_in_turn};
+pub(crate) use gate::{Admission, Errand, Gate, Permit, Position, Withdrawn, run_in_turn};
 pub(crate) use watch::{LOOK_EVERY, Watch, WatchedCall, Why};
 
 /// Bound of the queues of trial and computing threads. Only calls that have a place at their gate get there, so
@@ -73,6 +73,15 @@ pub(crate) struct Census {
     pub(crate) parked: usize,
 }
 
+/// A job with a call in the queue of one of the pools.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum QueuedJob {
+    /// The pool that runs blocking calls.
+    Pool(Ticket),
+    Trials(Ticket),
+    Computing(Ticket),
+}
+
 /// Counts a call that waits at a gate, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Waiter(Arc<AtomicUsize>);
@@ -114,22 +123,43 @@ impl Workers {
 
     /// Runs the job on a trial thread; on one of `pool` if there is none for it: every trial thread runs a call
     /// that turned out to block.
-    pub(crate) fn submit_trial<F>(&self, pool: &ThreadPool, job: F) -> Result<(), Rejected<F>>
+    pub(crate) fn submit_trial<F>(
+        &self,
+        pool: &ThreadPool,
+        job: F,
+    ) -> Result<QueuedJob, Rejected<F>>
     where
         F: FnOnce() + Send + 'static,
     {
         // In a burst, threads that are on their way to earlier trials are none for this one.
-        let submitted = self.trials.submit_to_spare(job);
-        submitted.or_else(|rejected| pool.try_submit(rejected.job)).map(drop)
+        match self.trials.submit_to_spare(job) {
+            Ok(ticket) => Ok(QueuedJob::Trials(ticket)),
+            Err(rejected) => pool.try_submit(rejected.job).map(QueuedJob::Pool),
+        }
     }
 
     /// Runs the job, which has a place to compute or to ask a source for more, on a computing thread.
-    pub(crate) fn submit_computing<F>(&self, pool: &ThreadPool, job: F) -> Result<(), Rejected<F>>
+    pub(crate) fn submit_computing<F>(
+        &self,
+        pool: &ThreadPool,
+        job: F,
+    ) -> Result<QueuedJob, Rejected<F>>
     where
         F: FnOnce() + Send + 'static,
     {
-        let submitted = self.computing.try_submit(job);
-        submitted.or_else(|rejected| pool.try_submit(rejected.job)).map(drop)
+        match self.computing.try_submit(job) {
+            Ok(ticket) => Ok(QueuedJob::Computing(ticket)),
+            Err(rejected) => pool.try_submit(rejected.job).map(QueuedJob::Pool),
+        }
+    }
+
+    /// Takes the job out of its queue, and drops it with its permit. Does nothing if a thread has begun with it.
+    pub(crate) fn withdraw(&self, pool: &ThreadPool, job: QueuedJob) {
+        match job {
+            QueuedJob::Pool(ticket) => pool.withdraw(ticket),
+            QueuedJob::Trials(ticket) => self.trials.withdraw(ticket),
+            QueuedJob::Computing(ticket) => self.computing.withdraw(ticket),
+        }
     }
 
     /// Runs a job that writes or deletes files, on a thread of `pool` if none can be started for it. False if there

@@ -45,4 +45,5 @@ mod thread_hooks;
 mod timeouts;
 mod upgrade;
 mod upgrade_to_stream;
+mod withdrawn;
 mod write_deadlines;
