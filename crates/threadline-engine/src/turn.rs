@@ -115,6 +115,9 @@ pub(crate) trait Place: std::fmt::Debug {
         true
     }
 
+    /// The calls from now on write the reply of a call that was deferred, or do not any more.
+    fn set_answering(&mut self, _answering: bool) {}
+
     /// Whether user code may run here at all. If not, [`Place::enter`] is not asked.
     fn may_call(&self) -> bool {
         true

@@ -214,7 +214,9 @@ impl Conversation<'_> {
         let Some(answer) = self.state.session.take_answer() else { return Ok(None) };
         // What the protocol leaves of it is user code's.
         let mut answer = Contained::new(answer);
+        self.place.set_answering(true);
         let step = self.ask(|protocol, turn| protocol.answer(&mut answer, turn));
+        self.place.set_answering(false);
         let eaten = match step {
             Step::Offload { .. } => {
                 self.state.session.put_back(answer.into_inner());

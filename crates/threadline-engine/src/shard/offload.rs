@@ -62,6 +62,8 @@ impl Shard {
                 let route = lease.waits.way(claim.index, desk.refused);
                 if claim.session.has_answer() {
                     let work = Work::Answer { until_dry };
+                    // Only a trial asks for other threads: the reply is made, and its layers at most run.
+                    let route = route.filter(|route| self.kind_of(route) == Some(Kind::Trial));
                     let claim = self.pass_call(lease, claim, work, route).err()?;
                     return Some((claim, Pause::Over));
                 }

@@ -246,6 +246,8 @@ pub(super) struct OnPool<'s> {
     refused: u32,
     /// Calls of computing routes so far.
     computed: u32,
+    /// The reply of a call that was deferred is being written.
+    answering: bool,
     /// A call was of a proven route, and would have been better off on the shard's thread.
     pub(super) met_proven: bool,
 }
@@ -261,7 +263,8 @@ impl<'s> OnPool<'s> {
     /// `sampler` is the thread's.
     pub(super) fn new(shard: &'s Shard, pass: Pass, sampler: Sampler) -> Self {
         let (timing, watched, refused) = (None, None, NO_ROUTE);
-        OnPool { shard, pass, timing, sampler, watched, refused, computed: 0, met_proven: false }
+        let (computed, answering, met_proven) = (0, false, false);
+        OnPool { shard, pass, timing, sampler, watched, refused, computed, answering, met_proven }
     }
 
     pub(super) fn take_sampler(&mut self) -> Sampler {
@@ -275,6 +278,10 @@ impl<'s> OnPool<'s> {
 
     /// Whether a call of that class may run on this thread, with this pass.
     fn may_run(&self, class: Class, route: &Route) -> bool {
+        // A reply that is made already needs no place to compute, nor one to wait for its peer.
+        if self.answering && class != Class::Unclassified {
+            return true;
+        }
         if route.hint() == Hint::Streamed {
             return matches!(self.pass, Pass::Streamed(_));
         }
@@ -354,6 +361,10 @@ impl Place for OnPool<'_> {
         if let Some(timing) = self.timing.take() {
             timing.end(route, &mut self.sampler, &self.shard.shared.settings);
         }
+    }
+
+    fn set_answering(&mut self, answering: bool) {
+        self.answering = answering;
     }
 
     /// A source may block, as calls of blocking routes do.

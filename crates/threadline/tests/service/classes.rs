@@ -2,12 +2,12 @@
 //! goes where it belongs while its first call still runs, and few calls compute at a time.
 
 use std::net::UdpSocket;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use crate::common::{ANY, Client, Gate, PATIENCE, eventually, server, start};
 use crate::http_client::ok;
-use threadline::http::{Router, get};
+use threadline::http::{Deferred, Next, Request, Router, get};
 use threadline::{Address, Class, Frames, Hint, Lines, Model, Running};
 
 fn class(service: &Running, name: &str) -> Class {
@@ -328,6 +328,42 @@ fn a_call_that_waits_too_long_to_compute_is_refused() {
     assert_eq!((service.counts().timeouts_queue, service.gauges().calls_parked), (1, 0));
     crowd.gate.open();
     (0..2).for_each(|number| assert_eq!(clients[number].reply(), ok("computed")));
+}
+
+/// The layers of a late reply run without a place to compute, or for one that waits for its peer.
+#[test]
+fn a_reply_that_is_made_already_waits_for_no_place() {
+    for hint in [Hint::Computing, Hint::Streamed] {
+        let (gate, replies) = (Arc::new(Gate::default()), Arc::new(Mutex::new(Vec::new())));
+        let (wait, kept) = (Arc::clone(&gate), Arc::clone(&replies));
+        let later = move || {
+            let kept = Arc::clone(&kept);
+            Deferred::new(move |reply| kept.lock().expect("the lock").push(reply))
+        };
+        let stuck = move || {
+            wait.wait();
+            "free"
+        };
+        let router = Router::new()
+            .route("/later", get(later).hint(hint))
+            .route("/stuck", get(stuck).hint(hint))
+            .layer(|request: &Request<'_>, next: Next<'_>| next.run(request));
+        let server = server(Model::Adaptive).settings(|settings| {
+            settings.computing_max = 1;
+            settings.streamed_max = Some(1);
+        });
+        let service = start(server.http(ANY, router));
+        let (mut client, mut stuck) = (Client::to(&service), Client::to(&service));
+        client.send(request("/later"));
+        eventually("it is called", || replies.lock().expect("the lock").len() == 1);
+        stuck.send(request("/stuck"));
+        gate.await_arrivals(1);
+        let reply = replies.lock().expect("the lock").pop().expect("one");
+        reply.send("late").expect("it is awaited");
+        assert_eq!(client.reply(), ok("late"));
+        gate.open();
+        assert_eq!(stuck.reply(), ok("free"));
+    }
 }
 
 /// Two trials that block for good, and others that wait for them until the route is classified.
