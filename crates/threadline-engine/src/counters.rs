@@ -48,8 +48,8 @@ counters! {
     calls_pooled,
     /// Calls, among those, that ran because their route was not classified yet.
     calls_tried,
-    /// Calls that waited, parked, for trials of their route or for a core to compute, and replies
-    /// that waited for other sources of their route.
+    /// Calls that waited at a gate, parked: for trials of their route, for a core to compute, or to be streamed;
+    /// and replies that waited for other sources of their route.
     calls_parked,
     /// Connections that were passed to the pool unread, because their messages kept going there.
     passed_unread,
@@ -57,7 +57,7 @@ counters! {
     handoffs,
     /// Inline calls sent to the pool because no spare thread stood ready.
     calls_without_spare,
-    /// Messages refused because the pool's queue was full.
+    /// Messages and datagrams refused because as many calls as may were waiting, in the pool's queue and at gates.
     refused_overload,
     /// Calls, datagrams, stream handlers and opening hooks that waited for a thread for longer than
     /// [`Settings::queue_wait_max`](crate::Settings::queue_wait_max), and were refused or dropped.

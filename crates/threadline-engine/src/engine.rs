@@ -91,8 +91,8 @@ pub struct Gauges {
     pub computing_waiting: usize,
     /// Calls that run while they wait for their peers: see [`Hint::Streamed`](crate::Hint::Streamed).
     pub streamed: usize,
-    /// Calls that wait parked, without a thread: those that wait to compute, calls of unclassified routes
-    /// that wait for the trials of others, and replies whose sources wait to make more.
+    /// Calls that wait parked, without a thread, at any gate: those that wait to compute or to be streamed, calls of
+    /// unclassified routes that wait for the trials of others, and replies whose sources wait to make more.
     pub calls_parked: usize,
 }
 
@@ -204,8 +204,8 @@ impl Engine {
     /// # use threadline_engine::Engine;
     /// fn report(engine: &Engine) {
     ///     for route in engine.routes() {
-    ///         let place = if route.is_proven() { "inline" } else { "on the pool" };
-    ///         println!("{} runs {place}, {} stalls, {} panics", route.name(), route.stalls(), route.panics());
+    ///         let (name, class) = (route.name(), route.class());
+    ///         println!("{name} is {class}, {} stalls, {} panics", route.stalls(), route.panics());
     ///     }
     /// }
     /// ```

@@ -23,8 +23,9 @@
 //!
 //! Where things are: `lease/` (who runs a shard, with its proof in `lease/README.md`), `shard/` (the
 //! loop), `connection/` (what is kept of a client), `transport/` (a connection's bytes), `handlers/` (lines,
-//! frames, streams), `shared/` (what all threads of an engine share), `route.rs` (proving), `deadline.rs` (how
-//! long a connection may wait), `monitor.rs` and `spares.rs` (the safety net), `log.rs` (how often log lines
+//! frames, streams), `shared/` (what all threads of an engine share), `route/` (what is known of user code, and how
+//! it is found out), `workers/` (threads for trials and for computing, and gates), `receiving/` (content that is
+//! received before its call), `deadline.rs` (how long a connection may wait), `monitor.rs` and `spares.rs` (the safety net), `log.rs` (how often log lines
 //! are repeated), `sys/` (system calls).
 
 #![deny(unsafe_code)]

@@ -16,8 +16,9 @@ pub enum Model {
     /// Every call runs on its shard's thread: nginx, Node. Fast, and one blocking call stops every
     /// client of the shard. Stream handlers still get threads, as they cannot do without.
     EventLoop,
-    /// The default: calls that have proven fast run on the shard's thread, others on the pool, and
-    /// a shard whose handler stalls is taken over by another thread.
+    /// The default: calls that have proven fast run on the shard's thread, those that block on the pool, those that
+    /// compute on a few threads of their own, and unknown ones on trial threads. A shard whose handler stalls is
+    /// taken over by another thread.
     #[default]
     Adaptive,
 }

@@ -35,8 +35,8 @@ pub struct Settings {
     /// space and some 30 KB of memory each they cost little. With 512, a thousand clients in a handler that
     /// blocks got half of their rate.
     pub pool_threads_max: usize,
-    /// Calls that may wait for a pool thread. Default 4 096: at 1 024 threads and 50 ms a call, a fifth of a
-    /// second's work. One more is refused.
+    /// Calls that may wait for a pool thread, or at gates: for trials of their route, to compute, or to be streamed.
+    /// Default 4 096: at 1 024 threads and 50 ms a call, a fifth of a second's work. One more is refused.
     pub pool_queue_max: usize,
     /// How long a call may wait for a pool thread, before it is refused as if there had been no room for it: 503
     /// on HTTP. Default 10 s; `None`: for ever. Stream handlers and opening hooks wait as long, and their

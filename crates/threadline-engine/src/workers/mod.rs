@@ -25,8 +25,8 @@ use crate::threads::Threads;
 pub(crate) use gate::{Admission, Errand, Gate, Permit, Position, Withdrawn, run_in_turn};
 pub(crate) use watch::{LOOK_EVERY, Watch, WatchedCall, Why};
 
-/// Bound of the queues of trial and computing threads. Only calls that have a place at their gate get there, so
-/// that it is never met.
+/// Bound of the queues of trial and computing threads, which is never met: a trial gets there only if a thread is
+/// free for it, and computing calls only with a place at their gate.
 const QUEUE_LEN_MAX: usize = 1 << 20;
 
 /// At least so many threads write files, so that one slow write does not hold up all content.
