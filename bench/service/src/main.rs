@@ -152,7 +152,7 @@ impl Arguments {
             settings.computing_nice = nice;
         }
         if let Some(calls) = self.computing_max {
-            settings.computing_max = calls;
+            settings.computing_max = Some(calls);
         }
     }
 

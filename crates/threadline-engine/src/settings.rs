@@ -73,9 +73,9 @@ pub struct Settings {
     /// to hang, which keep their threads. Without a free one, trials run on pool threads.
     pub trial_threads_max: usize,
     /// Calls of [computing](crate::Class::Computing) routes that run at a time; the others wait, parked.
-    /// Default: one for each core this process may use. More would take each other's caches and the memory
-    /// of as many calls, and finish no sooner.
-    pub computing_max: usize,
+    /// Default `None`: one for each core this process may use; worker processes share the cores. More would take
+    /// each other's caches and the memory of as many calls, and finish no sooner.
+    pub computing_max: Option<usize>,
     /// Nice value of the threads that run them, 0 to 19. Default 15.
     pub computing_nice: u8,
     /// How late sleeps and time-outs in handlers on pool threads may end, beyond what they are late anyway.
@@ -154,10 +154,9 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Settings {
             model: Model::default(),
-            shards: cores,
+            shards: cores(),
             connections_max: connections_by_descriptor_limit(),
             connections_isolated: 64,
             connections_per_peer_max: None,
@@ -168,7 +167,7 @@ impl Default for Settings {
             pool_keep_alive: Duration::from_secs(10),
             pool_nice: 15,
             trial_threads_max: trial_threads(1),
-            computing_max: cores,
+            computing_max: None,
             computing_nice: 15,
             on_thread_start: ThreadHook::default(),
             on_thread_stop: ThreadHook::default(),
@@ -202,16 +201,24 @@ impl Settings {
         TcpOptions { keep_alive: self.tcp_keep_alive, unsent_max: self.tcp_unsent_max }
     }
 
-    /// Lets so many processes share the threads that the system allows, as far as the settings are the defaults.
+    /// Lets so many processes share the threads that the system allows, and the cores for calls that compute, as far
+    /// as the settings are the defaults.
     #[doc(hidden)] // for worker processes
     pub fn share_threads(&mut self, processes: usize) {
-        let processes = processes.max(1) as u64;
+        let processes = processes.max(1);
+        self.computing_max.get_or_insert_with(|| (cores() / processes).max(1));
+        let processes = processes as u64;
         if self.pool_threads_max == pool_threads(1) {
             self.pool_threads_max = pool_threads(processes);
         }
         if self.trial_threads_max == trial_threads(1) {
             self.trial_threads_max = trial_threads(processes);
         }
+    }
+
+    /// [`Settings::computing_max`], or its default.
+    pub(crate) fn computing_max(&self) -> usize {
+        self.computing_max.unwrap_or_else(cores)
     }
 
     /// [`Settings::streamed_max`], or its default.
@@ -229,7 +236,7 @@ impl Settings {
             ("connections_max", self.connections_max),
             ("pool_threads_max", self.pool_threads_max),
             ("trial_threads_max", self.trial_threads_max),
-            ("computing_max", self.computing_max),
+            ("computing_max", self.computing_max.unwrap_or(1)),
             ("streamed_max", self.streamed_max.unwrap_or(1)),
             ("proving_streak", self.proving_streak as usize),
             ("messages_per_turn", self.messages_per_turn as usize),
@@ -253,6 +260,11 @@ impl Settings {
         }
         self.tcp_keep_alive.map_or(Ok(()), |keep_alive| keep_alive.check())
     }
+}
+
+/// How many cores this process may use.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// 80 % of `RLIMIT_NOFILE`.
@@ -316,6 +328,18 @@ mod tests {
     }
 
     #[test]
+    fn processes_share_the_cores_for_computing_unless_told_otherwise() {
+        let mut settings = Settings::default();
+        assert_eq!(settings.computing_max(), cores());
+        settings.share_threads(usize::MAX / 8);
+        assert_eq!(settings.computing_max(), 1);
+        // What was chosen stays, even if it is what one process would have by default.
+        let mut settings = Settings { computing_max: Some(cores()), ..Settings::default() };
+        settings.share_threads(usize::MAX / 8);
+        assert_eq!(settings.computing_max(), cores());
+    }
+
+    #[test]
     fn a_setting_out_of_range_is_named() {
         let settings = Settings { shards: 0, ..Settings::default() };
         assert!(settings.check().is_err_and(|message| message.starts_with("shards is 0")));
@@ -323,7 +347,7 @@ mod tests {
         assert!(settings.check().is_err_and(|message| message.contains("0 to 19")));
         let settings = Settings { computing_nice: 20, ..Settings::default() };
         assert!(settings.check().is_err_and(|message| message.starts_with("computing_nice is 20")));
-        let settings = Settings { computing_max: 0, ..Settings::default() };
+        let settings = Settings { computing_max: Some(0), ..Settings::default() };
         assert!(settings.check().is_err_and(|message| message.starts_with("computing_max is 0")));
     }
 }

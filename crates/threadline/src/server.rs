@@ -46,8 +46,6 @@ pub struct Server {
     settings: Settings,
     /// The number of shards is the caller's choice, and not this machine's.
     shards_chosen: bool,
-    /// So is the number of calls that compute at a time.
-    computing_chosen: bool,
     processes: Option<usize>,
     worker_command: WorkerCommand,
     drain_timeout: Duration,
@@ -73,7 +71,6 @@ impl Server {
             endpoints: Vec::new(),
             settings: Settings::default(),
             shards_chosen: false,
-            computing_chosen: false,
             processes: None,
             worker_command: WorkerCommand::Same,
             drain_timeout: DRAIN_TIMEOUT,
@@ -293,10 +290,9 @@ impl Server {
     /// let server = Server::new().settings(|settings| settings.connections_max = 10_000);
     /// ```
     pub fn settings(mut self, change: impl FnOnce(&mut Settings)) -> Self {
-        let before = (self.settings.shards, self.settings.computing_max);
+        let before = self.settings.shards;
         change(&mut self.settings);
-        self.shards_chosen |= self.settings.shards != before.0;
-        self.computing_chosen |= self.settings.computing_max != before.1;
+        self.shards_chosen |= self.settings.shards != before;
         self
     }
 
@@ -311,7 +307,6 @@ impl Server {
     /// [`Error`] says what to do about it.
     pub fn start(mut self) -> Result<Running> {
         let shards = self.shard_count(1);
-        self.settings.computing_max = self.computing_count(1);
         let endpoints = self.checked(shards)?;
         let listeners = self.bind(&endpoints, shards)?;
         self.start_on(endpoints.into_iter().zip(listeners).collect(), shards)
@@ -382,7 +377,6 @@ impl Server {
         worker.follow_supervisor()?;
         self.drain_timeout = worker_drain(self.drain_timeout);
         let shards = self.shard_count(count);
-        self.settings.computing_max = self.computing_count(count);
         self.settings.share_threads(count);
         let endpoints = self.checked(shards)?;
         self.settings.waiting_bytes_max = (self.settings.waiting_bytes_max / count).max(1);
@@ -402,11 +396,6 @@ impl Server {
     /// The number of shards of this process, one of so many.
     fn shard_count(&self, processes: usize) -> usize {
         if self.shards_chosen { self.settings.shards } else { share_of_cores(processes) }
-    }
-
-    /// How many calls may compute at a time in this process.
-    fn computing_count(&self, processes: usize) -> usize {
-        if self.computing_chosen { self.settings.computing_max } else { share_of_cores(processes) }
     }
 
     /// The endpoints, if nothing is wrong with one of them or with the settings. The engine checks both

@@ -102,7 +102,7 @@ impl Workers {
         // More threads than may compute: a call that turns out to sleep keeps its thread, not its place.
         let computing = pool_builder(settings, threads)
             .name("tl-compute")
-            .threads_max(settings.computing_max.saturating_add(settings.pool_threads_max))
+            .threads_max(settings.computing_max().saturating_add(settings.pool_threads_max))
             .queue_len_max(QUEUE_LEN_MAX)
             .nice(settings.computing_nice);
         let files = pool_builder(settings, threads)
@@ -114,7 +114,7 @@ impl Workers {
             trials: trials.nice(0).build()?,
             computing: computing.build()?,
             files: files.build()?,
-            cores: Gate::new(settings.computing_max),
+            cores: Gate::new(settings.computing_max()),
             streams: Gate::new(settings.streamed_max()),
             waiting: Arc::default(),
             watch: Watch::new(settings.monitor_tick),

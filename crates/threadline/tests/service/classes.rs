@@ -231,7 +231,7 @@ fn computing(change: impl FnOnce(&mut threadline::Settings)) -> (Running, Arc<Cr
     let router = Router::new()
         .route("/compute", get(move || of_handler.compute()).hint(Hint::Computing))
         .get("/other", || "other");
-    let server = server(Model::Adaptive).settings(|settings| settings.computing_max = 2);
+    let server = server(Model::Adaptive).settings(|settings| settings.computing_max = Some(2));
     (start(server.settings(change).http(ANY, router)), crowd)
 }
 
@@ -349,7 +349,7 @@ fn a_reply_that_is_made_already_waits_for_no_place() {
             .route("/stuck", get(stuck).hint(hint))
             .layer(|request: &Request<'_>, next: Next<'_>| next.run(request));
         let server = server(Model::Adaptive).settings(|settings| {
-            settings.computing_max = 1;
+            settings.computing_max = Some(1);
             settings.streamed_max = Some(1);
         });
         let service = start(server.http(ANY, router));
@@ -406,7 +406,7 @@ fn a_route_that_computes_is_found_out_while_it_runs() {
         spin(&until);
         Some(line.to_owned())
     });
-    let server = server(Model::Adaptive).settings(|settings| settings.computing_max = 1);
+    let server = server(Model::Adaptive).settings(|settings| settings.computing_max = Some(1));
     let service = start(server.lines(ANY, lines.name("spins")));
     let mut clients: Vec<_> = (0..6).map(|_| Client::to(&service)).collect();
     clients.iter_mut().for_each(|client| client.send("x\n"));
@@ -432,7 +432,7 @@ fn a_computing_call_that_blocks_frees_its_place() {
         Some(line.to_owned())
     });
     let hash = Router::new().route("/hash", get(|| "hashed").hint(Hint::Computing));
-    let server = server(Model::Adaptive).settings(|settings| settings.computing_max = 1);
+    let server = server(Model::Adaptive).settings(|settings| settings.computing_max = Some(1));
     let service = start(server.lines(ANY, lines.name("both")).http(ANY, hash));
     let mut spins = Client::to(&service);
     spins.send("spin\n");
