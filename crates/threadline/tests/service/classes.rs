@@ -101,6 +101,31 @@ fn unknown_routes_are_answered_while_another_that_was_unknown_is_stuck() {
     clients.iter_mut().for_each(|client| assert_eq!(client.reply(), ok("stuck")));
 }
 
+/// The name and the nice value of this thread.
+fn this_thread() -> (String, String) {
+    let stat = std::fs::read_to_string("/proc/thread-self/stat").expect("/proc");
+    let (head, tail) = stat.rsplit_once(')').expect("a name");
+    let name = head.split_once('(').expect("a name").1;
+    // The 19th field of all, of which the first two are before.
+    (name.to_owned(), tail.split_whitespace().nth(16).expect("a nice value").to_owned())
+}
+
+/// A first call is not slower than others beside a busy machine.
+#[test]
+fn trials_run_on_threads_of_their_own_without_a_nice_value() {
+    let who = || this_thread().0 + " " + &this_thread().1;
+    let router = Router::new().get("/trial", who).route("/blocking", get(who).hint(Hint::Blocking));
+    let server = server(Model::Adaptive).settings(|settings| settings.pool_nice = 19);
+    let service = start(server.http(ANY, router));
+    let mut client = Client::to(&service);
+    let trial = client.get("/trial").body;
+    let (name, nice) = trial.split_once(' ').expect("two words");
+    assert!(name.starts_with("tl-trial"), "{trial}");
+    assert_eq!(nice, this_thread().1);
+    let blocking = client.get("/blocking").body;
+    assert!(blocking.starts_with("tl-pool") && blocking.ends_with(" 19"), "{blocking}");
+}
+
 /// All calls come before any thread has begun with one.
 #[test]
 fn trials_of_a_burst_that_hang_hold_up_no_other_trial() {
