@@ -58,7 +58,8 @@ every_model! {
         let mut stalled_ones = std::collections::VecDeque::new();
         for _ in 0..4 {
             stalled_ones.push_back(stalled(&fixture, 1000));
-            fixture.pass(SECOND * 4);
+            // Longer than until the first look, from which on a stall is measured.
+            fixture.pass(SECOND * 6);
         }
         for closed in 1..=3 {
             stalled_ones.push_back(stalled(&fixture, 1000));
