@@ -90,11 +90,11 @@ pub enum Hint {
     Blocking,
     /// It always keeps a core busy for long (hashing passwords, scaling images), or needs so much memory that
     /// few calls may run at a time: never inline, at most
-    /// [`Settings::computing_max`](crate::Settings::computing_max) at a time.
+    /// [`Settings::computing_max`](field@crate::Settings::computing_max) at a time.
     Computing,
     /// It waits for its peer while it runs, as a handler does that reads a body while it arrives: never inline,
     /// always on the pool, and under the models with a pool at most
-    /// [`Settings::streamed_max`](crate::Settings::streamed_max) at a time.
+    /// [`Settings::streamed_max`](field@crate::Settings::streamed_max) at a time.
     Streamed,
 }
 

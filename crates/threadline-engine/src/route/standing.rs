@@ -45,7 +45,7 @@ pub enum Class {
     /// Its calls sleep or wait: they run on pool threads.
     Blocking,
     /// Its calls keep a core busy: they run on threads of their own, as many at a time as there are cores
-    /// ([`Settings::computing_max`](crate::Settings::computing_max)).
+    /// ([`Settings::computing_max`](field@crate::Settings::computing_max)).
     Computing,
 }
 
