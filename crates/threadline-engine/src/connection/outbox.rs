@@ -221,18 +221,17 @@ impl Outbox {
 
     /// As [`Outbox::finish`], behind `end`, which waits however much waits already.
     pub(super) fn finish_with(&self, end: &[u8]) -> Result<(), SendError> {
-        self.add(|queue| {
-            if queue.is_closed() || queue.finished {
-                return Err(SendError::Closed);
-            }
-            if let Err(error) = self.write_or_queue(queue, end, Origin::Reply) {
-                self.home.counters.count_vanished(&error);
-                self.close_queue(queue);
-                return Err(SendError::Closed);
-            }
-            self.finish_queue(queue);
-            Ok(())
-        })
+        let mut queue = self.queue.lock();
+        if queue.is_closed() || queue.finished {
+            return Err(SendError::Closed);
+        }
+        if let Err(error) = self.write_or_queue(&mut queue, end, Origin::Reply) {
+            self.home.counters.count_vanished(&error);
+            self.close_queue(&mut queue);
+            return Err(SendError::Closed);
+        }
+        self.finish_queue(&mut queue);
+        Ok(())
     }
 
     pub(super) fn last_sender_gone(&self) {

@@ -74,13 +74,13 @@ impl Outbox {
                 None => None,
             };
             let Some(fill) = filled else {
-                self.add(|queue| self.end_made(queue, false))?;
+                self.end_made(&mut self.queue.lock(), false)?;
                 return Ok(Filled::CutOff);
             };
             made += piece.len();
-            let waits = self.add(|queue| self.add_made(queue, &piece))?;
+            let waits = self.add_made(&mut self.queue.lock(), &piece)?;
             if fill == Fill::End {
-                self.add(|queue| self.end_made(queue, true))?;
+                self.end_made(&mut self.queue.lock(), true)?;
                 return Ok(Filled::Ended);
             }
             let filled = if waits > 0 {
@@ -107,17 +107,15 @@ impl Outbox {
         Some((making.maker.take()?, ahead_max))
     }
 
-    /// Puts the source back. If the queue has been closed meanwhile, it is dropped here.
+    /// Puts the source back. If the queue has been closed meanwhile, it is dropped here, after the lock is released.
     fn put_back(&self, maker: Maker) {
         let memory = maker.source.memory();
-        let mut maker = Some(maker);
-        self.add(|queue| {
-            if let Some(making) = queue.making() {
-                making.maker = maker.take();
-                (making.memory, making.is_wanted) = (memory, false);
-            }
-            self.count_front(queue);
-        });
+        let mut queue = self.queue.lock();
+        if let Some(making) = queue.making() {
+            making.maker = Some(maker);
+            (making.memory, making.is_wanted) = (memory, false);
+        }
+        self.count_front(&mut queue);
     }
 
     /// Adds what the source has made, and writes what fits. Returns how much of it waits.

@@ -24,20 +24,13 @@ impl Outbox {
     /// A reply: waits however large it is, because the next message is not looked at before it is
     /// out. So at most one turn's replies wait. Returns its number if some of it waits.
     pub(in crate::connection) fn reply(&self, bytes: &[u8]) -> io::Result<Option<u64>> {
-        self.add(|queue| {
-            queue.check_open()?;
-            self.write_or_queue(queue, bytes, Origin::Reply)
-        })
-    }
-
-    /// Runs what may add to the queue. The budget is kept at the end of the turn and not here: a handler may be
-    /// running, and its call would be taken for one that waits.
-    pub(super) fn add<R>(&self, add: impl FnOnce(&mut Queue) -> R) -> R {
-        add(&mut self.queue.lock())
+        let mut queue = self.queue.lock();
+        queue.check_open()?;
+        self.write_or_queue(&mut queue, bytes, Origin::Reply)
     }
 
     pub(in crate::connection) fn push(&self, bytes: &[u8]) -> Result<(), SendError> {
-        let pushed = self.add(|queue| self.push_to(queue, bytes));
+        let pushed = self.push_to(&mut self.queue.lock(), bytes);
         self.home.keep_budget();
         // Not under the lock: what the log is written to is user code.
         if pushed == Err(SendError::TooSlow) {
@@ -113,58 +106,54 @@ impl Outbox {
         head: &[u8],
         mut content: Content,
     ) -> io::Result<()> {
-        self.add(|queue| {
-            queue.check_open()?;
-            self.write_or_queue(queue, head, Origin::Reply)?;
-            if queue.messages.is_empty() && content.send_some(&self.transport)? == Sent::All {
-                return Ok(());
-            }
-            self.queue_up(queue, content, Origin::Reply, false).map(drop)
-        })
+        let mut queue = self.queue.lock();
+        queue.check_open()?;
+        self.write_or_queue(&mut queue, head, Origin::Reply)?;
+        if queue.messages.is_empty() && content.send_some(&self.transport)? == Sent::All {
+            return Ok(());
+        }
+        self.queue_up(&mut queue, content, Origin::Reply, false).map(drop)
     }
 
-    /// Sends `head` and `bytes`, without the first `skip`, behind what waits already, as one piece. What the socket does not take waits,
-    /// and `bytes` are not copied for that.
+    /// Sends `head` and `bytes`, without the first `skip`, behind what waits already, as one piece. What the socket
+    /// does not take waits, and `bytes` are not copied for that.
     pub(in crate::connection) fn reply_bytes(
         &self,
         head: &[u8],
         bytes: Bytes,
         skip: usize,
     ) -> io::Result<()> {
-        self.add(|queue| {
-            queue.check_open()?;
-            let mut sent = 0;
-            if queue.messages.is_empty() {
-                match self.transport.write_both(head, &bytes[skip..], REPLY_PART)? {
-                    Sent::All => return Ok(()),
-                    Sent::Part(count) => sent = count,
-                }
+        let mut queue = self.queue.lock();
+        queue.check_open()?;
+        let mut sent = 0;
+        if queue.messages.is_empty() {
+            match self.transport.write_both(head, &bytes[skip..], REPLY_PART)? {
+                Sent::All => return Ok(()),
+                Sent::Part(count) => sent = count,
             }
-            let head_left = &head[sent.min(head.len())..];
-            if !head_left.is_empty() {
-                queue.add(head_left.len(), Origin::Reply);
-                let content = Content::Bytes { bytes: head_left.to_vec().into(), sent: 0 };
-                self.queue_up(queue, content, Origin::Reply, sent > 0)?;
-            }
-            let sent = skip + sent.saturating_sub(head.len());
-            if sent == bytes.len() {
-                return Ok(());
-            }
-            queue.add(bytes.len() - sent, Origin::Reply);
-            let content = Content::Bytes { bytes, sent };
-            self.queue_up(queue, content, Origin::Reply, sent > 0).map(drop)
-        })
+        }
+        let head_left = &head[sent.min(head.len())..];
+        if !head_left.is_empty() {
+            queue.add(head_left.len(), Origin::Reply);
+            let content = Content::Bytes { bytes: head_left.to_vec().into(), sent: 0 };
+            self.queue_up(&mut queue, content, Origin::Reply, sent > 0)?;
+        }
+        let sent = skip + sent.saturating_sub(head.len());
+        if sent == bytes.len() {
+            return Ok(());
+        }
+        queue.add(bytes.len() - sent, Origin::Reply);
+        let content = Content::Bytes { bytes, sent };
+        self.queue_up(&mut queue, content, Origin::Reply, sent > 0).map(drop)
     }
 
     /// Has content that is made while it is sent wait behind what waits already.
     pub(in crate::connection) fn reply_made(&self, making: Making) -> io::Result<()> {
-        let mut making = Some(Box::new(making));
-        // The source is user code: it is not dropped under the lock.
-        self.add(|queue| {
-            queue.check_open()?;
-            let Some(making) = making.take() else { return Ok(()) };
-            self.queue_up(queue, Content::Made(making), Origin::Reply, false).map(drop)
-        })
+        // Before the lock, and so dropped after it: the source is user code.
+        let content = Content::Made(Box::new(making));
+        let mut queue = self.queue.lock();
+        queue.check_open()?;
+        self.queue_up(&mut queue, content, Origin::Reply, false).map(drop)
     }
 
     /// Counts the memory of the next message anew: it may have changed. Says whether it has grown.
