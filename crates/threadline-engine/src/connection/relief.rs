@@ -18,10 +18,6 @@ use crate::sys::Ticks;
 /// A peer that has taken a byte within this time has not stalled: about 1 s.
 const STALL_MIN: Ticks = 60;
 
-/// How much of the budget is free when a relief ends: a part of that many. Without it, the next byte that
-/// waits would need another relief.
-const FREED: usize = 16;
-
 /// How a connection's output gets on: the connection with the least is closed first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Progress {
@@ -60,8 +56,7 @@ impl Home {
         let with_progress = |outbox: Arc<Outbox>| Some((outbox.known_progress(now)?, outbox));
         let mut waiting: Vec<_> = outboxes.filter_map(with_progress).collect();
         waiting.sort_unstable_by_key(|(progress, _)| *progress);
-        let max = self.waiting.max();
-        let is_kept = || self.waiting.used() <= max - max / FREED;
+        let is_kept = || self.waiting.excess() == 0;
         let (mut closed, mut moving) = (0, Vec::new());
         for (known, outbox) in waiting {
             if is_kept() {
@@ -86,7 +81,7 @@ impl Home {
                 route: "",
                 "too many bytes wait for slow peers: connections are closed",
                 closed,
-                waiting_bytes_max = max
+                waiting_bytes_max = self.waiting.max()
             );
         }
         closed > 0

@@ -27,9 +27,6 @@ const SLOW_FROM: Ticks = 60;
 /// When a shard looks again that has not freed enough: about 0.5 s.
 const LOOK_AGAIN: Ticks = 30;
 
-/// How much of the budget is to be free: a part of that many.
-const FREED: usize = 16;
-
 /// How long content waits for room at most: until what was not slow yet is, and has been ended.
 const ROOM_WAIT: Duration = Duration::from_secs(3);
 const ROOM_LOOK: Duration = Duration::from_millis(10);
@@ -113,9 +110,8 @@ impl Shard {
     ) {
         self.shared.bodies.end_relief();
         let waiting = &self.shared.waiting;
-        let kept = waiting.max() - waiting.max() / FREED;
         let shards = self.shared.mailboxes.homes().count().max(1);
-        let mut excess = waiting.used().saturating_sub(kept).div_ceil(shards);
+        let mut excess = waiting.excess().div_ceil(shards);
         let now = lease.agenda.now();
         let mut slow = Vec::new();
         for index in lease.slots.used() {

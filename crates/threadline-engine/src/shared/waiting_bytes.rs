@@ -14,6 +14,10 @@ use super::Holders;
 /// Less memory than this is not worth returning to the system: 8 MB.
 const RELEASE_MIN: usize = 8 << 20;
 
+/// How much of the budget is free when a relief ends: a part of that many. Without it, the next byte that waits
+/// would need another relief.
+const FREED: usize = 16;
+
 /// The bytes that wait for peers of one engine, and how many may.
 ///
 /// The number orders nothing else, so all accesses are relaxed.
@@ -78,6 +82,11 @@ impl WaitingBytes {
     /// What is free is about to be returned to the system.
     pub(crate) fn begin_release(&self) {
         self.freed.store(0, Ordering::Relaxed);
+    }
+
+    /// How many bytes have to be freed once there are too many: then a part of the budget is free again.
+    pub(crate) fn excess(&self) -> usize {
+        self.used().saturating_sub(self.max - self.max / FREED)
     }
 
     /// Whether more wait than may.
