@@ -558,6 +558,14 @@ impl Session {
         }
     }
 
+    /// Keeps the budget of waiting bytes, to which the output of a turn may have added. Only an outbox has any.
+    #[inline(always)]
+    pub(crate) fn keep_budget(&self) {
+        if let Some(Socket::Shared(_)) = &self.socket {
+            self.home.keep_budget();
+        }
+    }
+
     /// Writes what waits and now fits.
     pub(crate) fn flush(&self) -> io::Result<()> {
         match &self.socket {

@@ -103,9 +103,8 @@ impl Conversation<'_> {
             tell_unreadable(&error);
             Pause::Over
         });
-        if self.state.session.output_waits() {
-            self.shard.home.keep_budget();
-        }
+        // Not where output begins to wait: a handler runs there, and its call would be taken for one that waits.
+        self.state.session.keep_budget();
         pause
     }
 
