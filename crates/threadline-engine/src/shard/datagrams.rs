@@ -237,7 +237,7 @@ impl Errand for AtGate {
     fn run(self: Box<Self>, permit: Permit) -> Option<Permit> {
         let AtGate { waiting, kind, waiter } = *self;
         drop(waiter);
-        waiting.answer(kind.pass(permit)).into_permit()
+        waiting.answer(Pass::Place(kind, permit)).into_permit()
     }
 
     fn start(mut self: Box<Self>, permit: Permit) -> Result<(), Permit> {

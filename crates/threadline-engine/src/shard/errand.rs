@@ -15,6 +15,7 @@ use super::queued::{Queue, Work};
 use crate::connection::Wait;
 use crate::inbox::Note;
 use crate::route::{Class, Route};
+use crate::shared::Shared;
 use crate::workers::{Admission, Errand, Gate, Permit, Waiter, run_in_turn};
 
 /// Which gate a call is at, and so which threads run it.
@@ -28,12 +29,13 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    pub(super) fn pass(self, permit: Permit) -> Pass {
+    /// The gate that calls of this kind and that route go through.
+    pub(super) fn gate<'g>(self, shared: &'g Shared, route: &'g Route) -> &'g Arc<Gate> {
         match self {
-            Kind::Trial => Pass::Trial(permit),
-            Kind::Computing => Pass::Computing(permit),
-            Kind::Streamed => Pass::Streamed(permit),
-            Kind::Source => Pass::Source(permit),
+            Kind::Trial => route.trials(),
+            Kind::Computing => &shared.workers.cores,
+            Kind::Streamed => &shared.workers.streams,
+            Kind::Source => route.sources(),
         }
     }
 }
@@ -58,7 +60,7 @@ impl Errand for Message {
         let Some(claim) = claim else { return Some(permit) };
         match work {
             Work::Message { until_dry } | Work::Answer { until_dry } => {
-                shard.work_off(claim, until_dry, kind.pass(permit)).into_permit()
+                shard.work_off(claim, until_dry, Pass::Place(kind, permit)).into_permit()
             }
             Work::Upgrade | Work::Open | Work::Stream => unreachable!("these are no calls"),
         }
@@ -132,12 +134,12 @@ impl Shard {
         urgency: Urgency,
         errand: impl FnOnce(Option<Waiter>) -> E,
     ) -> Passed {
-        let gate = self.gate(kind, route);
+        let gate = kind.gate(&self.shared, route);
         if let Some(permit) = gate.try_enter() {
             let (_, position) = permit.position();
             let started = start(self, kind, urgency, Box::new(errand(None)), permit);
             return match started {
-                Ok(()) => Passed::Yes(Queue::of(kind, route, position)),
+                Ok(()) => Passed::Yes(Queue::at_gate(kind, route, position)),
                 Err(_) => Passed::Full,
             };
         }
@@ -145,25 +147,15 @@ impl Shard {
         match gate.enter(Box::new(errand(Some(waiter))), || applies(kind, route)) {
             Admission::Waits(position) => {
                 self.home.counters.calls_parked.increment();
-                Passed::Yes(Queue::of(kind, route, position))
+                Passed::Yes(Queue::at_gate(kind, route, position))
             }
             Admission::Admitted(errand, permit) => {
                 let (_, position) = permit.position();
                 // Without a thread it sees to itself.
                 drop(errand.start(permit));
-                Passed::Yes(Queue::of(kind, route, position))
+                Passed::Yes(Queue::at_gate(kind, route, position))
             }
             Admission::Void(errand) => Passed::Void(errand),
-        }
-    }
-
-    /// The gate that calls of that route and kind go through.
-    fn gate<'r>(&'r self, kind: Kind, route: &'r Route) -> &'r Arc<Gate> {
-        match kind {
-            Kind::Trial => route.trials(),
-            Kind::Computing => &self.shared.workers.cores,
-            Kind::Streamed => &self.shared.workers.streams,
-            Kind::Source => route.sources(),
         }
     }
 

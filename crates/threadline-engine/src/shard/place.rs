@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::errand::Kind;
 use super::{Core, Sampler, Shard};
 use crate::connection::Connection;
 use crate::lease::{Lease, Loan};
@@ -211,14 +212,9 @@ impl Place for OnShard<'_> {
 pub(super) enum Pass {
     /// Calls of blocking routes: it is a thread of the pool.
     Pool,
-    /// Calls of the unclassified route that the permit is of.
-    Trial(Permit),
-    /// Calls of computing routes.
-    Computing(Permit),
-    /// Calls that wait for their peers.
-    Streamed(Permit),
-    /// The source of a reply, and calls of proven routes after it.
-    Source(Permit),
+    /// Calls of that kind, with a place at their gate: trials of the route whose gate it is; or the source of a reply;
+    /// and calls of proven routes after it.
+    Place(Kind, Permit),
 }
 
 impl Pass {
@@ -226,10 +222,7 @@ impl Pass {
     pub(super) fn into_permit(self) -> Option<Permit> {
         match self {
             Pass::Pool => None,
-            Pass::Trial(permit)
-            | Pass::Computing(permit)
-            | Pass::Streamed(permit)
-            | Pass::Source(permit) => Some(permit),
+            Pass::Place(_, permit) => Some(permit),
         }
     }
 }
@@ -283,13 +276,13 @@ impl<'s> OnPool<'s> {
             return true;
         }
         if route.hint() == Hint::Streamed {
-            return matches!(self.pass, Pass::Streamed(_));
+            return matches!(self.pass, Pass::Place(Kind::Streamed, _));
         }
         match (class, &self.pass) {
             (Class::Proven, _) | (Class::Blocking, Pass::Pool) => true,
-            (Class::Unclassified, Pass::Trial(permit)) => permit.is_of(route.trials()),
+            (Class::Unclassified, Pass::Place(Kind::Trial, permit)) => permit.is_of(route.trials()),
             // One after the other of one connection only while no other call waits for the place.
-            (Class::Computing, Pass::Computing(permit)) => {
+            (Class::Computing, Pass::Place(Kind::Computing, permit)) => {
                 self.computed == 0 || !permit.is_wanted()
             }
             _ => false,
@@ -305,7 +298,7 @@ impl<'s> OnPool<'s> {
                 depth = Depth::Usage;
                 self.watch(route, Why::Trial);
             }
-            (Class::Computing, Pass::Computing(permit)) if route.is_open() => {
+            (Class::Computing, Pass::Place(Kind::Computing, permit)) if route.is_open() => {
                 let release = permit.release();
                 self.watch(route, Why::Computing(release));
             }
@@ -371,8 +364,8 @@ impl Place for OnPool<'_> {
     fn fill_max(&self) -> usize {
         match self.pass {
             Pass::Pool => usize::MAX,
-            Pass::Source(_) => SOURCE_TURN,
-            Pass::Trial(_) | Pass::Computing(_) | Pass::Streamed(_) => 0,
+            Pass::Place(Kind::Source, _) => SOURCE_TURN,
+            Pass::Place(Kind::Trial | Kind::Computing | Kind::Streamed, _) => 0,
         }
     }
 

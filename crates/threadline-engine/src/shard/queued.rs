@@ -31,42 +31,30 @@ use crate::workers::{Position, Withdrawn};
 pub(super) enum Queue {
     /// In the pool's queue.
     Pool(Ticket),
-    /// At the gate for trials of the route with that number: in line, or with a place and without a thread yet.
-    Trials(u32, Position),
-    /// At the gate for calls that compute, likewise.
-    Computing(Position),
-    /// At the gate for calls that wait for their peers.
-    Streamed(Position),
-    /// At the gate for sources of the route with that number.
-    Sources(u32, Position),
+    /// At the gate for calls of that kind: in line, or with a place and without a thread yet.
+    Gate {
+        kind: Kind,
+        /// The number of the call's route.
+        route: u32,
+        position: Position,
+    },
 }
 
 impl Queue {
-    /// At the gate for calls of that kind and route.
-    pub(super) fn of(kind: Kind, route: &Route, position: Position) -> Self {
-        match kind {
-            Kind::Trial => Queue::Trials(route.number(), position),
-            Kind::Computing => Queue::Computing(position),
-            Kind::Streamed => Queue::Streamed(position),
-            Kind::Source => Queue::Sources(route.number(), position),
-        }
+    pub(super) fn at_gate(kind: Kind, route: &Route, position: Position) -> Self {
+        Queue::Gate { kind, route: route.number(), position }
     }
 
     /// Frees the call's place. What is taken out of a gate is dropped.
     pub(super) fn withdraw(self, shared: &Shared) {
         let Shared { pool, workers, .. } = shared;
-        let withdrawn = match self {
+        let (kind, route, position) = match self {
             Queue::Pool(ticket) => return pool.withdraw(ticket),
-            Queue::Trials(route, position) => {
-                route::by_number(route).and_then(|route| route.trials().withdraw(position))
-            }
-            Queue::Computing(position) => workers.cores.withdraw(position),
-            Queue::Streamed(position) => workers.streams.withdraw(position),
-            Queue::Sources(route, position) => {
-                route::by_number(route).and_then(|route| route.sources().withdraw(position))
-            }
+            Queue::Gate { kind, route, position } => (kind, route, position),
         };
-        match withdrawn {
+        // A route lives as long as its calls wait.
+        let Some(route) = route::by_number(route) else { return };
+        match kind.gate(shared, &route).withdraw(position) {
             Some(Withdrawn::Errand(errand)) => drop(errand),
             Some(Withdrawn::Job(job)) => workers.withdraw(pool, job),
             None => {}
