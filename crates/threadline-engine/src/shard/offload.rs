@@ -225,11 +225,9 @@ impl Shard {
         claim: Claim<'s>,
         work: Work,
     ) -> Result<(), Claim<'s>> {
-        let sent = match work {
-            Work::Answer { .. } => self.queue_for_pool(lease, claim, work, Room::Always),
-            _ => self.queue_for_pool(lease, claim, work, Room::InQueue),
-        };
-        if sent.is_err() && !matches!(work, Work::Answer { .. }) {
+        let room = if matches!(work, Work::Answer { .. }) { Room::Always } else { Room::InQueue };
+        let sent = self.queue_for_pool(lease, claim, work, room);
+        if sent.is_err() && room == Room::InQueue {
             self.home.counters.refused_overload.increment();
         }
         sent
