@@ -117,7 +117,7 @@ static LAST_ID: AtomicU64 = AtomicU64::new(0);
 /// What a session is made of.
 #[derive(Debug)]
 pub(crate) struct SessionParts {
-    pub(crate) transport: Transport,
+    pub(crate) socket: Socket,
     pub(crate) peer: Option<SocketAddr>,
     pub(crate) home: Arc<Home>,
     pub(crate) key: u64,
@@ -127,41 +127,30 @@ pub(crate) struct SessionParts {
 
 impl Session {
     pub(crate) fn new(parts: SessionParts) -> Self {
-        let SessionParts { transport, peer, home, key, watch, write_limit } = parts;
         // The number only has to differ from all others: no order with other memory is needed. The
         // addition is small beside an accept(2), and is made for connections alone, not for messages.
-        let id = LAST_ID.fetch_add(1, Ordering::Relaxed) + 1;
-        let socket = Some(Socket::Own(transport));
+        Session::with_id(LAST_ID.fetch_add(1, Ordering::Relaxed) + 1, parts)
+    }
+
+    /// Of a connection that nobody serves any more. It has no number.
+    pub(crate) fn left_over(leftover: Leftover, home: Arc<Home>, key: u64) -> Self {
+        let Leftover { socket, peer, reads_ended } = leftover;
+        let (watch, write_limit) = (Watch::Input, WriteLimit::NONE);
+        let parts = SessionParts { socket, peer, home, key, watch, write_limit };
+        Session { reads_ended, ..Session::with_id(0, parts) }
+    }
+
+    fn with_id(id: u64, parts: SessionParts) -> Self {
+        let SessionParts { socket, peer, home, key, watch, write_limit } = parts;
         Session {
             id,
-            socket,
+            socket: Some(socket),
             peer,
             home,
             key,
             watch,
             write_limit,
             reads_ended: false,
-            sender_made: SenderMade::Never,
-            unsent: None,
-            calls: None,
-            is_last_reply: false,
-            upgrade: None,
-            attachment: None,
-        }
-    }
-
-    /// Of a connection that nobody serves any more. It has no number.
-    pub(crate) fn left_over(leftover: Leftover, home: Arc<Home>, key: u64) -> Self {
-        let Leftover { socket, peer, reads_ended } = leftover;
-        Session {
-            id: 0,
-            socket: Some(socket),
-            peer,
-            home,
-            key,
-            watch: Watch::Input,
-            write_limit: WriteLimit::NONE,
-            reads_ended,
             sender_made: SenderMade::Never,
             unsent: None,
             calls: None,

@@ -334,7 +334,8 @@ mod tests {
         home.epoll.add(&transport, 1, Interest::Input).expect("registered");
         let (home, watch) = (Arc::new(home), Watch::Input);
         let write_limit = WriteLimit::NONE;
-        let parts = SessionParts { transport, peer: None, home, key: 1, watch, write_limit };
+        let socket = Socket::Own(transport);
+        let parts = SessionParts { socket, peer: None, home, key: 1, watch, write_limit };
         Session::new(parts)
     }
 

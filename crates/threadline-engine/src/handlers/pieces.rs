@@ -7,7 +7,7 @@ use std::any::Any;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
-use crate::connection::{Home, Session, SessionParts, Watch};
+use crate::connection::{Home, Session, SessionParts, Socket, Watch};
 use crate::protocol::{Protocol, Step, Turn};
 use crate::route::Route;
 use crate::sys::{Clock, Epoll, Waker};
@@ -60,7 +60,7 @@ impl<'p> Connection<'p> {
         let (socket, peer) = UnixStream::pair().expect("a pair");
         let parts = SessionParts {
             write_limit: crate::deadline::WriteLimit::NONE,
-            transport: Transport::plain(socket),
+            socket: Socket::Own(Transport::plain(socket)),
             peer: None,
             home: Arc::clone(&home),
             key: 0,

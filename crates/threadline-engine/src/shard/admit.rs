@@ -36,7 +36,8 @@ impl Shard {
         let watch = if own_thread { Watch::Nothing } else { Watch::Input };
         let home = Arc::clone(&self.home);
         let write_limit = service.write_limit();
-        let parts = SessionParts { transport, peer, home, key, watch, write_limit };
+        let socket = Socket::Own(transport);
+        let parts = SessionParts { socket, peer, home, key, watch, write_limit };
         let state = State::new(Session::new(parts), service);
         let claim = connection.admit(index, state, lease.agenda.now());
 
