@@ -25,6 +25,17 @@ fn only_body(limit: Duration, rate: u32) -> Timeouts {
     Timeouts { head: None, body: Some(limit), body_rate: rate, idle: None, ..Timeouts::default() }
 }
 
+/// Content goes to files in memory, and 100 KB may wait. `None` on a system without such a file system.
+fn with_files_in_memory(model: Model) -> Option<Fixture> {
+    let dir = Path::new("/dev/shm");
+    if !dir.is_dir() {
+        return None;
+    }
+    let mut settings = with_files(model, dir);
+    (settings.shards, settings.waiting_bytes_max) = (1, 100_000);
+    Some(messages(settings, Toy::new().receiving()))
+}
+
 every_model! {
     fn content_is_decoded_as_it_comes(model) {
         let fixture = toy(model);
@@ -221,13 +232,7 @@ every_model! {
     }
 
     fn files_in_memory_are_kept_within_the_budget(model) {
-        let dir = Path::new("/dev/shm");
-        if !dir.is_dir() {
-            return;
-        }
-        let mut settings = with_files(model, dir);
-        (settings.shards, settings.waiting_bytes_max) = (1, 100_000);
-        let fixture = messages(settings, Toy::new().receiving());
+        let Some(fixture) = with_files_in_memory(model) else { return };
         let (slowest, slow) = (fixture.connect(), fixture.connect());
         slowest.send("90000:".to_owned() + &"x".repeat(40_000));
         slow.send("90000:".to_owned() + &"x".repeat(50_000));
@@ -249,13 +254,7 @@ every_model! {
     }
 
     fn content_that_becomes_slow_is_ended_without_another_message(model) {
-        let dir = Path::new("/dev/shm");
-        if !dir.is_dir() {
-            return;
-        }
-        let mut settings = with_files(model, dir);
-        (settings.shards, settings.waiting_bytes_max) = (1, 100_000);
-        let fixture = messages(settings, Toy::new().receiving());
+        let Some(fixture) = with_files_in_memory(model) else { return };
         let (slowest, slow) = (fixture.connect(), fixture.connect());
         slowest.send("90000:".to_owned() + &"x".repeat(50_000));
         slow.send("90000:".to_owned() + &"x".repeat(60_000));

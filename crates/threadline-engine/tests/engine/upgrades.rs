@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use threadline_engine::testing::Peer;
 use threadline_engine::{Model, Timeouts};
 
 use crate::common::{Fixture, SECOND, every_model, messages, settings};
@@ -33,21 +34,27 @@ fn upgrading(model: Model, has_hooks: bool, before: Timeouts, after: Timeouts) -
     (messages(settings(model), protocol), calls)
 }
 
+/// Two upgraded peers that read one byte more: the last reply of the old protocol waits for the first, a reply of the
+/// new one for the second.
+fn stalled_at_upgrade(fixture: &Fixture) -> [Peer; 2] {
+    let [waits, later] = std::array::from_fn(|_| fixture.connect());
+    waits.room(1);
+    waits.send("up\n");
+    later.send("up\n");
+    later.expect("up\n");
+    fixture.engine.settle();
+    later.room(1);
+    later.send(message("abc"));
+    fixture.engine.settle();
+    [waits, later]
+}
+
 every_model! {
     fn output_has_the_new_protocols_deadline(model) {
         for has_hooks in [false, true] {
             let after = Timeouts { write: Some(LIMIT), ..unlimited() };
             let (fixture, _) = upgrading(model, has_hooks, unlimited(), after);
-            let [waits, later] = std::array::from_fn(|_| fixture.connect());
-            // The reply of the old protocol waits when the new one begins.
-            waits.room(1);
-            waits.send("up\n");
-            later.send("up\n");
-            later.expect("up\n");
-            fixture.engine.settle();
-            later.room(1);
-            later.send(message("abc"));
-            fixture.engine.settle();
+            let [waits, later] = stalled_at_upgrade(&fixture);
             fixture.pass_nearly(LIMIT);
             assert!(!waits.is_closed() && !later.is_closed());
             fixture.pass_over(LIMIT);
@@ -61,15 +68,7 @@ every_model! {
         for has_hooks in [false, true] {
             let before = Timeouts { write: Some(LIMIT), ..unlimited() };
             let (fixture, _) = upgrading(model, has_hooks, before, unlimited());
-            let [waits, later] = std::array::from_fn(|_| fixture.connect());
-            waits.room(1);
-            waits.send("up\n");
-            later.send("up\n");
-            later.expect("up\n");
-            fixture.engine.settle();
-            later.room(1);
-            later.send(message("abc"));
-            fixture.engine.settle();
+            let [waits, later] = stalled_at_upgrade(&fixture);
             fixture.pass(10 * LIMIT);
             assert!(!waits.is_closed() && !later.is_closed());
             for peer in [&waits, &later] {
