@@ -201,8 +201,8 @@ impl Settings {
         TcpOptions { keep_alive: self.tcp_keep_alive, unsent_max: self.tcp_unsent_max }
     }
 
-    /// Lets so many processes share the threads that the system allows, and the cores for calls that compute, as far
-    /// as the settings are the defaults.
+    /// Divides the threads that the system allows, and the cores for calls that compute, among that many processes.
+    /// Settings that differ from their defaults stay as they are.
     #[doc(hidden)] // for worker processes
     pub fn share_threads(&mut self, processes: usize) {
         let processes = processes.max(1);
@@ -263,7 +263,7 @@ impl Settings {
 }
 
 /// How many cores this process may use.
-fn cores() -> usize {
+pub(crate) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
@@ -279,7 +279,7 @@ fn descriptors() -> usize {
     limit.current.map_or(1 << 20, |limit| limit.min(1 << 20) as usize)
 }
 
-/// The default of [`Settings::pool_threads_max`] for one of so many processes.
+/// The default of [`Settings::pool_threads_max`] for each of that many processes.
 fn pool_threads(processes: u64) -> usize {
     threads_within(1024, system_threads(), 2 * processes)
 }
@@ -295,7 +295,8 @@ fn system_threads() -> u64 {
     *THREADS.get_or_init(threads_max)
 }
 
-/// So many threads, or the given fraction of those that the system allows; at least one.
+/// The wanted number of threads, or the given fraction of the number that the system allows if that is less; at
+/// least one.
 fn threads_within(wanted: usize, allowed: u64, fraction: u64) -> usize {
     let within = allowed / fraction;
     usize::try_from(within).map_or(wanted, |within| wanted.min(within)).max(1)

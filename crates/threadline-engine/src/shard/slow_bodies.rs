@@ -19,7 +19,6 @@ use crate::protocol::Phase;
 use crate::receiving::FileError;
 use crate::shared::Blockable;
 use crate::sys::{Ticks, ticks_long};
-use crate::workers::file_threads;
 
 /// Content that has been received for less than this is not slow yet: about 1 s.
 const SLOW_FROM: Ticks = 60;
@@ -72,7 +71,7 @@ impl Shard {
         let bodies = &self.shared.bodies;
         // What waits takes memory itself, and a thread.
         let by_memory = bodies.budget.max() / EXTRA / bodies.memory_len_max.max(1);
-        let by_threads = if on_own_thread { usize::MAX } else { file_threads() / 2 };
+        let by_threads = if on_own_thread { usize::MAX } else { self.shared.workers.files_max / 2 };
         let waiters_max = by_memory.min(by_threads).max(1);
         about_to_block();
         let (number, began) = (bodies.begin_wait(), Instant::now());

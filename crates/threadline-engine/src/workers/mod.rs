@@ -5,7 +5,7 @@
 //! route never waits for those that are known to block, and all cores together compute as fast as they can,
 //! with the memory of as many calls as there are cores. Shards decide the way (`shard/offload.rs`).
 //!
-//! - `gate`: at most so many calls of one kind at a time; the others wait in line, parked
+//! - `gate`: bounds how many calls of one kind run at a time; the others wait in line, parked
 //! - `watch`: calls that run as trials or compute, as the monitor sees them
 
 mod gate;
@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use threadline_pool::{Builder, Rejected, Stats, ThreadPool, Ticket};
 
-use crate::settings::Settings;
+use crate::settings::{Settings, cores};
 use crate::threads::Threads;
 
 pub(crate) use gate::{Admission, Errand, Gate, Permit, Position, Withdrawn, run_in_turn};
@@ -29,13 +29,8 @@ pub(crate) use watch::{LOOK_EVERY, Watch, WatchedCall, Why};
 /// free for it, and computing calls only with a place at their gate.
 const QUEUE_LEN_MAX: usize = 1 << 20;
 
-/// At least so many threads write files, so that one slow write does not hold up all content.
+/// The least bound on the threads that write files: one slow write must not hold up all content.
 const FILE_THREADS_MIN: usize = 2;
-
-/// How many threads write files at most.
-pub(crate) fn file_threads() -> usize {
-    thread::available_parallelism().map_or(1, usize::from).max(FILE_THREADS_MIN)
-}
 
 /// The threads of one engine that run calls, by what calls they run, and those that write files.
 #[derive(Debug)]
@@ -48,6 +43,8 @@ pub(crate) struct Workers {
     /// Write the content of messages to files, and delete these. They answer no message, so that no handler holds
     /// up content.
     files: ThreadPool,
+    /// How many threads write files at most.
+    pub(crate) files_max: usize,
     /// Bounds how many computing calls run at a time.
     pub(crate) cores: Arc<Gate>,
     /// Bounds how many calls that wait for their peers have a pool thread at a time.
@@ -105,15 +102,17 @@ impl Workers {
             .threads_max(settings.computing_max().saturating_add(settings.pool_threads_max))
             .queue_len_max(QUEUE_LEN_MAX)
             .nice(settings.computing_nice);
+        let files_max = cores().max(FILE_THREADS_MIN);
         let files = pool_builder(settings, threads)
             .name("tl-files")
-            .threads_max(file_threads())
+            .threads_max(files_max)
             .queue_len_max(QUEUE_LEN_MAX)
             .nice(settings.pool_nice);
         Ok(Workers {
             trials: trials.nice(0).build()?,
             computing: computing.build()?,
             files: files.build()?,
+            files_max,
             cores: Gate::new(settings.computing_max()),
             streams: Gate::new(settings.streamed_max()),
             waiting: Arc::default(),
