@@ -48,7 +48,7 @@ struct Arguments {
     /// As small as they can be: checks that everything answers, and writes no file
     #[arg(long)]
     smoke: bool,
-    /// Overload: so many bad clients
+    /// Overload: the number of bad clients
     #[arg(long)]
     clients: Option<usize>,
     /// Overload: minutes of the soak

@@ -156,7 +156,7 @@ fn retire(outbox: &Outbox, limit: Option<Duration>) -> io::Result<()> {
     Ok(())
 }
 
-/// Asks a source that waits before what is to be sent for more, or waits for room.
+/// If a source is next in the queue, asks it for more. Otherwise waits for room.
 fn go_on(outbox: &Outbox, limit: Option<Duration>) -> io::Result<()> {
     if !outbox.wants_fill() {
         return wait_with(outbox, limit);

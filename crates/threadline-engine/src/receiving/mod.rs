@@ -34,7 +34,7 @@ pub(crate) use store::{Bodies, Store};
 /// ```
 /// use threadline_engine::protocol::{Decode, Decoded};
 ///
-/// /// So many bytes.
+/// /// A message of that many bytes.
 /// struct Length(u64);
 ///
 /// impl Decode for Length {
@@ -76,7 +76,7 @@ pub trait Decode: Any + Send {
 pub enum Decoded {
     /// This range of the input is content, and what is before it is consumed as well.
     Content(Range<usize>),
-    /// More bytes are needed; so many are consumed. The others, a few, are passed again with more.
+    /// More bytes are needed. The bytes that are not consumed, which are few, are passed again together with them.
     Partial {
         /// How many bytes of the input are done with.
         consumed: usize,

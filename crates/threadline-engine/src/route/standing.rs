@@ -26,11 +26,11 @@ const VOTES_MAX: u32 = 0xf;
 const VOTES: u32 = (BLOCKED + COMPUTED) * VOTES_MAX;
 const STREAK: u32 = BLOCKED - 1;
 
-/// So many slow calls of one kind classify a route, if none of them lasts for long: the first calls of a route fill
-/// caches and open connections, and wait for each other meanwhile. A class that is wrong is expensive. A route that
-/// is taken for a blocking one waits for pool threads, and gets as many as it has calls.
+/// The number of slow calls of one kind that classify a route, if no call lasts [`LONG`](super::LONG). It is not
+/// one, because the first calls of a route fill caches, open connections and wait for each other. A wrong class is
+/// expensive: calls of a route that is classified as blocking wait for pool threads, and get one for each call.
 const SLOW_TO_CLASSIFY: u32 = 8;
-/// So many slow calls in a row of the other kind move a route between blocking and computing.
+/// The number of slow calls of the other kind in a row that move a route between blocking and computing.
 const SLOW_TO_MOVE: u32 = 3;
 
 /// What the engine has found out about a route, and so where its calls run under

@@ -65,7 +65,7 @@ enum Stage {
     Late,
 }
 
-/// So many that have their thread may stay in the line whatever the number of the others.
+/// The number of datagrams with a thread that may stay in the line, however few others are there.
 const ENDED_MAX: usize = 64;
 
 /// A datagram that waits for a thread. Dropped without its thread, it is counted.

@@ -248,8 +248,8 @@ pub(super) struct OnPool<'s> {
 /// About how many bytes a source makes off the pool before others of its route have their turn: 1 MB.
 const SOURCE_TURN: usize = 1024 * 1024;
 
-/// Of the calls of blocking and computing routes, the first are looked at closely, and then one in so many of
-/// each thread, to find routes that have changed.
+/// The first calls of blocking and computing routes are looked at closely. After that, each thread looks closely at
+/// one call in this many, to find routes that have changed.
 const LOOK_EVERY: u32 = 8;
 
 impl<'s> OnPool<'s> {

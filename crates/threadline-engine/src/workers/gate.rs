@@ -8,10 +8,10 @@
 //! 3. A thread that has finished asks [`Permit::hand_on`] for the next errand and runs it itself, so that a
 //!    busy gate wakes no threads. [`run_in_turn`] is this loop.
 //! 4. A permit that is dropped frees its place, and the next errand starts on a thread of its own.
-//! 5. Whoever puts an errand with its permit in the queue of a pool says so by [`Gate::queued`]: then it can be
+//! 5. Code that puts an errand with its permit in the queue of a pool calls [`Gate::queued`]. The errand can then be
 //!    withdrawn from there, too.
 //!
-//! A gate has no bound on its line: the caller decides whether one more may wait (`Waiters`). No errand is
+//! A gate has no bound on its line: the caller decides whether one more may wait (`Workers::wait`). No errand is
 //! run, started or dropped under the gate's lock.
 
 use std::collections::BTreeMap;
@@ -37,7 +37,7 @@ pub(crate) trait Errand: Send {
     fn send_back(self: Box<Self>);
 }
 
-/// Places for so many calls, and a line of calls that wait for one.
+/// A fixed number of places for calls, and a line of calls that wait for one.
 pub(crate) struct Gate {
     places: usize,
     line: Mutex<Line>,
@@ -106,7 +106,7 @@ pub(crate) enum Admission {
 }
 
 impl Gate {
-    /// A gate with so many places.
+    /// A gate with that many places.
     pub(crate) fn new(places: usize) -> Arc<Gate> {
         Arc::new(Gate { places, line: Mutex::default() })
     }

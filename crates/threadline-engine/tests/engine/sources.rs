@@ -100,7 +100,7 @@ impl Making {
         Making { fixture, alive }
     }
 
-    /// A peer that has sent these lines, and has room for so many bytes.
+    /// A peer that has sent these lines, and has room for that many bytes.
     fn ask(&self, lines: &str, room: usize) -> Peer {
         let peer = self.fixture.connect();
         peer.room(room);

@@ -12,7 +12,7 @@ const PIECE: usize = 16 * 1024;
 /// How the client knows where the content ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Framing {
-    /// By its length: so many bytes are still to come.
+    /// By its length: the number of bytes that are still to come.
     Length(u64),
     /// By the last chunk (RFC 9112 §7.1).
     Chunked,
@@ -29,7 +29,7 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    /// Of a reader that holds so many bytes.
+    /// Of a reader that holds that many bytes.
     pub(crate) fn fixed(bytes: usize) -> Self {
         Memory { fixed: bytes, changing: None }
     }
@@ -45,7 +45,7 @@ impl Memory {
         Memory { fixed: self.fixed.saturating_add(bytes), ..self }
     }
 
-    /// At least so many bytes, beside those that change.
+    /// At least that many bytes, beside those that change.
     pub(crate) fn at_least(self, bytes: usize) -> Self {
         Memory { fixed: self.fixed.max(bytes), ..self }
     }
